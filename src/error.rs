@@ -1,0 +1,338 @@
+//! What can go wrong, and what the caller does next.
+//!
+//! There is one error type. Every value of it says what was found, what is allowed, and through
+//! [`Error::what_now`] which of four things the caller should do. Texts never repeat more than
+//! [`ECHO_LIMIT`] characters of what was given, and never a secret or a card number.
+
+use std::fmt;
+
+/// How many characters of a caller's text an error repeats at most.
+pub const ECHO_LIMIT: usize = 64;
+
+/// The result of every fallible call of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a call did not do what was asked.
+///
+/// A call that fails has written nothing, with one exception that has a kind of its own:
+/// [`StorageKind::OutcomeUnknown`], after which the same call is made again with the same
+/// idempotency key (or, for calls that are idempotent by state, simply again).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// An argument is not acceptable.
+    #[error("{0}")]
+    Invalid(#[from] Invalid),
+
+    /// No such object in this app and mode.
+    #[error("no {what} {id:?} in this app and mode; check the id, the app and the mode")]
+    NotFound {
+        /// The kind of object that was looked for, such as `checkout session`.
+        what: &'static str,
+        /// The id or name that was given, shortened.
+        id: String,
+    },
+
+    /// An id of one mode was used with a handle of the other.
+    #[error("{id:?} belongs to {found} mode, this handle works in {handle} mode")]
+    WrongMode {
+        /// The id that was given, shortened.
+        id: String,
+        /// The mode that the id carries.
+        found: &'static str,
+        /// The mode of the handle.
+        handle: &'static str,
+    },
+
+    /// The object's state does not allow what was asked. Nothing changed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+
+    /// Another payment of the same session is in flight; no second attempt was started.
+    #[error(
+        "attempt {attempt} of this session is in flight since {since_ms} ms; its outcome decides, wait for it"
+    )]
+    PaymentInProgress {
+        /// The id of the charge whose outcome is awaited.
+        attempt: String,
+        /// Engine time at which it started, in milliseconds since the Unix epoch.
+        since_ms: i64,
+    },
+
+    /// The idempotency key was used before with other parameters.
+    #[error(
+        "idempotency key {key:?} was used before with other parameters; use a new key for a new request"
+    )]
+    IdempotencyConflict {
+        /// The key, shortened.
+        key: String,
+    },
+
+    /// No processor of that name is configured here; nothing was written.
+    #[error(
+        "no processor {name:?} is configured for {mode} mode in this process; give it to Engine::builder"
+    )]
+    NoProcessor {
+        /// The name that was asked for; empty where none is configured at all.
+        name: String,
+        /// The mode in which it was asked for.
+        mode: &'static str,
+    },
+
+    /// The processor can neither deduplicate by key nor look an attempt up, so that a lost answer
+    /// could only be resolved by hand.
+    #[error(
+        "processor {name:?} has neither idempotency keys nor look-ups, so a lost answer could charge twice; \
+         live payments through it need Builder::accept_manual_resolution"
+    )]
+    UnsafeProcessor {
+        /// The processor's name.
+        name: String,
+    },
+
+    /// Secrets cannot be stored or read because the engine was opened without the right key.
+    #[error("webhook secrets need the sealing key: open the engine with Builder::seal_key ({0})")]
+    NoSealKey(&'static str),
+
+    /// The host's source of randomness failed; no id could be made.
+    #[error("the source of randomness failed; nothing was written")]
+    NoEntropy,
+
+    /// The file was migrated by another process since this one opened it; nothing was written.
+    #[error(
+        "the file is at schema version {found}, this process opened it at {opened}; restart with the newer program"
+    )]
+    SchemaMoved {
+        /// The version in the file now.
+        found: i64,
+        /// The version at open.
+        opened: i64,
+    },
+
+    /// The file was written by a newer version of this crate; it was not touched.
+    #[error(
+        "the file is at schema version {found}, this program knows up to {known}; open it with a newer program"
+    )]
+    NewerSchema {
+        /// The version in the file.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+
+    /// The file or its disk failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// What the caller does after an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhatNow {
+    /// Make the same call again at once, with the same idempotency key: it may have succeeded.
+    RetrySameCall,
+    /// Make the same call again later: something is busy.
+    RetryLater,
+    /// Change the arguments, the object's state or the program; the same call fails again.
+    FixInput,
+    /// Somebody has to look at the machine, the file or the configuration.
+    AskOperator,
+}
+
+impl Error {
+    /// What the caller should do now.
+    #[must_use]
+    pub fn what_now(&self) -> WhatNow {
+        match self {
+            Error::Invalid(_)
+            | Error::NotFound { .. }
+            | Error::WrongMode { .. }
+            | Error::Refused(_)
+            | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
+            Error::PaymentInProgress { .. } => WhatNow::RetryLater,
+            Error::NoProcessor { .. }
+            | Error::UnsafeProcessor { .. }
+            | Error::NoSealKey(_)
+            | Error::NoEntropy
+            | Error::SchemaMoved { .. }
+            | Error::NewerSchema { .. } => WhatNow::AskOperator,
+            Error::Storage(error) => match error.kind {
+                StorageKind::OutcomeUnknown => WhatNow::RetrySameCall,
+                StorageKind::Busy => WhatNow::RetryLater,
+                _ => WhatNow::AskOperator,
+            },
+        }
+    }
+
+    /// A stable word for this kind of error, for programs that cannot match on the enum.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Error::Invalid(_) => "invalid",
+            Error::NotFound { .. } => "not_found",
+            Error::WrongMode { .. } => "wrong_mode",
+            Error::Refused(_) => "refused",
+            Error::PaymentInProgress { .. } => "payment_in_progress",
+            Error::IdempotencyConflict { .. } => "idempotency_conflict",
+            Error::NoProcessor { .. } => "no_processor",
+            Error::UnsafeProcessor { .. } => "unsafe_processor",
+            Error::NoSealKey(_) => "no_seal_key",
+            Error::NoEntropy => "no_entropy",
+            Error::SchemaMoved { .. } => "schema_moved",
+            Error::NewerSchema { .. } => "newer_schema",
+            Error::Storage(error) => error.kind.code(),
+        }
+    }
+
+    /// The field that an [`Error::Invalid`] names.
+    #[must_use]
+    pub fn field(&self) -> Option<&str> {
+        match self {
+            Error::Invalid(invalid) => Some(&invalid.field),
+            _ => None,
+        }
+    }
+}
+
+/// An argument that is not acceptable: where it stands, what was found, what is allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The path of the field, such as `lines[2].quantity`.
+    pub field: String,
+    /// What was found, shortened; a description where repeating it would leak something.
+    pub found: String,
+    /// What is allowed instead, with the limit in numbers where there is one.
+    pub allowed: String,
+}
+
+impl Invalid {
+    /// Builds the error; `found` is shortened here so that no caller has to think of it.
+    pub(crate) fn new(
+        field: impl Into<String>,
+        found: impl fmt::Display,
+        allowed: impl Into<String>,
+    ) -> Self {
+        Invalid {
+            field: field.into(),
+            found: shortened(&found.to_string()),
+            allowed: allowed.into(),
+        }
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: found {:?}, allowed is {}",
+            self.field, self.found, self.allowed
+        )
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+/// A move that an object's state machine does not list.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{object} is {state}: {event} is not possible now")]
+pub struct Refused {
+    /// The kind of object, such as `checkout session`.
+    pub object: &'static str,
+    /// The state that it is in.
+    pub state: &'static str,
+    /// What was asked of it.
+    pub event: &'static str,
+}
+
+/// A failure of the file, its disk, or the database engine.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind}: {detail}")]
+pub struct StorageError {
+    /// What kind of failure it is.
+    pub kind: StorageKind,
+    /// What the layer below said, without any data of the file.
+    pub detail: String,
+}
+
+impl StorageError {
+    pub(crate) fn new(kind: StorageKind, detail: impl Into<String>) -> Self {
+        StorageError {
+            kind,
+            detail: detail.into(),
+        }
+    }
+}
+
+/// The kinds of storage failure that a caller can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StorageKind {
+    /// Another process held the file's write lock for longer than the bounded wait.
+    Busy,
+    /// The commit failed: what it wrote is either all there or all gone, and only the file knows.
+    OutcomeUnknown,
+    /// The disk is full. Reads go on.
+    DiskFull,
+    /// The file or its directory cannot be written.
+    ReadOnly,
+    /// The file cannot be opened or made at this path.
+    CantOpen,
+    /// The file is not a database.
+    NotADatabase,
+    /// The file is damaged, or holds something that this crate never writes.
+    Corrupt,
+    /// The file was moved, deleted or replaced while it was open.
+    Moved,
+    /// The database library linked into this program is too old or lacks what is needed.
+    Unsupported,
+    /// Anything else that the disk or the database engine reported.
+    Io,
+}
+
+impl StorageKind {
+    fn code(self) -> &'static str {
+        match self {
+            StorageKind::Busy => "storage_busy",
+            StorageKind::OutcomeUnknown => "storage_outcome_unknown",
+            StorageKind::DiskFull => "storage_disk_full",
+            StorageKind::ReadOnly => "storage_read_only",
+            StorageKind::CantOpen => "storage_cant_open",
+            StorageKind::NotADatabase => "storage_not_a_database",
+            StorageKind::Corrupt => "storage_corrupt",
+            StorageKind::Moved => "storage_moved",
+            StorageKind::Unsupported => "storage_unsupported",
+            StorageKind::Io => "storage_io",
+        }
+    }
+}
+
+impl fmt::Display for StorageKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StorageKind::Busy => "the file is locked by another process, try again later",
+            StorageKind::OutcomeUnknown => {
+                "the commit failed and its outcome is unknown, make the same call again"
+            }
+            StorageKind::DiskFull => "the disk is full, nothing was written",
+            StorageKind::ReadOnly => "the file or its directory is read-only",
+            StorageKind::CantOpen => "the file cannot be opened",
+            StorageKind::NotADatabase => "the file is not a database, it was not touched",
+            StorageKind::Corrupt => "the file is damaged, restore a backup",
+            StorageKind::Moved => {
+                "the file was moved, deleted or replaced while open, nothing was written"
+            }
+            StorageKind::Unsupported => "the linked database library does not serve",
+            StorageKind::Io => "the disk or the database engine failed, nothing was written",
+        })
+    }
+}
+
+/// The first [`ECHO_LIMIT`] characters of a text, with a mark where it was cut.
+pub(crate) fn shortened(text: &str) -> String {
+    if text.chars().nth(ECHO_LIMIT).is_none() {
+        return text.to_owned();
+    }
+    text.chars().take(ECHO_LIMIT - 1).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,5 @@
+//! tillite
+mod error;
+mod id;
+mod money;
+mod time;
