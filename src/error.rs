@@ -49,9 +49,7 @@ pub enum Error {
     Refused(#[from] Refused),
 
     /// Another payment of the same session is in flight; no second attempt was started.
-    #[error(
-        "attempt {attempt} of this session is in flight since {since_ms} ms; its outcome decides, wait for it"
-    )]
+    #[error("attempt {attempt} of this session is in flight since {since_ms} ms; its outcome decides, wait for it")]
     PaymentInProgress {
         /// The id of the charge whose outcome is awaited.
         attempt: String,
@@ -60,18 +58,14 @@ pub enum Error {
     },
 
     /// The idempotency key was used before with other parameters.
-    #[error(
-        "idempotency key {key:?} was used before with other parameters; use a new key for a new request"
-    )]
+    #[error("idempotency key {key:?} was used before with other parameters; use a new key for a new request")]
     IdempotencyConflict {
         /// The key, shortened.
         key: String,
     },
 
     /// No processor of that name is configured here; nothing was written.
-    #[error(
-        "no processor {name:?} is configured for {mode} mode in this process; give it to Engine::builder"
-    )]
+    #[error("no processor {name:?} is configured for {mode} mode in this process; give it to Engine::builder")]
     NoProcessor {
         /// The name that was asked for; empty where none is configured at all.
         name: String,
@@ -110,9 +104,7 @@ pub enum Error {
     },
 
     /// The file was written by a newer version of this crate; it was not touched.
-    #[error(
-        "the file is at schema version {found}, this program knows up to {known}; open it with a newer program"
-    )]
+    #[error("the file is at schema version {found}, this program knows up to {known}; open it with a newer program")]
     NewerSchema {
         /// The version in the file.
         found: i64,
@@ -206,11 +198,7 @@ pub struct Invalid {
 
 impl Invalid {
     /// Builds the error; `found` is shortened here so that no caller has to think of it.
-    pub(crate) fn new(
-        field: impl Into<String>,
-        found: impl fmt::Display,
-        allowed: impl Into<String>,
-    ) -> Self {
+    pub(crate) fn new(field: impl Into<String>, found: impl fmt::Display, allowed: impl Into<String>) -> Self {
         Invalid {
             field: field.into(),
             found: shortened(&found.to_string()),
@@ -221,11 +209,7 @@ impl Invalid {
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}: found {:?}, allowed is {}",
-            self.field, self.found, self.allowed
-        )
+        write!(f, "{}: found {:?}, allowed is {}", self.field, self.found, self.allowed)
     }
 }
 
@@ -309,17 +293,13 @@ impl fmt::Display for StorageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             StorageKind::Busy => "the file is locked by another process, try again later",
-            StorageKind::OutcomeUnknown => {
-                "the commit failed and its outcome is unknown, make the same call again"
-            }
+            StorageKind::OutcomeUnknown => "the commit failed and its outcome is unknown, make the same call again",
             StorageKind::DiskFull => "the disk is full, nothing was written",
             StorageKind::ReadOnly => "the file or its directory is read-only",
             StorageKind::CantOpen => "the file cannot be opened",
             StorageKind::NotADatabase => "the file is not a database, it was not touched",
             StorageKind::Corrupt => "the file is damaged, restore a backup",
-            StorageKind::Moved => {
-                "the file was moved, deleted or replaced while open, nothing was written"
-            }
+            StorageKind::Moved => "the file was moved, deleted or replaced while open, nothing was written",
             StorageKind::Unsupported => "the linked database library does not serve",
             StorageKind::Io => "the disk or the database engine failed, nothing was written",
         })

@@ -40,18 +40,25 @@ impl fmt::Display for Mode {
     }
 }
 
+/// An app and a mode: a world whose rows no other world sees.
+#[cfg(feature = "engine")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct World {
+    /// The app's small number in the file.
+    pub(crate) app: i64,
+    pub(crate) mode: Mode,
+}
+
 /// What all typed ids have in common, for the code that mints, stores and loads them.
 pub(crate) trait Id: Sized {
     const PREFIX: &'static str;
     const WHAT: &'static str;
     fn from_checked(text: String) -> Self;
-    fn as_text(&self) -> &str;
 
     fn parse_text(text: &str) -> Result<Self, Error> {
-        let body = text.strip_prefix(Self::PREFIX).and_then(|rest| {
-            rest.strip_prefix("_test_")
-                .or_else(|| rest.strip_prefix("_live_"))
-        });
+        let body = text
+            .strip_prefix(Self::PREFIX)
+            .and_then(|rest| rest.strip_prefix("_test_").or_else(|| rest.strip_prefix("_live_")));
         match body {
             Some(body) if body.len() == BODY && body.bytes().all(|b| b.is_ascii_alphanumeric()) => {
                 Ok(Self::from_checked(text.to_owned()))
@@ -107,9 +114,6 @@ macro_rules! ids {
             const WHAT: &'static str = $what;
             fn from_checked(text: String) -> Self {
                 $name(text.into_boxed_str())
-            }
-            fn as_text(&self) -> &str {
-                &self.0
             }
         }
 
@@ -182,11 +186,7 @@ impl Mint {
     pub(crate) fn new(seed: [u8; 32], at: crate::time::Timestamp) -> Mint {
         let mut head = [0; HEAD];
         write_base62(u128::from(at.as_millis().unsigned_abs()), &mut head);
-        Mint {
-            head,
-            seed,
-            made: 0,
-        }
+        Mint { head, seed, made: 0 }
     }
 
     /// The next id.
@@ -194,12 +194,7 @@ impl Mint {
         let mut tail = [0; BODY - HEAD];
         write_base62(self.bits(), &mut tail);
         let mut text = format!("{}_{}_", T::PREFIX, mode);
-        text.extend(
-            self.head
-                .iter()
-                .chain(&tail)
-                .map(|digit| char::from(*digit)),
-        );
+        text.extend(self.head.iter().chain(&tail).map(|digit| char::from(*digit)));
         T::from_checked(text)
     }
 
@@ -210,9 +205,7 @@ impl Mint {
             .chain_update(self.seed)
             .chain_update(self.made.to_be_bytes())
             .finalize();
-        hash.iter()
-            .take(16)
-            .fold(0, |bits, byte| bits << 8 | u128::from(*byte))
+        hash.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte))
     }
 }
 

@@ -31,12 +31,7 @@ impl Timestamp {
         if (Self::MIN.0..=Self::MAX.0).contains(&millis) {
             return Ok(Timestamp(millis));
         }
-        Err(Invalid::new(
-            "time",
-            millis,
-            "milliseconds since 1970 up to the end of the year 9999",
-        )
-        .into())
+        Err(Invalid::new("time", millis, "milliseconds since 1970 up to the end of the year 9999").into())
     }
 
     /// The nearest representable instant.
@@ -50,9 +45,8 @@ impl Timestamp {
     /// # Errors
     /// [`Error::Invalid`] if the text is not RFC 3339 or lies outside the representable years.
     pub fn parse_rfc3339(text: &str) -> Result<Timestamp, Error> {
-        let parsed = DateTime::parse_from_rfc3339(text).map_err(|_| {
-            Invalid::new("time", text, "RFC 3339 text such as 2026-01-31T12:00:00Z")
-        })?;
+        let parsed = DateTime::parse_from_rfc3339(text)
+            .map_err(|_| Invalid::new("time", text, "RFC 3339 text such as 2026-01-31T12:00:00Z"))?;
         Timestamp::from_millis(parsed.timestamp_millis())
     }
 
@@ -85,12 +79,6 @@ impl Timestamp {
         // Every representable value is a valid date, so the fallback is never taken; it is there
         // instead of a panic.
         DateTime::from_timestamp_millis(self.0).unwrap_or(DateTime::UNIX_EPOCH)
-    }
-
-    /// `2026-01-31T12:00:00Z`: whole seconds.
-    #[cfg(feature = "engine")]
-    pub(crate) fn iso_seconds(self) -> String {
-        self.utc().to_rfc3339_opts(SecondsFormat::Secs, true)
     }
 }
 

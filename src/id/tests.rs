@@ -5,10 +5,7 @@ fn an_id_parses_only_as_itself() {
     let body = "0".repeat(BODY);
     let id = SessionId::parse(&format!("cs_test_{body}")).unwrap();
     assert_eq!(id.mode(), Mode::Test);
-    assert_eq!(
-        SessionId::parse(&format!("cs_live_{body}")).unwrap().mode(),
-        Mode::Live
-    );
+    assert_eq!(SessionId::parse(&format!("cs_live_{body}")).unwrap().mode(), Mode::Live);
     for text in [
         String::new(),
         "cs_test_".to_owned(),
@@ -21,11 +18,7 @@ fn an_id_parses_only_as_itself() {
         format!(" cs_test_{body}"),
         format!("cs_test_{}é", &body[2..]),
     ] {
-        assert_eq!(
-            SessionId::parse(&text).unwrap_err().field(),
-            Some("id"),
-            "{text}"
-        );
+        assert_eq!(SessionId::parse(&text).unwrap_err().field(), Some("id"), "{text}");
     }
 }
 
@@ -42,8 +35,7 @@ mod minting {
     #[test]
     fn a_second_run_of_a_command_gets_the_same_ids() {
         let before = mint(1, 5);
-        let run =
-            |mut mint: Mint| -> Vec<EventId> { (0..100).map(|_| mint.id(Mode::Live)).collect() };
+        let run = |mut mint: Mint| -> Vec<EventId> { (0..100).map(|_| mint.id(Mode::Live)).collect() };
         let ids = run(before.clone());
         assert_eq!(ids, run(before));
         assert_eq!(ids.iter().collect::<HashSet<_>>().len(), 100);

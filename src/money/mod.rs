@@ -66,11 +66,7 @@ impl Amount {
             None => (text, ""),
         };
         let is_digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty()
-            || !is_digits(whole)
-            || !is_digits(decimals)
-            || decimals.len() > exponent
-        {
+        if whole.is_empty() || !is_digits(whole) || !is_digits(decimals) || decimals.len() > exponent {
             return Err(refused().into());
         }
         let digits = format!("{whole}{decimals:0<exponent$}");
@@ -135,13 +131,8 @@ impl Amount {
     ///
     /// # Errors
     /// [`Error::Invalid`] if a currency differs or the sum is above [`Amount::MAX_MINOR`].
-    pub fn sum(
-        currency: Currency,
-        amounts: impl IntoIterator<Item = Amount>,
-    ) -> Result<Amount, Error> {
-        amounts
-            .into_iter()
-            .try_fold(Amount::zero(currency), Amount::plus)
+    pub fn sum(currency: Currency, amounts: impl IntoIterator<Item = Amount>) -> Result<Amount, Error> {
+        amounts.into_iter().try_fold(Amount::zero(currency), Amount::plus)
     }
 
     /// Splits into `parts` that differ by at most one minor unit and sum to this amount; the
@@ -182,10 +173,7 @@ impl Amount {
         let mut by_remainder: Vec<usize> = (0..parts.len()).collect();
         by_remainder.sort_by_key(|at| std::cmp::Reverse(share(weights[*at]).1));
         // Fewer units are left over than there are parts, so each part gets one at most.
-        for at in by_remainder
-            .into_iter()
-            .take(usize::try_from(left_over).unwrap_or(0))
-        {
+        for at in by_remainder.into_iter().take(usize::try_from(left_over).unwrap_or(0)) {
             parts[at] += 1;
         }
         parts
@@ -200,12 +188,7 @@ impl Amount {
         if self.currency == other.currency {
             return Ok(());
         }
-        Err(Invalid::new(
-            "currency",
-            other.currency,
-            format!("{} as before", self.currency),
-        )
-        .into())
+        Err(Invalid::new("currency", other.currency, format!("{} as before", self.currency)).into())
     }
 }
 

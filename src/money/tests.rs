@@ -41,11 +41,7 @@ fn the_table_agrees_with_a_maintained_list_in_both_directions() {
         assert_eq!(*used, expected, "{}", iso.code());
         compared += 1;
     }
-    assert_eq!(
-        compared,
-        CURRENCIES.len(),
-        "no code of ours is unknown there"
-    );
+    assert_eq!(compared, CURRENCIES.len(), "no code of ours is unknown there");
     assert!(CURRENCIES.is_sorted_by_key(|(code, ..)| *code));
     for constant in Currency::CONSTANTS {
         assert_eq!(Currency::parse(constant.code()).unwrap(), *constant);
@@ -66,10 +62,7 @@ fn the_four_numbers_of_decimals_print_and_parse() {
         assert_eq!(amount(minor, currency).to_decimal(), text);
     }
     assert_eq!(amount(1_234, Currency::EUR).to_string(), "12.34 EUR");
-    assert_eq!(
-        Amount::parse("12.3", Currency::EUR).unwrap().as_minor(),
-        1_230
-    );
+    assert_eq!(Amount::parse("12.3", Currency::EUR).unwrap().as_minor(), 1_230);
 }
 
 #[test]
@@ -95,11 +88,7 @@ fn texts_that_are_not_an_amount_are_refused_by_name() {
         assert_eq!(error.field(), Some("amount"), "{text}");
     }
     for code in ["eur", "EURO", "", "XAU", "ZZZ", "EU", "€"] {
-        assert_eq!(
-            Currency::parse(code).unwrap_err().field(),
-            Some("currency"),
-            "{code}"
-        );
+        assert_eq!(Currency::parse(code).unwrap_err().field(), Some("currency"), "{code}");
     }
 }
 
@@ -122,19 +111,11 @@ fn currencies_never_mix() {
 fn splitting_needs_a_weight() {
     let euro = amount(100, Currency::EUR);
     for weights in [vec![], vec![0, 0], vec![1; 10_001]] {
-        assert_eq!(
-            euro.split_by(&weights).unwrap_err().field(),
-            Some("weights")
-        );
+        assert_eq!(euro.split_by(&weights).unwrap_err().field(), Some("weights"));
     }
     assert!(euro.split(0).is_err());
     assert!(euro.split(u32::MAX).is_err());
-    let parts: Vec<i64> = euro
-        .split(3)
-        .unwrap()
-        .iter()
-        .map(|part| part.as_minor())
-        .collect();
+    let parts: Vec<i64> = euro.split(3).unwrap().iter().map(|part| part.as_minor()).collect();
     assert_eq!(parts, [34, 33, 33]);
 }
 

@@ -4,10 +4,7 @@ use super::*;
 fn an_instant_prints_and_parses_to_the_millisecond() {
     let instant = Timestamp::from_millis(1_730_000_000_123).unwrap();
     assert_eq!(instant.to_string(), "2024-10-27T03:33:20.123Z");
-    assert_eq!(
-        Timestamp::parse_rfc3339(&instant.to_string()).unwrap(),
-        instant
-    );
+    assert_eq!(Timestamp::parse_rfc3339(&instant.to_string()).unwrap(), instant);
     assert_eq!(
         Timestamp::parse_rfc3339("2024-10-27T05:33:20.123+02:00").unwrap(),
         instant
@@ -18,10 +15,7 @@ fn an_instant_prints_and_parses_to_the_millisecond() {
 #[test]
 fn instants_outside_the_bounds_are_refused_and_sums_stop_at_the_bound() {
     for millis in [-1, i64::MIN, Timestamp::MAX.as_millis() + 1, i64::MAX] {
-        assert_eq!(
-            Timestamp::from_millis(millis).unwrap_err().field(),
-            Some("time")
-        );
+        assert_eq!(Timestamp::from_millis(millis).unwrap_err().field(), Some("time"));
     }
     for text in [
         "",

@@ -1,0 +1,12 @@
+//! Decisions: pure functions of loaded values, times and fresh ids. They return what to write and
+//! touch nothing; the same arguments give the same change, however often they are tried.
+
+pub(crate) mod access;
+pub(crate) mod catalog;
+pub(crate) mod checkout;
+pub(crate) mod customer;
+pub(crate) mod pricing;
+pub(crate) mod settlement;
+
+#[cfg(test)]
+mod tests;

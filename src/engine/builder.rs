@@ -1,0 +1,162 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+
+use super::Engine;
+use super::core::{Core, Processors, Route};
+use super::pace::Bell;
+use crate::error::Result;
+use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
+use crate::sandbox;
+use crate::seal::SealKey;
+use crate::store::{MEMORY, Place, Sqlite, Store};
+use crate::text;
+
+/// An engine being set up. Nothing is required: without a processor only test mode can pay (through
+/// the built-in sandbox), without a transport webhooks wait, without a sealing key no endpoint can
+/// be added.
+#[must_use]
+pub struct Builder {
+    live: Vec<(String, Arc<dyn Processor>)>,
+    test: Vec<(String, Arc<dyn Processor>)>,
+    route: Option<Box<Route>>,
+    resolved_by_hand: BTreeSet<String>,
+    transport: Option<Arc<dyn Transport>>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    seal_key: Option<[u8; 32]>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Builder {
+        Builder {
+            live: Vec::new(),
+            test: Vec::new(),
+            route: None,
+            resolved_by_hand: BTreeSet::new(),
+            transport: None,
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy::new()),
+            seal_key: None,
+        }
+    }
+
+    /// A processor of live mode. The first one takes payments unless [`Builder::route`] says
+    /// otherwise. The name (1 to 64 of `a-z`, `0-9`, `_`, `-`) is stored with each charge; later
+    /// operations on a charge go to the processor of that name.
+    pub fn processor(mut self, name: impl Into<String>, processor: impl Processor + 'static) -> Self {
+        self.live.push((name.into(), Arc::new(processor)));
+        self
+    }
+
+    /// A processor of test mode, in place of the sandbox: a service's own test keys, or a script.
+    pub fn test_processor(mut self, name: impl Into<String>, processor: impl Processor + 'static) -> Self {
+        self.test.push((name.into(), Arc::new(processor)));
+        self
+    }
+
+    /// Chooses among several processors. It is called before the payment is committed, with no
+    /// transaction open, and must answer the name of one that is configured for the mode.
+    pub fn route(mut self, route: impl Fn(&RouteInput) -> String + Send + Sync + 'static) -> Self {
+        self.route = Some(Box::new(route));
+        self
+    }
+
+    /// Accepts a live processor that has neither idempotency keys nor look-ups. An answer that it
+    /// loses can then be resolved by hand only.
+    pub fn accept_manual_resolution(mut self, name: impl Into<String>) -> Self {
+        self.resolved_by_hand.insert(name.into());
+        self
+    }
+
+    /// Carries webhooks.
+    pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
+        self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Tells the time; the operating system's clock unless given.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Supplies the randomness of ids; the operating system's unless given. Secrets never come
+    /// from here.
+    pub fn entropy(mut self, entropy: impl Entropy + 'static) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// Seals webhook secrets. Keep it apart from the file and its backups. With another key than
+    /// the one that sealed them the engine opens and sells, but the deliveries that need them wait.
+    pub fn seal_key(mut self, key: [u8; 32]) -> Self {
+        self.seal_key = Some(key);
+        self
+    }
+
+    /// Opens a file, makes it if it is not there, and brings an older one up to date. It calls no
+    /// processor and no transport. Attempts whose call never came back become *unknown*; what
+    /// became of them is looked up by `run_due`.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for a bad processor name; [`crate::Error::NewerSchema`] for a file
+    /// of a newer program, which is not touched; [`crate::Error::Storage`] for a path that cannot
+    /// be opened, a file that is no database, damage, or a lock held for too long.
+    ///
+    /// # Durability
+    /// A new file is on disk when this returns.
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
+        self.build(&Place::file(path.as_ref()))
+    }
+
+    /// Opens an engine without a file: for tests and for trying things out. Everything is gone with
+    /// its last clone.
+    ///
+    /// # Errors
+    /// As [`Builder::open`].
+    pub fn open_in_memory(self) -> Result<Engine> {
+        self.build(&MEMORY)
+    }
+
+    fn build(self, place: &Place) -> Result<Engine> {
+        let mut test = named(self.test)?;
+        if test.first.is_none() {
+            test = named(vec![(sandbox::NAME.to_owned(), Arc::new(sandbox::Sandbox))])?;
+        }
+        let live = named(self.live)?;
+        let seal = self.seal_key.map(|key| SealKey::new(&key)).transpose()?;
+        let store = Store::new(Sqlite::open(place.clone(), self.clock.now())?);
+        let engine = Engine {
+            core: Arc::new(Core {
+                store,
+                clock: self.clock,
+                entropy: self.entropy,
+                live,
+                test,
+                route: self.route,
+                resolved_by_hand: self.resolved_by_hand,
+                transport: self.transport,
+                seal,
+                bell: Bell::default(),
+                last_run: AtomicI64::new(-1),
+            }),
+        };
+        engine.recover(RECOVERED_AT_OPEN)?;
+        Ok(engine)
+    }
+}
+
+/// How many attempts are looked at when a file is opened; the rest follow with `run_due`.
+const RECOVERED_AT_OPEN: usize = 1_000;
+
+fn named(list: Vec<(String, Arc<dyn Processor>)>) -> Result<Processors> {
+    let mut processors = Processors::default();
+    for (name, processor) in list {
+        let name = text::name("processor", &name, 64)?;
+        processors.first.get_or_insert_with(|| name.clone());
+        processors.by_name.insert(name, processor);
+    }
+    Ok(processors)
+}

@@ -1,0 +1,97 @@
+//! What every handle shares: the store, the hooks, and the making of moments.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::pace::Bell;
+use crate::access::Actor;
+use crate::error::{Error, Result};
+use crate::hook::{Clock, Entropy, Processor, RouteInput, Transport};
+use crate::id::{Mint, Mode, World};
+use crate::seal::SealKey;
+use crate::store::{Moment, Store, Tx, View};
+use crate::time::Timestamp;
+
+/// A rule that names the processor of a payment.
+pub(super) type Route = dyn Fn(&RouteInput) -> String + Send + Sync;
+
+/// The processors of one mode.
+#[derive(Default)]
+pub(super) struct Processors {
+    pub(super) by_name: BTreeMap<String, Arc<dyn Processor>>,
+    /// The one that takes payments unless a route says otherwise.
+    pub(super) first: Option<String>,
+}
+
+pub(super) struct Core {
+    pub(super) store: Store,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) entropy: Arc<dyn Entropy>,
+    pub(super) live: Processors,
+    pub(super) test: Processors,
+    pub(super) route: Option<Box<Route>>,
+    pub(super) resolved_by_hand: BTreeSet<String>,
+    pub(super) transport: Option<Arc<dyn Transport>>,
+    pub(super) seal: Option<SealKey>,
+    pub(super) bell: Bell,
+    /// Host time of the newest `run_due`, or -1.
+    pub(super) last_run: AtomicI64,
+}
+
+impl Core {
+    /// A mint for one verb's ids.
+    pub(super) fn mint(&self) -> Result<Mint> {
+        let mut seed = [0; 32];
+        self.entropy.fill(&mut seed).map_err(|_| Error::NoEntropy)?;
+        Ok(Mint::new(seed, self.clock.now()))
+    }
+
+    /// A random number that fences a claim; never zero or negative.
+    pub(super) fn token(&self) -> Result<i64> {
+        let mut bytes = [0; 8];
+        self.entropy.fill(&mut bytes).map_err(|_| Error::NoEntropy)?;
+        Ok((i64::from_be_bytes(bytes) & i64::MAX).max(1))
+    }
+
+    pub(super) fn moment(&self, world: World, actor: Actor, cause: &'static str) -> Result<Moment> {
+        Ok(Moment {
+            world,
+            host_now: self.clock.now(),
+            mint: self.mint()?,
+            actor,
+            cause,
+        })
+    }
+
+    /// Runs a command in a world and wakes whoever waits for what it made due.
+    pub(super) fn write<T: Send + 'static>(
+        &self,
+        moment: Moment,
+        command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let answer = self.store.write(moment, command);
+        self.bell.ring();
+        answer
+    }
+
+    pub(super) fn view<T>(&self, world: World, query: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {
+        self.store.view(world, self.clock.now(), query)
+    }
+
+    pub(super) fn processors(&self, mode: Mode) -> &Processors {
+        match mode {
+            Mode::Test => &self.test,
+            Mode::Live => &self.live,
+        }
+    }
+
+    pub(super) fn processor(&self, mode: Mode, name: &str) -> Option<&Arc<dyn Processor>> {
+        self.processors(mode).by_name.get(name)
+    }
+
+    /// Marks that due work was done.
+    pub(super) fn ran(&self, at: Timestamp) {
+        self.last_run.store(at.as_millis(), Ordering::Relaxed);
+    }
+}

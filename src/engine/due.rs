@@ -1,0 +1,271 @@
+//! Work that falls due: lost calls, look-ups, expiry, lapses, deliveries.
+
+use std::ops::BitOr;
+use std::time::Duration;
+
+use super::pace::Patience;
+use super::{Engine, entitlements, sessions};
+use crate::access::Actor;
+use crate::error::Result;
+use crate::id::World;
+use crate::session::ExpiredReason;
+use crate::store;
+use crate::time::Timestamp;
+
+/// How much one call of [`Engine::run_due`] may do.
+#[derive(Clone, Copy, Debug)]
+#[must_use]
+pub struct Budget {
+    items: usize,
+    until: Option<Timestamp>,
+    work: Work,
+}
+
+impl Budget {
+    /// Up to this many items of every kind of work. An item is a call, a session, an entitlement or
+    /// a delivery.
+    pub const fn items(items: usize) -> Budget {
+        Budget {
+            items,
+            until: None,
+            work: Work::ALL,
+        }
+    }
+
+    /// Starts nothing after this host time.
+    pub const fn until(mut self, until: Timestamp) -> Budget {
+        self.until = Some(until);
+        self
+    }
+
+    /// Only this kind of work.
+    pub const fn work(mut self, work: Work) -> Budget {
+        self.work = work;
+        self
+    }
+}
+
+/// Kinds of due work; combined with `|`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Work(u8);
+
+impl Work {
+    /// Marking lost calls as unknown, and looking them up: calls the processor.
+    pub const PAYMENTS: Work = Work(1);
+    /// Closing sessions whose time has passed and writing down lapsed entitlements: calls nobody.
+    pub const TIME: Work = Work(2);
+    /// Sending webhooks: calls the transport.
+    pub const DELIVERIES: Work = Work(4);
+    /// Everything.
+    pub const ALL: Work = Work(7);
+
+    fn has(self, kind: Work) -> bool {
+        self.0 & kind.0 != 0
+    }
+}
+
+impl BitOr for Work {
+    type Output = Work;
+    fn bitor(self, other: Work) -> Work {
+        Work(self.0 | other.0)
+    }
+}
+
+/// What one call of [`Engine::run_due`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ran {
+    /// Attempts whose call was lost and that are unknown now.
+    pub recovered: usize,
+    /// Look-ups made.
+    pub looked_up: usize,
+    /// Sessions closed because their time had passed.
+    pub expired: usize,
+    /// Entitlements in which the passing of time was written down.
+    pub lapsed: usize,
+    /// Deliveries that were accepted.
+    pub delivered: usize,
+    /// Deliveries that were not, and wait for their next attempt or are exhausted.
+    pub undelivered: usize,
+}
+
+impl Ran {
+    /// How many items that was.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.recovered + self.looked_up + self.expired + self.lapsed + self.delivered + self.undelivered
+    }
+}
+
+/// How many sessions or entitlements are worked on in one transaction.
+const BATCH: usize = 32;
+
+/// How many deliveries are claimed at once. They are sent one after the other, so it is few.
+const CLAIM: usize = 4;
+
+/// How often a waiter looks whether another process has made something due.
+const GLANCE: Duration = Duration::from_millis(250);
+
+impl Engine {
+    /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
+    /// calls as unknown, looks up attempts, closes sessions, writes down lapses, delivers webhooks,
+    /// in this order. Safe to call from many threads and processes at once; each item is done by
+    /// one of them, or harmlessly by two.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`]; what was done before it is done.
+    ///
+    /// # Durability
+    /// Outcomes, expiry and lapses are on disk when this returns. A claim or an acknowledgement of
+    /// a delivery may be lost in a power cut; then it is sent again.
+    ///
+    /// # Events
+    /// Those of [`Engine::settle`]; `checkout.session.expired`; `entitlement.expired`,
+    /// `entitlement.updated`.
+    pub fn run_due(&self, budget: Budget) -> Result<Ran> {
+        let mut ran = Ran::default();
+        self.core.ran(self.core.clock.now());
+        if budget.work.has(Work::PAYMENTS) {
+            ran.recovered = self.recover(budget.items)?;
+            while let Some(left) = self.left(budget, ran) {
+                let asks = self.claim_asks(left.min(1))?;
+                if asks.is_empty() {
+                    break;
+                }
+                for ask in asks {
+                    let answer = self.core.ask(&ask);
+                    self.settle(&ask, answer)?;
+                    ran.looked_up += 1;
+                }
+            }
+        }
+        if budget.work.has(Work::TIME) {
+            for world in self.core.store.read(store::app::worlds)? {
+                while let Some(left) = self.left(budget, ran) {
+                    let batch = left.min(BATCH);
+                    let expired = self.expire_overdue(world, batch)?;
+                    let lapsed = self.write_lapses(world, batch)?;
+                    ran.expired += expired;
+                    ran.lapsed += lapsed;
+                    if expired + lapsed == 0 {
+                        break;
+                    }
+                }
+            }
+        }
+        if budget.work.has(Work::DELIVERIES) {
+            while let Some(left) = self.left(budget, ran) {
+                let (delivered, undelivered) = self.deliver(left.min(CLAIM))?;
+                ran.delivered += delivered;
+                ran.undelivered += undelivered;
+                if delivered + undelivered == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(ran)
+    }
+
+    /// Waits until something is due, at most as long as it is told, in real time. True if something
+    /// is. Commits of this process are noticed at once, those of others within 250 ms.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`].
+    pub fn wait_due(&self, timeout: Duration) -> Result<bool> {
+        let patience = Patience::of(timeout);
+        let mut seen = None;
+        let mut next = None;
+        loop {
+            let rung = self.core.bell.count();
+            let commits = (rung, self.core.store.backend().foreign_commits()?);
+            if seen != Some(commits) {
+                seen = Some(commits);
+                next = self.next_due()?;
+            }
+            let host_now = self.core.clock.now();
+            if next.is_some_and(|due| due <= host_now) {
+                return Ok(true);
+            }
+            let left = patience.left();
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let until_due = next.map_or(GLANCE, |due| due.since(host_now));
+            self.core.bell.wait(rung, left.min(until_due).min(GLANCE));
+        }
+    }
+
+    /// Host time at which something is next due; none if nothing ever is unless something happens.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`].
+    pub fn next_due(&self) -> Result<Option<Timestamp>> {
+        let host_now = self.core.clock.now();
+        let mut earliest: Option<Timestamp> = None;
+        for world in self.core.store.read(store::app::worlds)? {
+            let names: Vec<String> = self.core.processors(world.mode).by_name.keys().cloned().collect();
+            let sends = self.core.transport.is_some() && self.core.seal.is_some();
+            let found = self.core.view(world, |view| {
+                // Engine time runs with the host's; what is due in so long there is due in so long
+                // here.
+                let now = view.now;
+                let on_host = |at: Timestamp| host_now.plus(at.since(now));
+                let expiry = store::session::next_expiry(view.sql, view.world)?.map(on_host);
+                let lapse = store::entitlement::next_lapse(view.sql, view.world)?.map(on_host);
+                let attempt = store::payment::next_due(view.sql, view.world, &names)?;
+                let delivery = match sends {
+                    true => store::queue::next_due(view.sql, view.world)?,
+                    false => None,
+                };
+                Ok([expiry, lapse, attempt, delivery].into_iter().flatten().min())
+            })?;
+            earliest = earliest.into_iter().chain(found).min();
+        }
+        Ok(earliest)
+    }
+
+    /// How many items are left of a budget; none if it is used up or its time has passed.
+    fn left(&self, budget: Budget, ran: Ran) -> Option<usize> {
+        let in_time = budget.until.is_none_or(|until| self.core.clock.now() <= until);
+        let left = budget.items.saturating_sub(ran.total());
+        (in_time && left > 0).then_some(left)
+    }
+
+    fn expire_overdue(&self, world: World, limit: usize) -> Result<usize> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let any = self
+            .core
+            .view(world, |view| store::session::overdue(view.sql, view.world, view.now, 1))?;
+        if any.is_empty() {
+            return Ok(0);
+        }
+        let moment = self.core.moment(world, Actor::Runner, "run_due.expiry")?;
+        self.core.write(moment, move |tx| {
+            // Chosen in the write: somebody may have paid one of them since it was looked at.
+            let overdue = store::session::overdue(tx.sql, tx.world, tx.now, limit)?;
+            for id in &overdue {
+                sessions::expire(tx, id, ExpiredReason::Timeout)?;
+            }
+            Ok(overdue.len())
+        })
+    }
+
+    fn write_lapses(&self, world: World, limit: usize) -> Result<usize> {
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        let any = self.core.view(world, |view| {
+            store::entitlement::lapsed(view.sql, view.world, view.now, 1)
+        })?;
+        if any.is_empty() {
+            return Ok(0);
+        }
+        let moment = self.core.moment(world, Actor::Runner, "run_due.lapse")?;
+        self.core.write(moment, move |tx| {
+            let lapsed = store::entitlement::lapsed(tx.sql, tx.world, tx.now, limit)?;
+            let count = lapsed.len();
+            for holding in lapsed {
+                entitlements::lapse(tx, holding)?;
+            }
+            Ok(count)
+        })
+    }
+}

@@ -1,0 +1,117 @@
+use super::{App, Engine, Page, page, page_size};
+use crate::error::Result;
+use crate::event::Event;
+use crate::id::{Mode, World};
+use crate::store::{self, ExpectHead, Report};
+
+impl App {
+    /// Events after a position (0 for the first), in commit order, up to `limit` (1 to 100).
+    /// Positions have no gaps, so a reader that remembers the last one misses nothing.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for the limit; [`crate::Error::Storage`].
+    pub fn events(&self, limit: u32, after: i64) -> Result<Page<Event>> {
+        let limit = page_size(limit)?;
+        self.core.view(self.world, |view| {
+            Ok(page(
+                store::event::after(view.sql, view.world, after, limit + 1)?,
+                limit,
+            ))
+        })
+    }
+
+    /// What happened to one object after its n-th event (0 for the first): every move with its
+    /// cause and on whose behalf, up to `limit` (1 to 100).
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for the limit; [`crate::Error::Storage`].
+    pub fn history(&self, object_id: &str, limit: u32, after: i64) -> Result<Page<Event>> {
+        let limit = page_size(limit)?;
+        self.core.view(self.world, |view| {
+            let found = store::event::of_object(view.sql, view.world, object_id, after, limit + 1)?;
+            Ok(page(found, limit))
+        })
+    }
+
+    /// Position and hash of the newest event. Kept elsewhere and given to [`Engine::verify`] later,
+    /// it shows that nothing before it was changed or taken away.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`].
+    pub fn journal_head(&self) -> Result<JournalHead> {
+        self.core.view(self.world, |view| {
+            let (position, hash) = store::event::head(view.sql, view.world)?;
+            Ok(JournalHead {
+                app: view.app.clone(),
+                mode: view.world.mode,
+                position,
+                hash,
+            })
+        })
+    }
+}
+
+/// Position and hash of an app's newest event in a mode.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalHead {
+    /// The app's slug.
+    pub app: String,
+    /// The mode.
+    pub mode: Mode,
+    /// The event's position; 0 before the first.
+    pub position: i64,
+    /// The event's hash, which covers every event before it.
+    pub hash: [u8; 32],
+}
+
+/// What a caller of [`Engine::verify`] knows of the file from elsewhere.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    heads: Vec<JournalHead>,
+}
+
+impl Expect {
+    /// Nothing.
+    #[must_use]
+    pub fn nothing() -> Expect {
+        Expect::default()
+    }
+
+    /// This event must be in the chain, with this hash.
+    #[must_use]
+    pub fn journal_head(mut self, head: JournalHead) -> Self {
+        self.heads.push(head);
+        self
+    }
+}
+
+impl Engine {
+    /// Checks the whole file: its structure, every invariant over its rows, and the chain of
+    /// events. It reads everything, so it takes time in proportion to the file; writers go on.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`] if an expected head is of an app that the file does not have;
+    /// [`crate::Error::Storage`]. What is wrong with the rows is in the report, not an error.
+    pub fn verify(&self, expect: &Expect) -> Result<Report> {
+        let mut heads = Vec::new();
+        for head in &expect.heads {
+            let World { app, mode } = self.find_app(&head.app, head.mode)?.world;
+            heads.push((World { app, mode }, head.position, head.hash));
+        }
+        let mut report = self
+            .core
+            .store
+            .read(|sql| store::verify::verify(sql, &ExpectHead { heads }))?;
+        report.structure(self.core.store.backend().check()?);
+        Ok(report)
+    }
+
+    /// The whole file as text, a line per row in key order, for comparing two files. Secrets and
+    /// what follows from them are left out.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`].
+    pub fn dump(&self) -> Result<String> {
+        self.core.store.read(store::dump::dump)
+    }
+}

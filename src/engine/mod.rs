@@ -1,0 +1,162 @@
+//! The verbs. This is the only floor that reads the clock, draws randomness or calls a hook.
+
+mod app;
+mod builder;
+mod catalog;
+mod core;
+mod customers;
+mod due;
+mod endpoints;
+mod entitlements;
+mod events;
+mod health;
+mod keys;
+mod outbox;
+mod pace;
+mod payments;
+mod runner;
+mod sessions;
+
+pub use app::App;
+pub use builder::Builder;
+pub use catalog::Catalog;
+pub use customers::Customers;
+pub use due::{Budget, Ran, Work};
+pub use endpoints::Endpoints;
+pub use entitlements::Entitlements;
+pub use events::{Expect, JournalHead};
+pub use health::Health;
+pub use keys::Keys;
+pub use payments::{Ask, AskKind, Begun, NewPayment, Payment};
+pub use runner::Runner;
+pub use sessions::Sessions;
+
+pub use crate::store::{Broken, Report};
+
+use std::sync::Arc;
+
+use crate::error::{Error, Invalid, Result, shortened};
+use crate::id::{Mode, World};
+use crate::store::{self, Access};
+use crate::text;
+
+use self::core::Core;
+
+/// A payment engine on one file.
+///
+/// Cheap to clone, shared between threads; every clone is the same engine. It starts no thread and
+/// does nothing until it is called, but for what [`Engine::spawn_runner`] is asked to do.
+#[derive(Clone)]
+pub struct Engine {
+    core: Arc<Core>,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Page<T> {
+    /// What is on the page.
+    pub data: Vec<T>,
+    /// Whether there is more: pass the last item's id to get it.
+    pub has_more: bool,
+}
+
+impl Engine {
+    /// Sets an engine up; [`Builder::open`] opens the file.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    /// A handle on an app in a mode. An app that the file does not have yet is made.
+    ///
+    /// The slug is 1 to 64 of `a-z`, `0-9`, `_` and `-`. Idempotent by state.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for another slug; [`Error::Storage`].
+    ///
+    /// # Durability
+    /// A new app is on disk when this returns.
+    ///
+    /// # Events
+    /// None: an app is the world in which events happen.
+    pub fn app(&self, slug: &str, mode: Mode) -> Result<App> {
+        let slug = text::name("app", slug, 64)?;
+        let wanted = slug.clone();
+        if let Some(app) = self.core.store.read(|sql| store::app::by_slug(sql, &wanted))? {
+            return Ok(self.handle(World { app: app.number, mode }));
+        }
+        let host_now = self.core.clock.now();
+        let app = self
+            .core
+            .store
+            .write_raw(Access::Exact, move |sql| store::app::ensure(sql, &slug, host_now))?;
+        Ok(self.handle(World { app: app.number, mode }))
+    }
+
+    /// A handle on an app that the file has.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`] if it does not; [`Error::Storage`].
+    pub fn find_app(&self, slug: &str, mode: Mode) -> Result<App> {
+        let app = self.core.store.read(|sql| store::app::by_slug(sql, slug))?;
+        let app = app.ok_or_else(|| Error::NotFound {
+            what: "app",
+            id: shortened(slug),
+        })?;
+        Ok(self.handle(World { app: app.number, mode }))
+    }
+
+    /// The slugs of all apps, oldest first.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn apps(&self) -> Result<Vec<String>> {
+        let apps = self.core.store.read(store::app::all)?;
+        Ok(apps.into_iter().map(|app| app.slug).collect())
+    }
+
+    /// The handle that an API key opens, acting as the key; none if the secret is not a key's that
+    /// is in force. The key alone decides app and mode.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn authenticate(&self, secret: &str) -> Result<Option<App>> {
+        keys::authenticate(self, secret)
+    }
+
+    /// Works everything that was committed into the file proper, and gives the connections back
+    /// once the last clone is gone. Not calling it loses nothing.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    pub fn close(self) -> Result<()> {
+        self.core.store.backend().checkpoint()
+    }
+
+    fn handle(&self, world: World) -> App {
+        App::new(Arc::clone(&self.core), world)
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").finish_non_exhaustive()
+    }
+}
+
+/// Checks a page size: 1 to 100.
+fn page_size(limit: u32) -> Result<u32> {
+    if (1..=100).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Invalid::new("limit", limit, "1 to 100").into())
+}
+
+/// A page from one row more than it holds.
+fn page<T>(mut found: Vec<T>, limit: u32) -> Page<T> {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    Page { data: found, has_more }
+}

@@ -1,0 +1,176 @@
+//! Delivering webhooks: claim, send, acknowledge.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::Engine;
+use super::core::Core;
+use crate::error::Result;
+use crate::hook::{SignedRequest, TransportOutcome};
+use crate::id::World;
+use crate::secret::Secret;
+use crate::store::{self, Access, Claimed};
+use crate::time::Timestamp;
+use crate::webhook::{ClaimedDelivery, Endpoint, Format, MARGIN, TIMEOUT, standard, timestamped, weigh};
+
+impl Engine {
+    /// Takes up to `limit` deliveries that are due, over all apps, signed and ready to be sent, for
+    /// a host that sends them itself. Each is held for 90 seconds; give what came of it to
+    /// [`Engine::acknowledge`]. `run_due` is this with the transport.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`].
+    ///
+    /// # Durability
+    /// A claim may be lost in a power cut; then the delivery is made again, with the same body and
+    /// event id.
+    ///
+    /// # Events
+    /// None.
+    pub fn claim_deliveries(&self, limit: usize) -> Result<Vec<ClaimedDelivery>> {
+        let mut claimed = Vec::new();
+        for world in self.core.store.read(store::app::worlds)? {
+            let left = limit.saturating_sub(claimed.len());
+            if left == 0 {
+                break;
+            }
+            self.core.claim(world, left, &mut claimed)?;
+        }
+        Ok(claimed)
+    }
+
+    /// Writes down what came of a delivery. Answers whether it counted: a failure that comes after
+    /// the lease ended does not, an acceptance always does.
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`]; bring the same outcome again, do not send again.
+    ///
+    /// # Durability
+    /// An acknowledgement may be lost in a power cut; then the delivery is made again.
+    ///
+    /// # Events
+    /// None.
+    pub fn acknowledge(&self, delivery: &ClaimedDelivery, outcome: &TransportOutcome) -> Result<bool> {
+        self.core.acknowledge(delivery, outcome)
+    }
+
+    /// Delivers up to `limit` of what is due through the transport. Answers how many were accepted
+    /// and how many were not.
+    pub(super) fn deliver(&self, limit: usize) -> Result<(usize, usize)> {
+        let Some(transport) = &self.core.transport else {
+            return Ok((0, 0));
+        };
+        let (mut accepted, mut failed) = (0, 0);
+        for delivery in self.claim_deliveries(limit)? {
+            // A claim that could run out before the answer is not started: somebody else would
+            // send the same a second time.
+            if self.core.clock.now().plus(TIMEOUT + MARGIN) > delivery.lease_until {
+                self.core.give_back(&delivery)?;
+                continue;
+            }
+            let sent = catch_unwind(AssertUnwindSafe(|| transport.send(&delivery.request)));
+            let outcome = sent.unwrap_or_else(|_| TransportOutcome::Failed {
+                why: "the transport's code panicked".to_owned(),
+            });
+            self.core.acknowledge(&delivery, &outcome)?;
+            match outcome {
+                TransportOutcome::Answered(answer) if (200..300).contains(&answer.status) => accepted += 1,
+                _ => failed += 1,
+            }
+        }
+        Ok((accepted, failed))
+    }
+}
+
+impl Core {
+    fn claim(&self, world: World, limit: usize, into: &mut Vec<ClaimedDelivery>) -> Result<()> {
+        let host_now = self.clock.now();
+        let due = self.store.read(|sql| store::queue::next_due(sql, world))?;
+        if due.is_none_or(|due| due > host_now) {
+            return Ok(());
+        }
+        let token = self.token()?;
+        let openable = self.openable(world)?;
+        let claimed = self.store.write_raw(Access::Queue, move |sql| {
+            store::queue::claim(sql, world, host_now, limit, token, &openable)
+        })?;
+        for claimed in claimed {
+            let secrets: Vec<Secret> = claimed
+                .sealed_secrets
+                .iter()
+                .filter_map(|sealed| self.open_secret(&claimed.endpoint, sealed))
+                .collect();
+            into.push(ClaimedDelivery {
+                request: signed(&claimed, &secrets, host_now),
+                id: claimed.id,
+                attempt: claimed.attempt,
+                lease_until: claimed.lease_until,
+                world,
+                token,
+            });
+        }
+        Ok(())
+    }
+
+    /// The numbers of the endpoints whose secrets this engine can open. The others' deliveries
+    /// wait.
+    fn openable(&self, world: World) -> Result<Vec<i64>> {
+        let stored = self.store.read(|sql| store::endpoint::all_sealed(sql, world))?;
+        Ok(stored
+            .iter()
+            .filter(|(endpoint, sealed)| self.open_secret(endpoint, sealed).is_some())
+            .map(|(endpoint, _)| endpoint.number)
+            .collect())
+    }
+
+    pub(super) fn open_secret(&self, endpoint: &Endpoint, sealed: &[u8]) -> Option<Secret> {
+        self.seal.as_ref()?.open(sealed, endpoint.id.as_str()).ok()
+    }
+
+    fn acknowledge(&self, delivery: &ClaimedDelivery, outcome: &TransportOutcome) -> Result<bool> {
+        let ended = self.clock.now();
+        let attempted = weigh(delivery.attempt, outcome, ended);
+        let (world, id, token, attempt) = (delivery.world, delivery.id.clone(), delivery.token, delivery.attempt);
+        let started = delivery.request.signed_at;
+        let counted = self.store.write_raw(Access::Queue, move |sql| {
+            store::queue::acknowledge(sql, world, &id, token, attempt, started, ended, &attempted)
+        })?;
+        self.bell.ring();
+        Ok(counted)
+    }
+
+    fn give_back(&self, delivery: &ClaimedDelivery) -> Result<()> {
+        let (world, id, token, host_now) = (delivery.world, delivery.id.clone(), delivery.token, self.clock.now());
+        self.store.write_raw(Access::Queue, move |sql| {
+            store::queue::give_back(sql, world, &id, token, host_now)
+        })
+    }
+}
+
+/// The request of one attempt. Timestamp and signatures are of this attempt; the body is as it was
+/// committed.
+fn signed(claimed: &Claimed, secrets: &[Secret], host_now: Timestamp) -> SignedRequest {
+    let secrets: Vec<&Secret> = secrets.iter().collect();
+    let (id, seconds, body) = (claimed.event.as_str(), host_now.as_secs(), claimed.body.as_slice());
+    let mut headers = vec![
+        ("Content-Type", "application/json".to_owned()),
+        ("User-Agent", concat!("Tillite/", env!("CARGO_PKG_VERSION")).to_owned()),
+    ];
+    match claimed.endpoint.format {
+        Format::XPay => headers.push(("XPay-Signature", timestamped(&secrets, seconds, body))),
+        Format::Standard => {}
+    }
+    // The Standard Webhooks headers go with every format, so that a receiver always has an id to
+    // recognise a repetition by.
+    headers.push(("webhook-id", id.to_owned()));
+    headers.push(("webhook-timestamp", seconds.to_string()));
+    if let Some(signature) = standard(&secrets, id, seconds, body) {
+        headers.push(("webhook-signature", signature));
+    }
+    SignedRequest {
+        url: claimed.endpoint.url.clone(),
+        headers,
+        body: claimed.body.clone(),
+        timeout: TIMEOUT,
+        signed_at: host_now,
+    }
+}

@@ -1,0 +1,276 @@
+//! What happened: one kind per thing that can happen, and the object that it happened to.
+//!
+//! An event is written in the transaction that changes its object. It is at once the object's
+//! history (what moved, why, on whose behalf) and the source of every webhook body.
+
+use crate::access::ApiKey;
+use crate::catalog::{Price, Product};
+use crate::customer::Customer;
+use crate::entitlement::{Grant, Version};
+use crate::id::EntitlementId;
+use crate::payment::{Charge, PaymentIntent};
+use crate::session::Session;
+use crate::webhook::Endpoint;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// The engine's own names of what happens.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum EventKind {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl EventKind {
+            /// Every kind.
+            pub const ALL: &'static [EventKind] = &[$(EventKind::$name,)*];
+
+            /// The kind's name, such as `checkout.session.completed`.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(EventKind::$name => $text,)*
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A product was put on sale.
+    ProductCreated = "product.created",
+    /// A product's name, description, line or rank changed.
+    ProductUpdated = "product.updated",
+    /// A price was put on sale.
+    PriceCreated = "price.created",
+    /// A price is no longer on sale.
+    PriceArchived = "price.archived",
+    /// A customer was made.
+    CustomerCreated = "customer.created",
+    /// A customer's details changed.
+    CustomerUpdated = "customer.updated",
+    /// A checkout session was made.
+    SessionCreated = "checkout.session.created",
+    /// An open session's lines, metadata or URLs changed.
+    SessionUpdated = "checkout.session.updated",
+    /// A payment of the session is in flight.
+    SessionProcessing = "checkout.session.processing",
+    /// The session was paid, or there was nothing to pay.
+    SessionCompleted = "checkout.session.completed",
+    /// The session can no longer be paid.
+    SessionExpired = "checkout.session.expired",
+    /// Money arrived that the session could not take; it is held.
+    SessionLatePayment = "checkout.session.late_payment",
+    /// A payment of the session failed; it can be paid again.
+    PaymentFailed = "checkout.payment.failed",
+    /// A payment intent was made for the first attempt.
+    IntentCreated = "payment_intent.created",
+    /// A charge of the intent is in flight.
+    IntentProcessing = "payment_intent.processing",
+    /// The buyer must do something.
+    IntentRequiresAction = "payment_intent.requires_action",
+    /// An amount is held and can be captured.
+    IntentCapturable = "payment_intent.amount_capturable_updated",
+    /// The amount was collected.
+    IntentSucceeded = "payment_intent.succeeded",
+    /// The newest charge failed.
+    IntentPaymentFailed = "payment_intent.payment_failed",
+    /// A charge was committed; its processor is being asked.
+    ChargeInitiated = "charge.initiated",
+    /// Nobody knows what came of a charge.
+    ChargeUnknown = "charge.unknown",
+    /// The processor accepted a charge and will know later.
+    ChargePending = "charge.pending",
+    /// The buyer must do something before a charge goes on.
+    ChargeRequiresAction = "charge.requires_action",
+    /// A charge's amount is held, not taken.
+    ChargeAuthorized = "charge.authorized",
+    /// A charge's amount was taken.
+    ChargeSucceeded = "charge.succeeded",
+    /// A charge failed for certain.
+    ChargeFailed = "charge.failed",
+    /// A charge that had failed turned out to have taken the amount.
+    ChargeContradicted = "charge.contradicted",
+    /// A charge took another amount or currency than was asked; it is held.
+    ChargeMismatch = "charge.mismatch",
+    /// Look-ups cannot tell what came of a charge; somebody has to look.
+    ChargeUnresolved = "charge.unresolved",
+    /// Something was granted.
+    GrantCreated = "grant.created",
+    /// A grant was taken back.
+    GrantRevoked = "grant.revoked",
+    /// An entitlement came into force.
+    EntitlementGranted = "entitlement.granted",
+    /// An entitlement in force changed.
+    EntitlementUpdated = "entitlement.updated",
+    /// An entitlement's time passed.
+    EntitlementExpired = "entitlement.expired",
+    /// An entitlement was taken back.
+    EntitlementRevoked = "entitlement.revoked",
+    /// A webhook endpoint was added.
+    EndpointCreated = "endpoint.created",
+    /// An endpoint got another signing secret; not sent to the endpoint itself.
+    EndpointSecretRotated = "endpoint.secret_rotated",
+    /// An API key was made.
+    ApiKeyCreated = "api_key.created",
+    /// An API key was revoked.
+    ApiKeyRevoked = "api_key.revoked",
+}
+
+impl EventKind {
+    /// The kind of a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<EventKind> {
+        EventKind::ALL.iter().copied().find(|kind| kind.as_str() == name)
+    }
+}
+
+/// One thing that happened to an object: its kind and the object's state before and after, where
+/// it has states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Happening {
+    pub(crate) kind: EventKind,
+    pub(crate) from: Option<&'static str>,
+    pub(crate) to: Option<&'static str>,
+}
+
+impl Happening {
+    /// Something that moves no state machine.
+    pub(crate) fn plain(kind: EventKind) -> Happening {
+        Happening {
+            kind,
+            from: None,
+            to: None,
+        }
+    }
+
+    /// A move of a state machine.
+    pub(crate) fn moved(kind: EventKind, from: &'static str, to: &'static str) -> Happening {
+        Happening {
+            kind,
+            from: Some(from),
+            to: Some(to),
+        }
+    }
+
+    /// The creation of an object in a state.
+    pub(crate) fn created(kind: EventKind, to: &'static str) -> Happening {
+        Happening {
+            kind,
+            from: None,
+            to: Some(to),
+        }
+    }
+}
+
+/// The object that something happened to, as it is afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Subject {
+    Product(Product),
+    Price(Price),
+    Customer(Customer),
+    Session(Box<Session>),
+    PaymentIntent(PaymentIntent),
+    Charge(Charge),
+    Grant(Grant),
+    Entitlement(Box<Step>),
+    Endpoint(Endpoint),
+    ApiKey(ApiKey),
+}
+
+/// One version of an entitlement on its way into the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Step {
+    pub(crate) id: EntitlementId,
+    pub(crate) app: String,
+    pub(crate) uid: String,
+    pub(crate) line: String,
+    pub(crate) version: Version,
+}
+
+impl Subject {
+    /// The object's id.
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Subject::Product(product) => product.id.as_str(),
+            Subject::Price(price) => price.id.as_str(),
+            Subject::Customer(customer) => customer.id.as_str(),
+            Subject::Session(session) => session.id.as_str(),
+            Subject::PaymentIntent(intent) => intent.id.as_str(),
+            Subject::Charge(charge) => charge.id.as_str(),
+            Subject::Grant(grant) => grant.id.as_str(),
+            Subject::Entitlement(step) => step.id.as_str(),
+            Subject::Endpoint(endpoint) => endpoint.id.as_str(),
+            Subject::ApiKey(key) => key.id.as_str(),
+        }
+    }
+
+    /// Events about the object so far, these included.
+    pub(crate) fn revision(&self) -> i64 {
+        match self {
+            Subject::Product(product) => product.revision,
+            Subject::Price(price) => price.revision,
+            Subject::Customer(customer) => customer.revision,
+            Subject::Session(session) => session.revision,
+            Subject::PaymentIntent(intent) => intent.revision,
+            Subject::Charge(charge) => charge.revision,
+            Subject::Grant(grant) => grant.revision,
+            Subject::Entitlement(step) => step.version.number,
+            Subject::Endpoint(endpoint) => endpoint.revision,
+            Subject::ApiKey(key) => key.revision,
+        }
+    }
+
+    /// Counts events in. An entitlement's version counts them already: each has exactly one.
+    pub(crate) fn count(&mut self, events: i64) {
+        match self {
+            Subject::Product(product) => product.revision += events,
+            Subject::Price(price) => price.revision += events,
+            Subject::Customer(customer) => customer.revision += events,
+            Subject::Session(session) => session.revision += events,
+            Subject::PaymentIntent(intent) => intent.revision += events,
+            Subject::Charge(charge) => charge.revision += events,
+            Subject::Grant(grant) => grant.revision += events,
+            Subject::Entitlement(_) => {}
+            Subject::Endpoint(endpoint) => endpoint.revision += events,
+            Subject::ApiKey(key) => key.revision += events,
+        }
+    }
+
+    /// The customer whose personal data the object may hold.
+    pub(crate) fn customer(&self) -> Option<&str> {
+        match self {
+            Subject::Customer(customer) => Some(customer.id.as_str()),
+            Subject::Session(session) => session.customer.as_ref().map(|payer| payer.id.as_str()),
+            _ => None,
+        }
+    }
+}
+
+/// An event as hosts read it: one line of an object's history.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event {
+    /// Its position among all events of its app and mode: 1, 2, 3 … in commit order.
+    pub position: i64,
+    /// The event's id.
+    pub id: crate::id::EventId,
+    /// What happened, in the engine's own words; see [`EventKind`].
+    pub kind: String,
+    /// The object that it happened to.
+    pub object_id: String,
+    /// Its place among the events about that object: 1, 2, 3 …
+    pub sequence: i64,
+    /// The object's state before, if it has states and existed.
+    pub from: Option<String>,
+    /// The object's state after, if it has states.
+    pub to: Option<String>,
+    /// What was being done.
+    pub cause: String,
+    /// On whose behalf.
+    pub actor: String,
+    /// Engine time.
+    pub created_at: crate::time::Timestamp,
+    /// The object after the event, as JSON; none if it was erased.
+    pub body: Option<String>,
+}

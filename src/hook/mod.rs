@@ -1,0 +1,17 @@
+//! What the host supplies: how money moves, how a webhook travels, what time it is, where
+//! randomness comes from.
+//!
+//! Every hook is called without a lock held and with no transaction open, so it may be slow, may
+//! block, and may call back into the engine. Hooks are shared between threads. A hook that panics
+//! does not take the host down: the panic is caught and counts as the answer that promises least.
+
+mod clock;
+mod processor;
+mod transport;
+
+pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
+pub use processor::{
+    Action, Advice, Answer, Capabilities, Initiator, Lookup, LookupKey, Operation, Outcome, Processor, Request,
+    RequestLine, RouteInput,
+};
+pub use transport::{Answered, SignedRequest, Transport, TransportOutcome};

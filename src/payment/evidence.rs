@@ -1,0 +1,162 @@
+use std::time::Duration;
+
+use super::ChargeEvent;
+use crate::hook::{Lookup, Outcome};
+use crate::money::Amount;
+use crate::text::masked;
+
+/// From whom something was learned about an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The call itself.
+    Answer,
+    /// A later look-up.
+    Lookup,
+    /// Nobody: the call's lease ended.
+    Lease,
+}
+
+impl Source {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Source::Answer => "answer",
+            Source::Lookup => "lookup",
+            Source::Lease => "lease",
+        }
+    }
+}
+
+/// What was learned, before it is weighed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Finding {
+    /// The processor answered.
+    Executed(Outcome),
+    /// The processor was looked up.
+    LookedUp(Lookup),
+    /// Nobody recorded an answer in time.
+    LeaseEnded,
+}
+
+/// A finding weighed: what it means for the charge and what is written down of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) source: Source,
+    /// What it does to the charge; none: nothing was learned.
+    pub(crate) event: Option<ChargeEvent>,
+    /// The outcome's name.
+    pub(crate) outcome: &'static str,
+    pub(crate) reference: Option<String>,
+    pub(crate) amount: Option<Amount>,
+    /// Code or reason, shortened, card numbers masked.
+    pub(crate) detail: Option<String>,
+}
+
+/// A verdict as it was written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    pub(crate) number: u32,
+    pub(crate) verdict: Verdict,
+    /// Whether it changed anything.
+    pub(crate) moved: bool,
+    pub(crate) actor: String,
+    pub(crate) host_time: crate::time::Timestamp,
+    pub(crate) engine_time: crate::time::Timestamp,
+}
+
+const MAX_REFERENCE: usize = 255;
+const MAX_DETAIL: usize = 500;
+
+impl Finding {
+    /// Weighs a finding about an attempt to move `asked`.
+    ///
+    /// `age` is how long ago the call was allowed to take place at the latest, and
+    /// `not_found_final_after` what the processor promises: a "not found" younger than that says
+    /// nothing, because the call may still arrive.
+    pub(crate) fn weigh(&self, asked: Amount, age: Duration, not_found_final_after: Option<Duration>) -> Verdict {
+        match self {
+            Finding::Executed(outcome) => weigh_outcome(Source::Answer, outcome, asked),
+            Finding::LookedUp(Lookup::Found(outcome)) => weigh_outcome(Source::Lookup, outcome, asked),
+            Finding::LookedUp(Lookup::NotFound) => {
+                let is_final = not_found_final_after.is_some_and(|settled| age >= settled);
+                Verdict {
+                    event: is_final.then_some(ChargeEvent::Failed),
+                    ..nothing(Source::Lookup, if is_final { "never_arrived" } else { "not_found" })
+                }
+            }
+            Finding::LookedUp(Lookup::CannotTell { why }) => Verdict {
+                detail: Some(kept(why, MAX_DETAIL)),
+                ..nothing(Source::Lookup, "cannot_tell")
+            },
+            Finding::LeaseEnded => Verdict {
+                event: Some(ChargeEvent::LeaseEnded),
+                ..nothing(Source::Lease, "no_answer")
+            },
+        }
+    }
+}
+
+fn weigh_outcome(source: Source, outcome: &Outcome, asked: Amount) -> Verdict {
+    let referring = |event, outcome, reference: &str| Verdict {
+        event: Some(event),
+        reference: Some(kept(reference, MAX_REFERENCE)),
+        ..nothing(source, outcome)
+    };
+    // What was taken or held must be what was asked for, to the minor unit.
+    let as_asked = |event, amount: Amount| {
+        if amount == asked {
+            event
+        } else {
+            ChargeEvent::Mismatched
+        }
+    };
+    match outcome {
+        Outcome::Succeeded { reference, amount } => Verdict {
+            amount: Some(*amount),
+            ..referring(as_asked(ChargeEvent::Succeeded, *amount), "succeeded", reference)
+        },
+        Outcome::Authorized { reference, amount, .. } => Verdict {
+            amount: Some(*amount),
+            ..referring(as_asked(ChargeEvent::Authorized, *amount), "authorized", reference)
+        },
+        Outcome::Pending { reference } => referring(ChargeEvent::Pending, "pending", reference),
+        Outcome::RequiresAction { reference, .. } => {
+            referring(ChargeEvent::ActionRequired, "requires_action", reference)
+        }
+        Outcome::Declined { code, .. } => Verdict {
+            event: Some(ChargeEvent::Failed),
+            detail: Some(kept(code, MAX_DETAIL)),
+            ..nothing(source, "declined")
+        },
+        Outcome::NotSent { why } => Verdict {
+            event: Some(ChargeEvent::Failed),
+            detail: Some(kept(why, MAX_DETAIL)),
+            ..nothing(source, "not_sent")
+        },
+        Outcome::Unknown { why } => Verdict {
+            event: Some(ChargeEvent::Unclear),
+            detail: Some(kept(why, MAX_DETAIL)),
+            ..nothing(source, "unknown")
+        },
+    }
+}
+
+fn nothing(source: Source, outcome: &'static str) -> Verdict {
+    Verdict {
+        source,
+        event: None,
+        outcome,
+        reference: None,
+        amount: None,
+        detail: None,
+    }
+}
+
+/// A processor's text as it is kept: bounded, without control characters, card numbers masked.
+pub(crate) fn kept(text: &str, max: usize) -> String {
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(max)
+        .collect();
+    masked(&clean)
+}

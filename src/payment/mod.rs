@@ -1,0 +1,251 @@
+//! Collecting money: payment intents, charges, and the ledger of attempts.
+//!
+//! An *intent* is the wish to collect one amount. Each try is a *charge*. Whatever a processor is
+//! asked to do is an *attempt*: a frozen request with an idempotency key, committed before the
+//! processor is called. What is learned about an attempt is *evidence*, appended and never changed;
+//! a charge leaves the state `unknown` by evidence only.
+
+mod evidence;
+mod state;
+
+pub(crate) use evidence::{Evidence, Finding, Verdict, kept};
+pub(crate) use state::ChargeEvent;
+pub use state::ChargeState;
+
+use crate::error::Refused;
+use crate::hook::{Action, Operation};
+use crate::id::{AttemptId, ChargeId, PaymentIntentId, SessionId};
+use crate::money::Amount;
+use crate::time::Timestamp;
+
+/// The most charges of one intent. Who needs more is trying cards, not paying.
+pub(crate) const MAX_CHARGES: usize = 50;
+
+/// The wish to collect one amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PaymentIntent {
+    /// The intent's id.
+    pub id: PaymentIntentId,
+    /// The session that is paid.
+    pub session: SessionId,
+    /// What is collected.
+    pub amount: Amount,
+    /// Every try, oldest first.
+    pub charges: Vec<Charge>,
+    /// Engine time.
+    pub created_at: Timestamp,
+    /// Engine time; none unless canceled.
+    pub canceled_at: Option<Timestamp>,
+    pub(crate) revision: i64,
+}
+
+/// Where a payment intent stands: a function of its charges, stored nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IntentStatus {
+    /// No charge is in flight and none succeeded.
+    RequiresPaymentMethod,
+    /// A charge is in flight.
+    Processing,
+    /// The buyer must do something.
+    RequiresAction,
+    /// The amount is held and can be captured.
+    RequiresCapture,
+    /// The amount was taken.
+    Succeeded,
+    /// It will not be collected.
+    Canceled,
+}
+
+impl IntentStatus {
+    /// The status as a word, such as `requires_payment_method`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            IntentStatus::RequiresPaymentMethod => "requires_payment_method",
+            IntentStatus::Processing => "processing",
+            IntentStatus::RequiresAction => "requires_action",
+            IntentStatus::RequiresCapture => "requires_capture",
+            IntentStatus::Succeeded => "succeeded",
+            IntentStatus::Canceled => "canceled",
+        }
+    }
+}
+
+impl PaymentIntent {
+    /// Where it stands.
+    #[must_use]
+    pub fn status(&self) -> IntentStatus {
+        if self.charges.iter().any(|charge| charge.settles) {
+            return IntentStatus::Succeeded;
+        }
+        match self.live_charge().map(|charge| charge.state) {
+            Some(ChargeState::RequiresAction) => IntentStatus::RequiresAction,
+            Some(ChargeState::Authorized) => IntentStatus::RequiresCapture,
+            Some(_) => IntentStatus::Processing,
+            None if self.canceled_at.is_some() => IntentStatus::Canceled,
+            None => IntentStatus::RequiresPaymentMethod,
+        }
+    }
+
+    /// The charge whose outcome is not decided yet.
+    #[must_use]
+    pub fn live_charge(&self) -> Option<&Charge> {
+        self.charges.iter().find(|charge| charge.state.is_live())
+    }
+
+    /// Why the newest charge failed, if it did.
+    #[must_use]
+    pub fn last_failure(&self) -> Option<&Failure> {
+        self.charges.last().and_then(|charge| charge.failure.as_ref())
+    }
+
+    /// Replaces the charge of the same id, or appends it.
+    pub(crate) fn put(&mut self, charge: Charge) {
+        match self.charges.iter_mut().find(|known| known.id == charge.id) {
+            Some(known) => *known = charge,
+            None => self.charges.push(charge),
+        }
+    }
+}
+
+/// One try to collect an intent's amount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Charge {
+    /// The charge's id.
+    pub id: ChargeId,
+    /// The intent that it collects for.
+    pub intent: PaymentIntentId,
+    /// The session that is paid.
+    pub session: SessionId,
+    /// 1 for the intent's first charge.
+    pub number: u32,
+    /// The name of the processor that was asked.
+    pub processor: String,
+    /// Where it stands.
+    pub state: ChargeState,
+    /// What is collected.
+    pub amount: Amount,
+    /// Minor units held at the processor, not taken.
+    pub authorized: i64,
+    /// Minor units taken.
+    pub captured: i64,
+    /// Minor units given back.
+    pub refunded: i64,
+    /// Minor units that refunds in flight would give back.
+    pub refund_reserved: i64,
+    /// The processor's own name for it.
+    pub reference: Option<String>,
+    /// Why it failed, if it did.
+    pub failure: Option<Failure>,
+    /// What the buyer must do, if anything.
+    pub action: Option<Action>,
+    /// Engine time until which the action is awaited.
+    pub action_deadline: Option<Timestamp>,
+    /// Engine time at which an authorisation lapses.
+    pub authorized_until: Option<Timestamp>,
+    /// Why its money settled nothing and waits for a decision.
+    pub hold: Option<Hold>,
+    /// Whether it completed its session.
+    pub settles: bool,
+    /// Engine time.
+    pub created_at: Timestamp,
+    /// Engine time.
+    pub updated_at: Timestamp,
+    pub(crate) revision: i64,
+}
+
+impl Charge {
+    /// Moves the state machine.
+    pub(crate) fn step(&mut self, event: ChargeEvent, at: Timestamp) -> Result<(), Refused> {
+        self.state = state::next(self.state, event)?;
+        self.updated_at = at;
+        Ok(())
+    }
+}
+
+/// Why a charge failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// The reason as a word, such as `insufficient_funds`.
+    pub code: String,
+    /// The reason for people.
+    pub message: String,
+    /// What the processor advises.
+    pub advice: Option<crate::hook::Advice>,
+}
+
+/// Why money that was taken settled nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hold {
+    /// It arrived after its session could no longer be paid by it.
+    Late,
+    /// Another charge had already paid the session.
+    Surplus,
+    /// The processor took another amount or currency than was asked.
+    Mismatch,
+}
+
+impl Hold {
+    pub(crate) const ALL: [Hold; 3] = [Hold::Late, Hold::Surplus, Hold::Mismatch];
+
+    /// `late`, `surplus` or `mismatch`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Hold::Late => "late",
+            Hold::Surplus => "surplus",
+            Hold::Mismatch => "mismatch",
+        }
+    }
+}
+
+/// One operation asked of a processor: the row that is committed before the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attempt {
+    pub(crate) id: AttemptId,
+    pub(crate) operation: Operation,
+    pub(crate) subject: String,
+    pub(crate) processor: String,
+    pub(crate) key: String,
+    pub(crate) request: Vec<u8>,
+    pub(crate) request_hash: [u8; 32],
+    pub(crate) reference: Option<String>,
+    /// Fences the call in flight: an older caller's token no longer matches.
+    pub(crate) token: i64,
+    /// What is awaited, and the host time at which it is given up or asked for.
+    pub(crate) next: Option<(Await, Timestamp)>,
+    pub(crate) asked: u32,
+    pub(crate) unresolved: bool,
+    /// Host time.
+    pub(crate) created_at: Timestamp,
+    /// Host time of the first evidence: from then on the call is over.
+    pub(crate) heard_at: Option<Timestamp>,
+    /// How many pieces of evidence there are.
+    pub(crate) evidence: u32,
+}
+
+/// What an attempt waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Await {
+    /// The answer of the call in flight, until its lease ends.
+    Answer,
+    /// A look-up, from then on.
+    Lookup,
+}
+
+impl Await {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Await::Answer => "answer",
+            Await::Lookup => "lookup",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,402 @@
+use std::time::Duration;
+
+use super::Dialect;
+use crate::customer::{self, NewCustomer};
+use crate::digest::Fields;
+use crate::error::{Error, Invalid};
+use crate::id::{Mode, PriceId};
+use crate::money::{Amount, Currency};
+use crate::text::{self, Metadata, Url};
+
+/// The most lines of a session.
+const MAX_LINES: usize = 100;
+const MAX_QUANTITY: u32 = 1_000_000;
+const LIFETIME_MINUTES: std::ops::RangeInclusive<u64> = 30..=43_200;
+
+/// What happens after payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Completion {
+    /// The buyer is sent to this URL.
+    Redirect(String),
+    /// The hosted page says thanks.
+    HostedConfirmation,
+}
+
+/// A checkout session to be made; given to `sessions().create`.
+///
+/// The price comes from the catalogue ([`NewSession::tier`], [`NewSession::price`], or lines of
+/// those kinds) or from the caller ([`NewLine::inline`]). All lines share one currency.
+#[derive(Clone, Debug)]
+pub struct NewSession {
+    pub(crate) dialect: Dialect,
+    pub(crate) lines: Vec<NewLine>,
+    pub(crate) customer: Option<NewCustomer>,
+    pub(crate) for_uid: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) completion: Completion,
+    pub(crate) cancel_url: Option<String>,
+    pub(crate) metadata: Metadata,
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+/// One line of a session to be made.
+#[derive(Clone, Debug)]
+pub struct NewLine {
+    pub(crate) choice: Choice,
+    pub(crate) quantity: u32,
+}
+
+/// Where a line's price comes from.
+#[derive(Clone, Debug)]
+pub(crate) enum Choice {
+    Tier { tier: String, currency: Currency },
+    Price(PriceId),
+    Inline { name: String, unit_amount: Amount },
+}
+
+impl NewLine {
+    /// The tier's price in a currency. Among several on sale: one-time before recurring, then the
+    /// shorter interval, no interval last.
+    #[must_use]
+    pub fn tier(tier: impl Into<String>, currency: Currency) -> NewLine {
+        NewLine {
+            choice: Choice::Tier {
+                tier: tier.into(),
+                currency,
+            },
+            quantity: 1,
+        }
+    }
+
+    /// A price of the catalogue.
+    #[must_use]
+    pub fn price(price: &PriceId) -> NewLine {
+        NewLine {
+            choice: Choice::Price(price.clone()),
+            quantity: 1,
+        }
+    }
+
+    /// Something that is not in the catalogue, 1 to 250 characters, at the caller's price. It
+    /// grants nothing.
+    #[must_use]
+    pub fn inline(name: impl Into<String>, unit_amount: Amount) -> NewLine {
+        NewLine {
+            choice: Choice::Inline {
+                name: name.into(),
+                unit_amount,
+            },
+            quantity: 1,
+        }
+    }
+
+    /// How many, 1 to 1,000,000.
+    #[must_use]
+    pub fn quantity(mut self, quantity: u32) -> Self {
+        self.quantity = quantity;
+        self
+    }
+}
+
+impl NewSession {
+    /// A session without lines. It can be made and read, and paid once lines were put in.
+    #[must_use]
+    pub fn empty() -> NewSession {
+        NewSession {
+            dialect: Dialect::Native,
+            lines: Vec::new(),
+            customer: None,
+            for_uid: None,
+            email: None,
+            completion: Completion::HostedConfirmation,
+            cancel_url: None,
+            metadata: Metadata::default(),
+            lifetime: None,
+            idempotency_key: None,
+        }
+    }
+
+    /// A session for one of a tier, at its price in a currency.
+    #[must_use]
+    pub fn tier(tier: impl Into<String>, currency: Currency) -> NewSession {
+        NewSession::empty().line(NewLine::tier(tier, currency))
+    }
+
+    /// A session for one of a price of the catalogue.
+    #[must_use]
+    pub fn price(price: &PriceId) -> NewSession {
+        NewSession::empty().line(NewLine::price(price))
+    }
+
+    /// One more line; at most 100.
+    #[must_use]
+    pub fn line(mut self, line: NewLine) -> Self {
+        self.lines.push(line);
+        self
+    }
+
+    /// The wire format whose lifetime and return URL the session has.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
+    }
+
+    /// The payer by the host's own name for them. A customer unknown so far is made.
+    #[must_use]
+    pub fn customer(self, uid: impl Into<String>) -> Self {
+        self.customer_details(NewCustomer::uid(uid))
+    }
+
+    /// The payer with name, e-mail and phone; what is given replaces what was known.
+    #[must_use]
+    pub fn customer_details(mut self, customer: NewCustomer) -> Self {
+        self.customer = Some(customer);
+        self
+    }
+
+    /// Whose entitlement the sale raises, if not the payer's: 1 to 200 characters.
+    #[must_use]
+    pub fn for_uid(mut self, uid: impl Into<String>) -> Self {
+        self.for_uid = Some(uid.into());
+        self
+    }
+
+    /// Where the receipt should go. It is stored and echoed; nothing here sends e-mail.
+    #[must_use]
+    pub fn email(mut self, email: impl Into<String>) -> Self {
+        self.email = Some(email.into());
+        self
+    }
+
+    /// Sends the buyer to this URL after payment; see [`Dialect`] for what is put into it. Without
+    /// it the hosted page says thanks.
+    #[must_use]
+    pub fn return_to(mut self, url: impl Into<String>) -> Self {
+        self.completion = Completion::Redirect(url.into());
+        self
+    }
+
+    /// Where a buyer goes who gives up.
+    #[must_use]
+    pub fn cancel_url(mut self, url: impl Into<String>) -> Self {
+        self.cancel_url = Some(url.into());
+        self
+    }
+
+    /// What comes back with the session and its events.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = metadata;
+        self
+    }
+
+    /// How long it can be paid: 30 minutes to 30 days. Without it, as the dialect says.
+    #[must_use]
+    pub fn expires_after(mut self, lifetime: Duration) -> Self {
+        self.lifetime = Some(lifetime);
+        self
+    }
+
+    /// The same key returns the same session, after a retry and after a crash: 1 to 255 visible
+    /// ASCII characters.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    pub(crate) fn checked(self, mode: Mode) -> Result<Checked, Error> {
+        let lifetime = match self.lifetime {
+            None => Duration::from_secs(60 * u64::from(self.dialect.lifetime_minutes())),
+            Some(given) if LIFETIME_MINUTES.contains(&(given.as_secs() / 60)) && given.as_secs() <= 43_200 * 60 => {
+                given
+            }
+            Some(given) => {
+                let found = format!("{} seconds", given.as_secs());
+                return Err(Invalid::new("expires_after", found, "30 minutes to 30 days").into());
+            }
+        };
+        let customer = self.customer.map(NewCustomer::checked).transpose()?;
+        let payer = customer.as_ref().and_then(|customer| customer.uid.clone());
+        Ok(Checked {
+            dialect: self.dialect,
+            lines: checked_lines(self.lines)?,
+            for_uid: text::optional("for_uid", self.for_uid.as_deref(), customer::MAX_UID)?.or(payer),
+            customer,
+            email: self
+                .email
+                .as_deref()
+                .map(|given| customer::email("email", given))
+                .transpose()?,
+            completion: checked_completion(self.dialect, mode, self.completion)?,
+            cancel_url: checked_url("cancel_url", self.cancel_url)?,
+            metadata: self.metadata,
+            lifetime,
+            idempotency_key: self.idempotency_key.as_deref().map(text::idempotency_key).transpose()?,
+        })
+    }
+}
+
+/// A [`NewSession`] whose every part has been checked.
+#[derive(Clone, Debug)]
+pub(crate) struct Checked {
+    pub(crate) dialect: Dialect,
+    pub(crate) lines: Vec<NewLine>,
+    pub(crate) customer: Option<NewCustomer>,
+    pub(crate) for_uid: Option<String>,
+    pub(crate) email: Option<String>,
+    pub(crate) completion: Completion,
+    pub(crate) cancel_url: Option<String>,
+    pub(crate) metadata: Metadata,
+    pub(crate) lifetime: Duration,
+    pub(crate) idempotency_key: Option<String>,
+}
+
+impl Checked {
+    /// The hash of everything that was asked for, but the key: who repeats a key must repeat it.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let (completion, return_url) = match &self.completion {
+            Completion::Redirect(url) => ("redirect", Some(url.as_str())),
+            Completion::HostedConfirmation => ("hosted_confirmation", None),
+        };
+        let customer = self.customer.as_ref();
+        let of_customer = |part: fn(&NewCustomer) -> &Option<String>| customer.and_then(|c| part(c).as_deref());
+        let mut fields = Fields::new()
+            .text(self.dialect.as_str())
+            .maybe(of_customer(|customer| &customer.uid))
+            .maybe(of_customer(|customer| &customer.name))
+            .maybe(of_customer(|customer| &customer.email))
+            .maybe(of_customer(|customer| &customer.phone))
+            .int(i64::from(customer.is_some()))
+            .maybe(self.for_uid.as_deref())
+            .maybe(self.email.as_deref())
+            .text(completion)
+            .maybe(return_url)
+            .maybe(self.cancel_url.as_deref())
+            .int(i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX));
+        let of_customer = customer.and_then(|customer| customer.metadata.as_ref());
+        for (key, value) in self
+            .metadata
+            .iter()
+            .chain(of_customer.into_iter().flat_map(Metadata::iter))
+        {
+            fields = fields.text(key).text(value);
+        }
+        for line in &self.lines {
+            fields = fields.int(i64::from(line.quantity));
+            fields = match &line.choice {
+                Choice::Tier { tier, currency } => fields.text("tier").text(tier).text(currency.code()),
+                Choice::Price(price) => fields.text("price").text(price.as_str()),
+                Choice::Inline { name, unit_amount } => fields
+                    .text("inline")
+                    .text(name)
+                    .int(unit_amount.as_minor())
+                    .text(unit_amount.currency().code()),
+            };
+        }
+        fields.finish()
+    }
+}
+
+/// What changes in an open session; given to `sessions().update`. What is not given stays.
+#[derive(Clone, Debug, Default)]
+pub struct SessionUpdate {
+    pub(crate) lines: Option<Vec<NewLine>>,
+    pub(crate) metadata: Option<Metadata>,
+    pub(crate) completion: Option<Completion>,
+    pub(crate) cancel_url: Option<Option<String>>,
+}
+
+impl SessionUpdate {
+    /// Changes nothing.
+    #[must_use]
+    pub fn new() -> SessionUpdate {
+        SessionUpdate::default()
+    }
+
+    /// Replaces the lines. Refused from the first attempt to pay on.
+    #[must_use]
+    pub fn lines(mut self, lines: impl IntoIterator<Item = NewLine>) -> Self {
+        self.lines = Some(lines.into_iter().collect());
+        self
+    }
+
+    /// Replaces the metadata.
+    #[must_use]
+    pub fn metadata(mut self, metadata: Metadata) -> Self {
+        self.metadata = Some(metadata);
+        self
+    }
+
+    /// Sends the buyer to this URL after payment.
+    #[must_use]
+    pub fn return_to(mut self, url: impl Into<String>) -> Self {
+        self.completion = Some(Completion::Redirect(url.into()));
+        self
+    }
+
+    /// Lets the hosted page say thanks.
+    #[must_use]
+    pub fn hosted_confirmation(mut self) -> Self {
+        self.completion = Some(Completion::HostedConfirmation);
+        self
+    }
+
+    /// Replaces the URL for buyers who give up; none removes it.
+    #[must_use]
+    pub fn cancel_url(mut self, url: Option<String>) -> Self {
+        self.cancel_url = Some(url);
+        self
+    }
+
+    pub(crate) fn checked(self, dialect: Dialect, mode: Mode) -> Result<SessionUpdate, Error> {
+        Ok(SessionUpdate {
+            lines: self.lines.map(checked_lines).transpose()?,
+            metadata: self.metadata,
+            completion: self
+                .completion
+                .map(|completion| checked_completion(dialect, mode, completion))
+                .transpose()?,
+            cancel_url: self.cancel_url.map(|url| checked_url("cancel_url", url)).transpose()?,
+        })
+    }
+}
+
+fn checked_lines(lines: Vec<NewLine>) -> Result<Vec<NewLine>, Error> {
+    if lines.len() > MAX_LINES {
+        return Err(Invalid::new("lines", lines.len(), format!("at most {MAX_LINES} lines")).into());
+    }
+    for (at, line) in lines.iter().enumerate() {
+        if !(1..=MAX_QUANTITY).contains(&line.quantity) {
+            let field = format!("lines[{at}].quantity");
+            return Err(Invalid::new(field, line.quantity, format!("1 to {MAX_QUANTITY}")).into());
+        }
+        match &line.choice {
+            Choice::Tier { tier, .. } => drop(text::name(&format!("lines[{at}].tier"), tier, 64)?),
+            Choice::Price(_) => {}
+            Choice::Inline { name, unit_amount } => {
+                text::text(&format!("lines[{at}].name"), name, 250)?;
+                crate::catalog::chargeable(*unit_amount)?;
+            }
+        }
+    }
+    Ok(lines)
+}
+
+fn checked_url(field: &str, url: Option<String>) -> Result<Option<String>, Error> {
+    url.map(|url| Url::parse(field, &url).map(|_| url)).transpose()
+}
+
+fn checked_completion(dialect: Dialect, mode: Mode, completion: Completion) -> Result<Completion, Error> {
+    if let Completion::Redirect(raw) = &completion {
+        let url = Url::parse("return_url", raw)?;
+        let guarded = dialect == Dialect::XPay && mode == Mode::Live;
+        if guarded && (!url.is_https() || url.is_localhost()) {
+            return Err(Invalid::new("return_url", raw, "https and not localhost in live mode").into());
+        }
+    }
+    Ok(completion)
+}

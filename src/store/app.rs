@@ -1,0 +1,209 @@
+//! Apps, their heads and their keys.
+
+use super::codec::{self, digest, id, instant, maybe_instant, mode_number};
+use super::{Row, Sql};
+use crate::access::ApiKey;
+use crate::error::{Error, Result, shortened};
+use crate::id::{Mode, World};
+use crate::time::Timestamp;
+
+/// An app as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub(crate) number: i64,
+    pub(crate) slug: String,
+    pub(crate) public_url: Option<String>,
+}
+
+const COLUMNS: &str = "SELECT app, slug, public_url FROM tillite_app";
+
+fn from_row(row: &dyn Row) -> Result<App> {
+    Ok(App {
+        number: row.int(0)?,
+        slug: row.text(1)?,
+        public_url: row.maybe_text(2)?,
+    })
+}
+
+pub(crate) fn by_slug(sql: &mut dyn Sql, slug: &str) -> Result<Option<App>> {
+    let mut found = None;
+    sql.each(&format!("{COLUMNS} WHERE slug = $1"), &[slug.into()], &mut |row| {
+        found = Some(from_row(row)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+pub(super) fn by_number(sql: &mut dyn Sql, number: i64) -> Result<App> {
+    let mut found = None;
+    sql.each(&format!("{COLUMNS} WHERE app = $1"), &[number.into()], &mut |row| {
+        found = Some(from_row(row)?);
+        Ok(())
+    })?;
+    found.ok_or_else(|| Error::NotFound {
+        what: "app",
+        id: number.to_string(),
+    })
+}
+
+/// Every app, by number.
+pub(crate) fn all(sql: &mut dyn Sql) -> Result<Vec<App>> {
+    let mut found = Vec::new();
+    sql.each(&format!("{COLUMNS} ORDER BY app"), &[], &mut |row| {
+        found.push(from_row(row)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Every world of the file.
+pub(crate) fn worlds(sql: &mut dyn Sql) -> Result<Vec<World>> {
+    let mut found = Vec::new();
+    sql.each(
+        "SELECT app, mode FROM tillite_head ORDER BY app, mode",
+        &[],
+        &mut |row| {
+            found.push(World {
+                app: row.int(0)?,
+                mode: codec::mode(row.int(1)?)?,
+            });
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// The app of a slug, made with its two heads if there is none.
+pub(crate) fn ensure(sql: &mut dyn Sql, slug: &str, host_now: Timestamp) -> Result<App> {
+    if let Some(app) = by_slug(sql, slug)? {
+        return Ok(app);
+    }
+    let mut number = 1;
+    sql.each("SELECT coalesce(max(app), 0) + 1 FROM tillite_app", &[], &mut |row| {
+        number = row.int(0)?;
+        Ok(())
+    })?;
+    let millis = host_now.as_millis();
+    codec::one(sql.exec(
+        "INSERT INTO tillite_app (app, slug, public_url, created_at) VALUES ($1, $2, NULL, $3)",
+        &[number.into(), slug.into(), millis.into()],
+    )?)?;
+    for mode in [Mode::Test, Mode::Live] {
+        codec::one(sql.exec(
+            "INSERT INTO tillite_head (app, mode, now, clock_offset, seq, hash) VALUES ($1, $2, $3, 0, 0, $4)",
+            &[
+                number.into(),
+                mode_number(mode).into(),
+                millis.into(),
+                (&[0; 32]).into(),
+            ],
+        )?)?;
+    }
+    Ok(App {
+        number,
+        slug: slug.to_owned(),
+        public_url: None,
+    })
+}
+
+pub(crate) fn set_public_url(sql: &mut dyn Sql, number: i64, url: Option<&str>) -> Result<()> {
+    codec::one(sql.exec(
+        "UPDATE tillite_app SET public_url = $1 WHERE app = $2",
+        &[url.into(), number.into()],
+    )?)
+}
+
+const KEY_COLUMNS: &str = "SELECT id, lookup, hash, created_at, revoked_at, revision, app, mode FROM tillite_api_key";
+
+fn key_from_row(row: &dyn Row) -> Result<ApiKey> {
+    Ok(ApiKey {
+        id: id(&row.text(0)?)?,
+        prefix: row.text(1)?,
+        hash: digest(&row.bytes(2)?)?,
+        created_at: instant(row.int(3)?)?,
+        revoked_at: maybe_instant(row.maybe_int(4)?)?,
+        revision: row.int(5)?,
+    })
+}
+
+/// The key with this public part, and its world.
+pub(crate) fn key_by_lookup(sql: &mut dyn Sql, lookup: &str) -> Result<Option<(World, ApiKey)>> {
+    let mut found = None;
+    sql.each(
+        &format!("{KEY_COLUMNS} WHERE lookup = $1"),
+        &[lookup.into()],
+        &mut |row| {
+            let world = World {
+                app: row.int(6)?,
+                mode: codec::mode(row.int(7)?)?,
+            };
+            found = Some((world, key_from_row(row)?));
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// Keys of a world, newest first.
+pub(crate) fn keys(sql: &mut dyn Sql, world: World, limit: u32) -> Result<Vec<ApiKey>> {
+    let mut found = Vec::new();
+    sql.each(
+        &format!("{KEY_COLUMNS} WHERE app = $1 AND mode = $2 ORDER BY id DESC LIMIT $3"),
+        &[world.app.into(), mode_number(world.mode).into(), limit.into()],
+        &mut |row| {
+            found.push(key_from_row(row)?);
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+pub(crate) fn key(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<ApiKey> {
+    let mut found = None;
+    sql.each(
+        &format!("{KEY_COLUMNS} WHERE app = $1 AND mode = $2 AND id = $3"),
+        &[world.app.into(), mode_number(world.mode).into(), wanted.into()],
+        &mut |row| {
+            found = Some(key_from_row(row)?);
+            Ok(())
+        },
+    )?;
+    found.ok_or_else(|| Error::NotFound {
+        what: "API key",
+        id: shortened(wanted),
+    })
+}
+
+pub(super) fn put_key(sql: &mut dyn Sql, world: World, key: &ApiKey, before: i64) -> Result<()> {
+    let revoked_at = key.revoked_at.map(Timestamp::as_millis);
+    let mode = mode_number(world.mode);
+    codec::one(if before == 0 {
+        sql.exec(
+            "INSERT INTO tillite_api_key (app, mode, id, lookup, hash, created_at, revoked_at, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+            &[
+                world.app.into(),
+                mode.into(),
+                key.id.as_str().into(),
+                (&key.prefix).into(),
+                (&key.hash).into(),
+                key.created_at.as_millis().into(),
+                revoked_at.into(),
+                key.revision.into(),
+            ],
+        )?
+    } else {
+        sql.exec(
+            "UPDATE tillite_api_key SET revoked_at = $1, revision = $2 \
+             WHERE app = $3 AND mode = $4 AND id = $5 AND revision = $6",
+            &[
+                revoked_at.into(),
+                key.revision.into(),
+                world.app.into(),
+                mode.into(),
+                key.id.as_str().into(),
+                before.into(),
+            ],
+        )?
+    })
+}

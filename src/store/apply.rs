@@ -1,0 +1,279 @@
+//! The one place that writes domain rows.
+//!
+//! Each entry of a change is written as a row, an event per happening, a body per format that an
+//! enabled endpoint wants, and a delivery per such endpoint, all in the transaction that is open.
+
+use sha2::{Digest as _, Sha256};
+
+use super::codec::{self, mode_number};
+use super::head::Tx;
+use super::{app, catalog, customer, endpoint, entitlement, payment, session};
+use crate::change::{Change, Entry, Remember};
+use crate::digest::Fields;
+use crate::error::Result;
+use crate::event::{Happening, Subject};
+use crate::id::{DeliveryId, EventId, World};
+use crate::webhook::{Endpoint, Format};
+use crate::wire::{self, Envelope};
+
+/// Writes a change.
+pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
+    if change.is_empty() {
+        return Ok(());
+    }
+    let mut endpoints = endpoint::enabled(tx.sql, tx.world)?;
+    for entry in &change.entries {
+        put(tx, entry)?;
+        for (at, happening) in entry.happenings.iter().enumerate() {
+            let behind = i64::try_from(entry.happenings.len() - 1 - at).unwrap_or(0);
+            put_event(
+                tx,
+                &entry.subject,
+                *happening,
+                entry.subject.revision() - behind,
+                &endpoints,
+            )?;
+        }
+        if let Subject::Endpoint(_) = entry.subject {
+            endpoints = endpoint::enabled(tx.sql, tx.world)?;
+        }
+    }
+    for entry in &change.ledger {
+        let fresh = entry.evidence.is_none();
+        payment::put_attempt(tx.sql, tx.world, &entry.attempt, fresh)?;
+        if let Some(evidence) = &entry.evidence {
+            payment::put_evidence(tx.sql, tx.world, &entry.attempt.id, evidence)?;
+        }
+    }
+    for folded in &change.folded {
+        entitlement::put_folded(tx.sql, tx.world, folded)?;
+    }
+    match &change.remember {
+        Some(remember) => put_remember(tx, remember),
+        None => Ok(()),
+    }
+}
+
+fn put(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
+    let (sql, world) = (&mut *tx.sql, tx.world);
+    let events = i64::try_from(entry.happenings.len()).unwrap_or(i64::MAX);
+    let before = entry.subject.revision() - events;
+    match &entry.subject {
+        Subject::Product(product) => catalog::put_product(sql, world, product, before),
+        Subject::Price(price) => catalog::put_price(sql, world, price, before),
+        Subject::Customer(customer) => customer::put(sql, world, customer, before),
+        Subject::Session(session) => session::put(sql, world, session, before),
+        Subject::PaymentIntent(intent) => payment::put_intent(sql, world, intent, before),
+        Subject::Charge(charge) => payment::put_charge(sql, world, charge, before),
+        Subject::Grant(grant) => entitlement::put_grant(sql, world, grant, before),
+        Subject::Entitlement(step) => entitlement::put_step(sql, world, step),
+        Subject::Endpoint(endpoint) => endpoint::put(sql, world, endpoint, before),
+        Subject::ApiKey(key) => app::put_key(sql, world, key, before),
+    }
+}
+
+fn put_event(
+    tx: &mut Tx<'_>,
+    subject: &Subject,
+    happening: Happening,
+    object_seq: i64,
+    endpoints: &[Endpoint],
+) -> Result<()> {
+    let World { app, mode } = tx.world;
+    let id: EventId = tx.mint.id(mode);
+    let envelope = Envelope {
+        id: &id,
+        kind: happening.kind,
+        object_seq,
+        created_at: tx.now,
+        mode,
+    };
+    let object = wire::native_object(&envelope, subject);
+    let wanting: Vec<&Endpoint> = endpoints
+        .iter()
+        .filter(|endpoint| wire::name(endpoint.format, happening.kind).is_some_and(|name| endpoint.wants(name)))
+        .collect();
+    let bodies = bodies(&wanting, &envelope, subject, &object);
+
+    let seq = tx.seq + 1;
+    let body_hash: [u8; 32] = Sha256::digest(object.as_bytes()).into();
+    let hash = Link {
+        previous: &tx.hash,
+        seq,
+        id: id.as_str(),
+        kind: happening.kind.as_str(),
+        object_id: subject.id(),
+        object_seq,
+        from: happening.from,
+        to: happening.to,
+        cause: tx.cause,
+        actor: &tx.actor,
+        created_at: tx.now.as_millis(),
+        body_hash: &body_hash,
+    }
+    .hash(bodies.iter().map(|body| (body.format.as_str(), body.hash)));
+
+    codec::one(tx.sql.exec(
+        "INSERT INTO tillite_event (app, mode, seq, id, type, object_id, object_seq, from_state, to_state, cause, \
+         actor, created_at, customer, body, body_hash, hash) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+        &[
+            app.into(),
+            mode_number(mode).into(),
+            seq.into(),
+            id.as_str().into(),
+            happening.kind.as_str().into(),
+            subject.id().into(),
+            object_seq.into(),
+            happening.from.into(),
+            happening.to.into(),
+            tx.cause.into(),
+            (&tx.actor).into(),
+            tx.now.as_millis().into(),
+            subject.customer().into(),
+            (&object).into(),
+            (&body_hash).into(),
+            (&hash).into(),
+        ],
+    )?)?;
+    tx.seq = seq;
+    tx.hash = hash;
+    for body in &bodies {
+        codec::one(tx.sql.exec(
+            "INSERT INTO tillite_event_body (app, mode, seq, format, bytes, hash) VALUES ($1, $2, $3, $4, $5, $6)",
+            &[
+                app.into(),
+                mode_number(mode).into(),
+                seq.into(),
+                body.format.as_str().into(),
+                body.text.as_bytes().into(),
+                (&body.hash).into(),
+            ],
+        )?)?;
+    }
+    for endpoint in wanting {
+        put_delivery(tx, endpoint, seq)?;
+    }
+    Ok(())
+}
+
+struct Body {
+    format: Format,
+    text: String,
+    hash: [u8; 32],
+}
+
+/// One body per format that somebody wants, in the order of the formats' names.
+fn bodies(wanting: &[&Endpoint], envelope: &Envelope<'_>, subject: &Subject, object: &str) -> Vec<Body> {
+    let mut formats: Vec<Format> = wanting.iter().map(|endpoint| endpoint.format).collect();
+    formats.sort_unstable_by_key(|format| format.as_str());
+    formats.dedup();
+    formats
+        .into_iter()
+        .filter_map(|format| {
+            let text = wire::body(format, envelope, subject, object)?;
+            let hash = Sha256::digest(text.as_bytes()).into();
+            Some(Body { format, text, hash })
+        })
+        .collect()
+}
+
+fn put_delivery(tx: &mut Tx<'_>, endpoint: &Endpoint, event: i64) -> Result<()> {
+    let World { app, mode } = tx.world;
+    let id: DeliveryId = tx.mint.id(mode);
+    codec::one(tx.sql.exec(
+        "INSERT INTO tillite_delivery (app, mode, id, endpoint, event, generation, state, attempts, due_at, token, \
+         last_status) VALUES ($1, $2, $3, $4, $5, 1, 'pending', 0, $6, 0, NULL)",
+        &[
+            app.into(),
+            mode_number(mode).into(),
+            id.as_str().into(),
+            endpoint.number.into(),
+            event.into(),
+            tx.host_now.as_millis().into(),
+        ],
+    )?)
+}
+
+fn put_remember(tx: &mut Tx<'_>, remember: &Remember) -> Result<()> {
+    codec::one(tx.sql.exec(
+        "INSERT INTO tillite_idempotency (app, mode, scope, key, request_hash, result, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        &[
+            tx.world.app.into(),
+            mode_number(tx.world.mode).into(),
+            remember.scope.into(),
+            (&remember.key).into(),
+            (&remember.request_hash).into(),
+            (&remember.result).into(),
+            tx.host_now.as_millis().into(),
+        ],
+    )?)
+}
+
+/// What was answered under an idempotency key before, if it was used.
+///
+/// # Errors
+/// `IdempotencyConflict` if it was used with other parameters.
+pub(crate) fn remembered(tx: &mut Tx<'_>, scope: &str, key: &str, request_hash: &[u8; 32]) -> Result<Option<String>> {
+    let mut found = None;
+    tx.sql.each(
+        "SELECT request_hash, result FROM tillite_idempotency WHERE app = $1 AND mode = $2 AND scope = $3 AND key = $4",
+        &[
+            tx.world.app.into(),
+            mode_number(tx.world.mode).into(),
+            scope.into(),
+            key.into(),
+        ],
+        &mut |row| {
+            found = Some((codec::digest(&row.bytes(0)?)?, row.text(1)?));
+            Ok(())
+        },
+    )?;
+    match found {
+        Some((hash, result)) if hash == *request_hash => Ok(Some(result)),
+        Some(_) => Err(crate::error::Error::IdempotencyConflict {
+            key: crate::error::shortened(key),
+        }),
+        None => Ok(None),
+    }
+}
+
+/// What the hash of an event covers. Bodies are covered by their own hashes, so that the chain can
+/// be checked after a body was erased.
+pub(super) struct Link<'a> {
+    pub(super) previous: &'a [u8; 32],
+    pub(super) seq: i64,
+    pub(super) id: &'a str,
+    pub(super) kind: &'a str,
+    pub(super) object_id: &'a str,
+    pub(super) object_seq: i64,
+    pub(super) from: Option<&'a str>,
+    pub(super) to: Option<&'a str>,
+    pub(super) cause: &'a str,
+    pub(super) actor: &'a str,
+    pub(super) created_at: i64,
+    pub(super) body_hash: &'a [u8; 32],
+}
+
+impl Link<'_> {
+    /// The hash over the previous hash, the position, every field and every body's hash.
+    pub(super) fn hash<'f>(&self, bodies: impl Iterator<Item = (&'f str, [u8; 32])>) -> [u8; 32] {
+        let own = Fields::new()
+            .bytes(self.previous)
+            .int(self.seq)
+            .text(self.id)
+            .text(self.kind)
+            .text(self.object_id)
+            .int(self.object_seq)
+            .maybe(self.from)
+            .maybe(self.to)
+            .text(self.cause)
+            .text(self.actor)
+            .int(self.created_at)
+            .bytes(self.body_hash);
+        bodies
+            .fold(own, |fields, (format, body)| fields.text(format).bytes(&body))
+            .finish()
+    }
+}

@@ -1,0 +1,65 @@
+//! The whole file as text: one line per row, in key order, for comparing two files.
+
+use std::fmt::Write as _;
+
+use super::Sql;
+use crate::error::Result;
+
+/// Every table with the columns that order its rows.
+const TABLES: &[(&str, &str)] = &[
+    ("tillite_schema", "only_row"),
+    ("tillite_app", "app"),
+    ("tillite_head", "app, mode"),
+    ("tillite_api_key", "app, mode, id"),
+    ("tillite_product", "app, mode, id"),
+    ("tillite_price", "app, mode, id"),
+    ("tillite_customer", "app, mode, id"),
+    ("tillite_session", "app, mode, id"),
+    ("tillite_session_line", "app, mode, session, position"),
+    ("tillite_payment_intent", "app, mode, id"),
+    ("tillite_charge", "app, mode, id"),
+    ("tillite_attempt", "app, mode, id"),
+    ("tillite_evidence", "app, mode, attempt, number"),
+    ("tillite_grant", "app, mode, id"),
+    ("tillite_entitlement", "app, mode, id"),
+    ("tillite_entitlement_version", "app, mode, entitlement, version"),
+    ("tillite_event", "app, mode, seq"),
+    ("tillite_event_body", "app, mode, seq, format"),
+    ("tillite_endpoint", "app, mode, number"),
+    ("tillite_endpoint_secret", "app, mode, endpoint, number"),
+    ("tillite_delivery", "app, mode, id"),
+    ("tillite_delivery_attempt", "app, mode, delivery, number"),
+    ("tillite_idempotency", "app, mode, scope, key"),
+];
+
+/// Columns that hold a secret or what follows from one. They come from the operating system's
+/// randomness, so they would make two runs of one program differ, and they are nobody's business.
+const LEFT_OUT: &[(&str, &str)] = &[
+    ("tillite_endpoint_secret", "sealed"),
+    ("tillite_api_key", "hash"),
+    ("tillite_api_key", "lookup"),
+];
+
+/// The dump.
+pub(crate) fn dump(sql: &mut dyn Sql) -> Result<String> {
+    let mut text = String::new();
+    for (table, order) in TABLES {
+        sql.each(&format!("SELECT * FROM {table} ORDER BY {order}"), &[], &mut |row| {
+            text.push_str(table);
+            for (column, name) in row.names().iter().enumerate() {
+                if !LEFT_OUT.contains(&(table, name.as_str())) {
+                    // Writing to a string cannot fail.
+                    let _ = write!(text, " {name}={}", row.shown(column)?);
+                }
+            }
+            text.push('\n');
+            Ok(())
+        })?;
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+pub(super) fn tables() -> Vec<&'static str> {
+    TABLES.iter().map(|(table, _)| *table).collect()
+}

@@ -1,0 +1,169 @@
+//! Webhook endpoints and their sealed secrets.
+
+use super::codec::{self, corrupt, endpoint_state, format, id, instant, json, mode_number};
+use super::{Row, Sql, Value};
+use crate::error::Result;
+use crate::id::World;
+use crate::webhook::Endpoint;
+
+const COLUMNS: &str = "SELECT id, url, url_key, format, types, state, created_at, number, revision \
+                       FROM tillite_endpoint WHERE app = $1 AND mode = $2";
+
+fn from_row(row: &dyn Row) -> Result<Endpoint> {
+    Ok(Endpoint {
+        id: id(&row.text(0)?)?,
+        url: row.text(1)?,
+        url_key: row.text(2)?,
+        format: format(&row.text(3)?)?,
+        events: serde_json::from_str(&row.text(4)?).map_err(|_| corrupt("event names that do not parse"))?,
+        state: endpoint_state(&row.text(5)?)?,
+        created_at: instant(row.int(6)?)?,
+        number: row.int(7)?,
+        revision: row.int(8)?,
+        sealed_secret: None,
+    })
+}
+
+fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Endpoint>> {
+    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
+    all.extend_from_slice(values);
+    let mut found = Vec::new();
+    sql.each(&format!("{COLUMNS} {rest}"), &all, &mut |row| {
+        found.push(from_row(row)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// The endpoints that get deliveries.
+pub(super) fn enabled(sql: &mut dyn Sql, world: World) -> Result<Vec<Endpoint>> {
+    query(sql, world, "AND state = 'enabled' ORDER BY number", &[])
+}
+
+/// The endpoints that are not deleted, by age, after an id.
+pub(crate) fn list(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> Result<Vec<Endpoint>> {
+    query(
+        sql,
+        world,
+        "AND state <> 'deleted' AND id > $3 ORDER BY id LIMIT $4",
+        &[after.into(), limit.into()],
+    )
+}
+
+/// The endpoint of a URL, if there is one that is not deleted.
+pub(crate) fn by_url_key(sql: &mut dyn Sql, world: World, key: &str) -> Result<Option<Endpoint>> {
+    Ok(query(sql, world, "AND state <> 'deleted' AND url_key = $3", &[key.into()])?.pop())
+}
+
+/// The number that the next endpoint gets.
+pub(crate) fn next_number(sql: &mut dyn Sql, world: World) -> Result<i64> {
+    let mut number = 1;
+    sql.each(
+        "SELECT coalesce(max(number), 0) + 1 FROM tillite_endpoint WHERE app = $1 AND mode = $2",
+        &[world.app.into(), mode_number(world.mode).into()],
+        &mut |row| {
+            number = row.int(0)?;
+            Ok(())
+        },
+    )?;
+    Ok(number)
+}
+
+/// The sealed secrets that sign for an endpoint at a host time, the newest first.
+pub(super) fn sealed_secrets(
+    sql: &mut dyn Sql,
+    world: World,
+    endpoint: i64,
+    host_now: crate::time::Timestamp,
+) -> Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    sql.each(
+        "SELECT sealed FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3 \
+         AND (expires_at IS NULL OR expires_at > $4) ORDER BY number DESC",
+        &[
+            world.app.into(),
+            mode_number(world.mode).into(),
+            endpoint.into(),
+            host_now.as_millis().into(),
+        ],
+        &mut |row| {
+            found.push(row.bytes(0)?);
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+/// Every sealed secret of a world with its endpoint, a page at a time.
+pub(crate) fn all_sealed(sql: &mut dyn Sql, world: World) -> Result<Vec<(Endpoint, Vec<u8>)>> {
+    let mut found = Vec::new();
+    for endpoint in query(sql, world, "AND state <> 'deleted' ORDER BY number", &[])? {
+        for sealed in sealed_secrets(sql, world, endpoint.number, crate::time::Timestamp::MIN)? {
+            found.push((endpoint.clone(), sealed));
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: i64) -> Result<()> {
+    let mode = mode_number(world.mode);
+    let types = json(&endpoint.events)?;
+    if before != 0 {
+        if endpoint.sealed_secret.is_some() {
+            sql.exec(
+                "DELETE FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3",
+                &[world.app.into(), mode.into(), endpoint.number.into()],
+            )?;
+            put_secret(sql, world, endpoint)?;
+        }
+        return codec::one(sql.exec(
+            "UPDATE tillite_endpoint SET url = $1, url_key = $2, types = $3, state = $4, revision = $5 \
+             WHERE app = $6 AND mode = $7 AND number = $8 AND revision = $9",
+            &[
+                (&endpoint.url).into(),
+                (&endpoint.url_key).into(),
+                (&types).into(),
+                endpoint.state.as_str().into(),
+                endpoint.revision.into(),
+                world.app.into(),
+                mode.into(),
+                endpoint.number.into(),
+                before.into(),
+            ],
+        )?);
+    }
+    codec::one(sql.exec(
+        "INSERT INTO tillite_endpoint (app, mode, number, id, url, url_key, format, types, state, created_at, revision) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        &[
+            world.app.into(),
+            mode.into(),
+            endpoint.number.into(),
+            endpoint.id.as_str().into(),
+            (&endpoint.url).into(),
+            (&endpoint.url_key).into(),
+            endpoint.format.as_str().into(),
+            (&types).into(),
+            endpoint.state.as_str().into(),
+            endpoint.created_at.as_millis().into(),
+            endpoint.revision.into(),
+        ],
+    )?)?;
+    put_secret(sql, world, endpoint)
+}
+
+fn put_secret(sql: &mut dyn Sql, world: World, endpoint: &Endpoint) -> Result<()> {
+    let Some(sealed) = &endpoint.sealed_secret else {
+        return Err(corrupt("a new endpoint without a secret"));
+    };
+    codec::one(sql.exec(
+        "INSERT INTO tillite_endpoint_secret (app, mode, endpoint, number, sealed, expires_at) \
+         VALUES ($1, $2, $3, 1, $4, NULL)",
+        &[
+            world.app.into(),
+            mode_number(world.mode).into(),
+            endpoint.number.into(),
+            sealed.as_slice().into(),
+        ],
+    )?)
+}

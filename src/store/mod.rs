@@ -1,0 +1,248 @@
+//! Rows and values: everything that is written and read.
+//!
+//! The seam below is crate-private and sealed. SQL is written once, in the words that SQLite and
+//! PostgreSQL share: placeholders `$1` to `$n` in order of first appearance, four value types, time
+//! always a parameter. A backend runs it; [`sqlite`] is the one there is, and the only place that
+//! names its library.
+//!
+//! A write is a command that owns its data, may be run more than once, and may be run on another
+//! thread. Its value reaches the caller only after the commit.
+
+pub(crate) mod app;
+mod apply;
+pub(crate) mod catalog;
+mod codec;
+pub(crate) mod customer;
+pub(crate) mod dump;
+pub(crate) mod endpoint;
+pub(crate) mod entitlement;
+pub(crate) mod event;
+mod head;
+pub(crate) mod payment;
+pub(crate) mod queue;
+pub(crate) mod session;
+mod sqlite;
+pub(crate) mod verify;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+pub(crate) use apply::remembered;
+pub(crate) use head::{Moment, Tx, View};
+pub(crate) use queue::Claimed;
+pub(crate) use sqlite::{MEMORY, Place, Sqlite};
+pub(crate) use verify::Expect as ExpectHead;
+pub use verify::{Broken, Report};
+
+use crate::error::Result;
+
+/// A parameter of a statement: the whole type system of the schema.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    Null,
+    Int(i64),
+    Text(&'a str),
+    Bytes(&'a [u8]),
+}
+
+impl From<i64> for Value<'_> {
+    fn from(value: i64) -> Self {
+        Value::Int(value)
+    }
+}
+
+impl From<u32> for Value<'_> {
+    fn from(value: u32) -> Self {
+        Value::Int(i64::from(value))
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(value: bool) -> Self {
+        Value::Int(i64::from(value))
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(value: &'a str) -> Self {
+        Value::Text(value)
+    }
+}
+
+impl<'a> From<&'a String> for Value<'a> {
+    fn from(value: &'a String) -> Self {
+        Value::Text(value)
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(value: &'a [u8]) -> Self {
+        Value::Bytes(value)
+    }
+}
+
+impl<'a> From<&'a [u8; 32]> for Value<'a> {
+    fn from(value: &'a [u8; 32]) -> Self {
+        Value::Bytes(value)
+    }
+}
+
+impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Value::Null, Into::into)
+    }
+}
+
+/// The columns of one row of a result. Reading a column as what it is not is a damaged file.
+pub(crate) trait Row {
+    fn maybe_int(&self, column: usize) -> Result<Option<i64>>;
+    fn maybe_text(&self, column: usize) -> Result<Option<String>>;
+    fn maybe_bytes(&self, column: usize) -> Result<Option<Vec<u8>>>;
+
+    /// The names of the columns.
+    fn names(&self) -> Vec<String>;
+
+    /// A column of any type as text: numbers in decimal, texts quoted, bytes in hex.
+    fn shown(&self, column: usize) -> Result<String>;
+
+    fn int(&self, column: usize) -> Result<i64> {
+        self.maybe_int(column)?
+            .ok_or_else(|| codec::corrupt("a null where a number belongs"))
+    }
+
+    fn text(&self, column: usize) -> Result<String> {
+        self.maybe_text(column)?
+            .ok_or_else(|| codec::corrupt("a null where a text belongs"))
+    }
+
+    fn bytes(&self, column: usize) -> Result<Vec<u8>> {
+        self.maybe_bytes(column)?
+            .ok_or_else(|| codec::corrupt("a null where bytes belong"))
+    }
+}
+
+/// What is done with each row of a result.
+pub(crate) type EachRow<'a> = &'a mut dyn FnMut(&dyn Row) -> Result<()>;
+
+/// A transaction, as the code above the seam sees it.
+pub(crate) trait Sql {
+    /// Runs a statement that returns no rows; answers how many rows it changed.
+    fn exec(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64>;
+
+    /// Runs a statement to its end, handing over each row.
+    fn each(&mut self, sql: &str, values: &[Value<'_>], row: EachRow<'_>) -> Result<()>;
+}
+
+/// What a command owes to the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Facts about money and what follows from them: on disk before the caller hears of them.
+    Exact,
+    /// Claims and acknowledgements: losing one in a power cut only repeats it.
+    Queue,
+}
+
+/// A command on its way to a backend.
+pub(crate) type Command = Box<dyn FnMut(&mut dyn Sql) -> Result<()> + Send + 'static>;
+
+/// A database. Sealed: the implementations are in this crate.
+pub(crate) trait Backend: Send + Sync {
+    /// Runs a command on committed data, in one consistent view.
+    fn read(&self, command: &mut dyn FnMut(&mut dyn Sql) -> Result<()>) -> Result<()>;
+
+    /// Runs a command and commits what it wrote; on an error nothing is written, but for an
+    /// unknown commit, which is an error of its own kind.
+    fn write(&self, access: Access, command: Command) -> Result<()>;
+
+    /// A number that changes when another process or connection has committed.
+    fn foreign_commits(&self) -> Result<i64>;
+
+    /// What `integrity_check` and `foreign_key_check` found.
+    fn check(&self) -> Result<Vec<String>>;
+
+    /// Bytes in the write-ahead log.
+    fn wal_bytes(&self) -> u64;
+
+    /// Works the write-ahead log into the file.
+    fn checkpoint(&self) -> Result<()>;
+}
+
+/// The store: typed reads and writes over a backend.
+#[derive(Clone)]
+pub(crate) struct Store {
+    backend: Arc<dyn Backend>,
+}
+
+impl Store {
+    pub(crate) fn new(backend: impl Backend + 'static) -> Store {
+        Store {
+            backend: Arc::new(backend),
+        }
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.backend
+    }
+
+    /// Reads committed rows.
+    pub(crate) fn read<T>(&self, query: impl FnOnce(&mut dyn Sql) -> Result<T>) -> Result<T> {
+        let mut query = Some(query);
+        let mut found = None;
+        self.backend.read(&mut |sql| {
+            head::check_schema(sql)?;
+            if let Some(query) = query.take() {
+                found = Some(query(sql)?);
+            }
+            Ok(())
+        })?;
+        found.ok_or_else(|| codec::corrupt("a read that was never run"))
+    }
+
+    /// Runs a command outside any world, such as making an app.
+    pub(crate) fn write_raw<T: Send + 'static>(
+        &self,
+        access: Access,
+        mut command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let slot = Arc::new(Mutex::new(None));
+        let inside = Arc::clone(&slot);
+        self.backend.write(
+            access,
+            Box::new(move |sql| {
+                head::check_schema(sql)?;
+                let value = command(sql)?;
+                *inside.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
+                Ok(())
+            }),
+        )?;
+        // Only after the commit does the caller see what the command answered.
+        let value = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        value.ok_or_else(|| codec::corrupt("a command that was never run"))
+    }
+
+    /// Runs a command in a world: its head moves first, so that writes are ordered by it.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        moment: Moment,
+        mut command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.write_raw(Access::Exact, move |sql| {
+            let mut tx = head::begin(sql, &moment)?;
+            let value = command(&mut tx)?;
+            tx.finish()?;
+            Ok(value)
+        })
+    }
+
+    /// Reads a world at its engine time.
+    pub(crate) fn view<T>(
+        &self,
+        world: crate::id::World,
+        host_now: crate::time::Timestamp,
+        query: impl FnOnce(&mut View<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.read(|sql| query(&mut head::view(sql, world, host_now)?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,399 @@
+//! Payment intents, charges, and the ledger of attempts with its evidence.
+
+use super::codec::{
+    self, action, advice, amount, awaited, charge_state, corrupt, digest, hold, id, instant, json, maybe_instant,
+    mode_number, operation, small,
+};
+use super::{Row, Sql, Value};
+use crate::error::Result;
+use crate::id::{AttemptId, SessionId, World};
+use crate::payment::{Attempt, Await, Charge, Evidence, Failure, Hold, PaymentIntent};
+use crate::time::Timestamp;
+
+const CHARGE: &str = "SELECT id, intent, session, number, processor, state, amount, currency, authorized, captured, \
+     refund_reserved, refunded, reference, failure_code, failure_message, failure_advice, action, action_deadline, \
+     authorized_until, hold, settles, created_at, updated_at, revision \
+     FROM tillite_charge WHERE app = $1 AND mode = $2";
+
+fn charge_from_row(row: &dyn Row) -> Result<Charge> {
+    let failure = match row.maybe_text(13)? {
+        Some(code) => Some(Failure {
+            code,
+            message: row.maybe_text(14)?.unwrap_or_default(),
+            advice: row.maybe_text(15)?.map(|word| advice(&word)).transpose()?,
+        }),
+        None => None,
+    };
+    Ok(Charge {
+        id: id(&row.text(0)?)?,
+        intent: id(&row.text(1)?)?,
+        session: id(&row.text(2)?)?,
+        number: small(row.int(3)?)?,
+        processor: row.text(4)?,
+        state: charge_state(&row.text(5)?)?,
+        amount: amount(row.int(6)?, &row.text(7)?)?,
+        authorized: row.int(8)?,
+        captured: row.int(9)?,
+        refund_reserved: row.int(10)?,
+        refunded: row.int(11)?,
+        reference: row.maybe_text(12)?,
+        failure,
+        action: action(row.maybe_text(16)?)?,
+        action_deadline: maybe_instant(row.maybe_int(17)?)?,
+        authorized_until: maybe_instant(row.maybe_int(18)?)?,
+        hold: row.maybe_text(19)?.map(|word| hold(&word)).transpose()?,
+        settles: row.int(20)? == 1,
+        created_at: instant(row.int(21)?)?,
+        updated_at: instant(row.int(22)?)?,
+        revision: row.int(23)?,
+    })
+}
+
+fn charges(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Charge>> {
+    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
+    all.extend_from_slice(values);
+    let mut found = Vec::new();
+    sql.each(&format!("{CHARGE} {rest}"), &all, &mut |row| {
+        found.push(charge_from_row(row)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// An intent with all its charges.
+pub(super) fn intent(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<PaymentIntent> {
+    let mut found = None;
+    sql.each(
+        "SELECT id, session, amount, currency, created_at, canceled_at, revision FROM tillite_payment_intent \
+         WHERE app = $1 AND mode = $2 AND id = $3",
+        &[world.app.into(), mode_number(world.mode).into(), wanted.into()],
+        &mut |row| {
+            found = Some(PaymentIntent {
+                id: id(&row.text(0)?)?,
+                session: id(&row.text(1)?)?,
+                amount: amount(row.int(2)?, &row.text(3)?)?,
+                charges: Vec::new(),
+                created_at: instant(row.int(4)?)?,
+                canceled_at: maybe_instant(row.maybe_int(5)?)?,
+                revision: row.int(6)?,
+            });
+            Ok(())
+        },
+    )?;
+    let mut intent = found.ok_or_else(|| corrupt("a session whose payment intent is missing"))?;
+    intent.charges = charges(sql, world, "AND intent = $3 ORDER BY number", &[wanted.into()])?;
+    Ok(intent)
+}
+
+/// Charges whose money settled nothing and waits for a decision, oldest first.
+pub(crate) fn held(sql: &mut dyn Sql, world: World, limit: u32) -> Result<Vec<Charge>> {
+    charges(sql, world, "AND hold IS NOT NULL ORDER BY id LIMIT $3", &[limit.into()])
+}
+
+pub(super) fn put_intent(sql: &mut dyn Sql, world: World, intent: &PaymentIntent, before: i64) -> Result<()> {
+    let mode = mode_number(world.mode);
+    let canceled_at = intent.canceled_at.map(Timestamp::as_millis);
+    codec::one(if before == 0 {
+        sql.exec(
+            "INSERT INTO tillite_payment_intent \
+             (app, mode, id, session, amount, currency, created_at, canceled_at, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+            &[
+                world.app.into(),
+                mode.into(),
+                intent.id.as_str().into(),
+                intent.session.as_str().into(),
+                intent.amount.as_minor().into(),
+                intent.amount.currency().code().into(),
+                intent.created_at.as_millis().into(),
+                canceled_at.into(),
+                intent.revision.into(),
+            ],
+        )?
+    } else {
+        sql.exec(
+            "UPDATE tillite_payment_intent SET canceled_at = $1, revision = $2 \
+             WHERE app = $3 AND mode = $4 AND id = $5 AND revision = $6",
+            &[
+                canceled_at.into(),
+                intent.revision.into(),
+                world.app.into(),
+                mode.into(),
+                intent.id.as_str().into(),
+                before.into(),
+            ],
+        )?
+    })
+}
+
+pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, before: i64) -> Result<()> {
+    let mode = mode_number(world.mode);
+    let currency = charge.amount.currency();
+    if before == 0 {
+        return codec::one(sql.exec(
+            "INSERT INTO tillite_charge (app, mode, id, intent, session, number, processor, state, amount, currency, \
+             created_at, updated_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            &[
+                world.app.into(),
+                mode.into(),
+                charge.id.as_str().into(),
+                charge.intent.as_str().into(),
+                charge.session.as_str().into(),
+                charge.number.into(),
+                (&charge.processor).into(),
+                charge.state.as_str().into(),
+                charge.amount.as_minor().into(),
+                currency.code().into(),
+                charge.created_at.as_millis().into(),
+                charge.updated_at.as_millis().into(),
+                charge.revision.into(),
+            ],
+        )?);
+    }
+    let action = charge.action.as_ref().map(json).transpose()?;
+    let failure = charge.failure.as_ref();
+    codec::one(sql.exec(
+        "UPDATE tillite_charge SET state = $1, authorized = $2, captured = $3, refund_reserved = $4, refunded = $5, \
+         reference = $6, failure_code = $7, failure_message = $8, failure_advice = $9, action = $10, \
+         action_deadline = $11, authorized_until = $12, hold = $13, settles = $14, updated_at = $15, revision = $16 \
+         WHERE app = $17 AND mode = $18 AND id = $19 AND revision = $20",
+        &[
+            charge.state.as_str().into(),
+            charge.authorized.into(),
+            charge.captured.into(),
+            charge.refund_reserved.into(),
+            charge.refunded.into(),
+            charge.reference.as_deref().into(),
+            failure.map(|failure| failure.code.as_str()).into(),
+            failure.map(|failure| failure.message.as_str()).into(),
+            failure.and_then(|failure| failure.advice).map(crate::hook::Advice::as_str).into(),
+            action.as_deref().into(),
+            charge.action_deadline.map(Timestamp::as_millis).into(),
+            charge.authorized_until.map(Timestamp::as_millis).into(),
+            charge.hold.map(Hold::as_str).into(),
+            charge.settles.into(),
+            charge.updated_at.as_millis().into(),
+            charge.revision.into(),
+            world.app.into(),
+            mode.into(),
+            charge.id.as_str().into(),
+            before.into(),
+        ],
+    )?)
+}
+
+const ATTEMPT: &str = "SELECT a.id, a.operation, a.subject, a.processor, a.key, a.request, a.request_hash, \
+     a.reference, a.token, a.next, a.due_at, a.asked, a.unresolved, a.created_at, \
+     (SELECT e.host_time FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
+     AND e.number = 1), \
+     (SELECT count(*) FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id) \
+     FROM tillite_attempt a WHERE a.app = $1 AND a.mode = $2";
+
+fn attempt_from_row(row: &dyn Row) -> Result<Attempt> {
+    let next = match (row.maybe_text(9)?, row.maybe_int(10)?) {
+        (Some(word), Some(due)) => Some((awaited(&word)?, instant(due)?)),
+        (None, None) => None,
+        _ => return Err(corrupt("an attempt that waits for half a thing")),
+    };
+    Ok(Attempt {
+        id: id(&row.text(0)?)?,
+        operation: operation(&row.text(1)?)?,
+        subject: row.text(2)?,
+        processor: row.text(3)?,
+        key: row.text(4)?,
+        request: row.bytes(5)?,
+        request_hash: digest(&row.bytes(6)?)?,
+        reference: row.maybe_text(7)?,
+        token: row.int(8)?,
+        next,
+        asked: small(row.int(11)?)?,
+        unresolved: row.int(12)? == 1,
+        created_at: instant(row.int(13)?)?,
+        heard_at: maybe_instant(row.maybe_int(14)?)?,
+        evidence: small(row.int(15)?)?,
+    })
+}
+
+fn attempts(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Attempt>> {
+    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
+    all.extend_from_slice(values);
+    let mut found = Vec::new();
+    sql.each(&format!("{ATTEMPT} {rest}"), &all, &mut |row| {
+        found.push(attempt_from_row(row)?);
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// An attempt by its id.
+pub(crate) fn attempt(sql: &mut dyn Sql, world: World, wanted: &AttemptId) -> Result<Option<Attempt>> {
+    Ok(attempts(sql, world, "AND a.id = $3", &[wanted.as_str().into()])?.pop())
+}
+
+/// Attempts whose call has lost its lease at a host time, the longest overdue first.
+pub(crate) fn leases_ended(sql: &mut dyn Sql, world: World, host_now: Timestamp, limit: u32) -> Result<Vec<Attempt>> {
+    attempts(
+        sql,
+        world,
+        "AND a.due_at <= $3 AND a.next = 'answer' ORDER BY a.due_at, a.id LIMIT $4",
+        &[host_now.as_millis().into(), limit.into()],
+    )
+}
+
+/// Attempts of the named processors that are to be looked up at a host time, the longest overdue
+/// first.
+pub(crate) fn lookups_due(
+    sql: &mut dyn Sql,
+    world: World,
+    host_now: Timestamp,
+    processors: &[String],
+    limit: u32,
+) -> Result<Vec<Attempt>> {
+    let mut due = Vec::new();
+    for processor in processors {
+        due.extend(attempts(
+            sql,
+            world,
+            "AND a.due_at <= $3 AND a.next = 'lookup' AND a.processor = $4 ORDER BY a.due_at, a.id LIMIT $5",
+            &[host_now.as_millis().into(), processor.into(), limit.into()],
+        )?);
+    }
+    due.sort_by_key(|attempt| attempt.next.map(|(_, due)| due));
+    due.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(due)
+}
+
+/// The session that a charge pays.
+pub(crate) fn session_of_charge(sql: &mut dyn Sql, world: World, charge: &str) -> Result<SessionId> {
+    let found = charges(sql, world, "AND id = $3", &[charge.into()])?.pop();
+    found
+        .map(|charge| charge.session)
+        .ok_or_else(|| corrupt("an attempt whose charge is missing"))
+}
+
+/// Takes an attempt for one look-up: whoever looks in the meantime finds it taken. False if
+/// somebody else was first.
+pub(crate) fn claim_lookup(sql: &mut dyn Sql, world: World, attempt: &Attempt, lease_until: Timestamp) -> Result<bool> {
+    let changed = sql.exec(
+        "UPDATE tillite_attempt SET token = token + 1, due_at = $1 \
+         WHERE app = $2 AND mode = $3 AND id = $4 AND token = $5 AND next = 'lookup'",
+        &[
+            lease_until.as_millis().into(),
+            world.app.into(),
+            mode_number(world.mode).into(),
+            attempt.id.as_str().into(),
+            attempt.token.into(),
+        ],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Host time at which an attempt is next due, over those of the named processors and all leases.
+pub(crate) fn next_due(sql: &mut dyn Sql, world: World, processors: &[String]) -> Result<Option<Timestamp>> {
+    let mut earliest: Option<Timestamp> = None;
+    sql.each(
+        "SELECT next, processor, min(due_at) FROM tillite_attempt \
+         WHERE app = $1 AND mode = $2 AND due_at IS NOT NULL GROUP BY next, processor",
+        &[world.app.into(), mode_number(world.mode).into()],
+        &mut |row| {
+            let ours = awaited(&row.text(0)?)? == Await::Answer || processors.contains(&row.text(1)?);
+            let due = instant(row.int(2)?)?;
+            if ours {
+                earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
+            }
+            Ok(())
+        },
+    )?;
+    Ok(earliest)
+}
+
+/// How many attempts wait for evidence, and how many of them for a human.
+pub(crate) fn open_attempts(sql: &mut dyn Sql, world: World) -> Result<(i64, i64)> {
+    let mut found = (0, 0);
+    sql.each(
+        "SELECT count(*), coalesce(sum(a.unresolved), 0) FROM tillite_charge c \
+         JOIN tillite_attempt a ON a.app = c.app AND a.mode = c.mode AND a.subject = c.id \
+         WHERE c.app = $1 AND c.mode = $2 \
+         AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized')",
+        &[world.app.into(), mode_number(world.mode).into()],
+        &mut |row| {
+            found = (row.int(0)?, row.int(1)?);
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+pub(super) fn put_attempt(sql: &mut dyn Sql, world: World, attempt: &Attempt, fresh: bool) -> Result<()> {
+    let mode = mode_number(world.mode);
+    let next = attempt.next.map(|(awaited, _)| awaited.as_str());
+    let due_at = attempt.next.map(|(_, due)| due.as_millis());
+    codec::one(if fresh {
+        sql.exec(
+            "INSERT INTO tillite_attempt (app, mode, id, operation, subject, processor, key, request, request_hash, \
+             reference, token, next, due_at, asked, unresolved, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+            &[
+                world.app.into(),
+                mode.into(),
+                attempt.id.as_str().into(),
+                attempt.operation.as_str().into(),
+                (&attempt.subject).into(),
+                (&attempt.processor).into(),
+                (&attempt.key).into(),
+                attempt.request.as_slice().into(),
+                (&attempt.request_hash).into(),
+                attempt.reference.as_deref().into(),
+                attempt.token.into(),
+                next.into(),
+                due_at.into(),
+                attempt.asked.into(),
+                attempt.unresolved.into(),
+                attempt.created_at.as_millis().into(),
+            ],
+        )?
+    } else {
+        // The request is frozen: nothing here writes it again.
+        sql.exec(
+            "UPDATE tillite_attempt SET reference = $1, next = $2, due_at = $3, asked = $4, unresolved = $5 \
+             WHERE app = $6 AND mode = $7 AND id = $8 AND token = $9",
+            &[
+                attempt.reference.as_deref().into(),
+                next.into(),
+                due_at.into(),
+                attempt.asked.into(),
+                attempt.unresolved.into(),
+                world.app.into(),
+                mode.into(),
+                attempt.id.as_str().into(),
+                attempt.token.into(),
+            ],
+        )?
+    })
+}
+
+pub(super) fn put_evidence(sql: &mut dyn Sql, world: World, attempt: &AttemptId, evidence: &Evidence) -> Result<()> {
+    let verdict = &evidence.verdict;
+    let currency = verdict.amount.map(|amount| amount.currency().to_string());
+    codec::one(sql.exec(
+        "INSERT INTO tillite_evidence (app, mode, attempt, number, source, outcome, reference, amount, currency, \
+         detail, moved, actor, host_time, engine_time) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+        &[
+            world.app.into(),
+            mode_number(world.mode).into(),
+            attempt.as_str().into(),
+            evidence.number.into(),
+            verdict.source.as_str().into(),
+            verdict.outcome.into(),
+            verdict.reference.as_deref().into(),
+            verdict.amount.map(crate::money::Amount::as_minor).into(),
+            currency.as_deref().into(),
+            verdict.detail.as_deref().into(),
+            evidence.moved.into(),
+            (&evidence.actor).into(),
+            evidence.host_time.as_millis().into(),
+            evidence.engine_time.as_millis().into(),
+        ],
+    )?)
+}

@@ -1,0 +1,337 @@
+//! The outbox as a queue: claiming deliveries, acknowledging them, and what is due.
+//!
+//! A claim counts the attempt before anything is sent, so that a delivery that kills its sender
+//! cannot be tried for ever. Claims are fenced: a failure is believed only from the claim that
+//! holds the delivery, an acceptance from anybody. Each endpoint has its own quota, so one that
+//! does not answer holds up nobody else.
+
+use super::codec::{self, corrupt, delivery_state, id, instant, mode_number, small};
+use super::{Row, Sql, Value, endpoint};
+use crate::error::{Error, Result, shortened};
+use crate::id::{DeliveryId, EventId, World};
+use crate::time::Timestamp;
+use crate::webhook::{
+    Attempted, Delivery, DeliveryEvent, DeliveryState, Endpoint, LEASE, MAX_ATTEMPTS, MAX_IN_FLIGHT, next_state,
+};
+
+/// A claimed delivery with everything that sending it needs.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimed {
+    pub(crate) id: DeliveryId,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) event: EventId,
+    pub(crate) attempt: u32,
+    pub(crate) lease_until: Timestamp,
+    pub(crate) body: Vec<u8>,
+    pub(crate) sealed_secrets: Vec<Vec<u8>>,
+}
+
+/// Claims up to `limit` due deliveries of a world's endpoints whose secrets can be opened. `token`
+/// is random: it fences the claim and says with which endpoint the round starts.
+pub(crate) fn claim(
+    sql: &mut dyn Sql,
+    world: World,
+    host_now: Timestamp,
+    limit: usize,
+    token: i64,
+    openable: &[i64],
+) -> Result<Vec<Claimed>> {
+    let mut endpoints = endpoint::enabled(sql, world)?;
+    endpoints.retain(|endpoint| openable.contains(&endpoint.number));
+    if !endpoints.is_empty() {
+        let start = usize::try_from(token.unsigned_abs()).unwrap_or(0) % endpoints.len();
+        endpoints.rotate_left(start);
+    }
+    let mut claimed = Vec::new();
+    for endpoint in endpoints {
+        let left = limit.saturating_sub(claimed.len());
+        if left == 0 {
+            break;
+        }
+        let secrets = endpoint::sealed_secrets(sql, world, endpoint.number, host_now)?;
+        claim_of(sql, world, host_now, left, token, &endpoint, &secrets, &mut claimed)?;
+    }
+    Ok(claimed)
+}
+
+#[allow(
+    clippy::too_many_arguments,
+    reason = "one step of the loop above, split off for reading"
+)]
+fn claim_of(
+    sql: &mut dyn Sql,
+    world: World,
+    host_now: Timestamp,
+    left: usize,
+    token: i64,
+    endpoint: &Endpoint,
+    secrets: &[Vec<u8>],
+    claimed: &mut Vec<Claimed>,
+) -> Result<()> {
+    let (app, mode) = (world.app, mode_number(world.mode));
+    let mut in_flight = 0;
+    sql.each(
+        "SELECT count(*) FROM tillite_delivery WHERE app = $1 AND mode = $2 AND endpoint = $3 \
+         AND state IN ('pending', 'in_flight') AND state = 'in_flight' AND due_at > $4",
+        &[
+            app.into(),
+            mode.into(),
+            endpoint.number.into(),
+            host_now.as_millis().into(),
+        ],
+        &mut |row| {
+            in_flight = row.int(0)?;
+            Ok(())
+        },
+    )?;
+    let quota = MAX_IN_FLIGHT
+        .saturating_sub(in_flight)
+        .min(i64::try_from(left).unwrap_or(i64::MAX));
+    if quota <= 0 {
+        return Ok(());
+    }
+    let lease_until = host_now.plus(LEASE);
+    let claimed_state = next_state(DeliveryState::Pending, DeliveryEvent::Claim)?;
+    let mut taken: Vec<(DeliveryId, i64, u32)> = Vec::new();
+    sql.each(
+        "UPDATE tillite_delivery SET state = $1, attempts = attempts + 1, due_at = $2, token = $3 \
+         WHERE app = $4 AND mode = $5 AND id IN (SELECT id FROM tillite_delivery WHERE app = $4 AND mode = $5 \
+         AND endpoint = $6 AND state IN ('pending', 'in_flight') AND due_at <= $7 ORDER BY due_at, id LIMIT $8) \
+         RETURNING id, event, attempts",
+        &[
+            claimed_state.as_str().into(),
+            lease_until.as_millis().into(),
+            token.into(),
+            app.into(),
+            mode.into(),
+            endpoint.number.into(),
+            host_now.as_millis().into(),
+            quota.into(),
+        ],
+        &mut |row| {
+            taken.push((id(&row.text(0)?)?, row.int(1)?, small(row.int(2)?)?));
+            Ok(())
+        },
+    )?;
+    // RETURNING promises no order; ids grow with time.
+    taken.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    for (id, event, attempt) in taken {
+        if attempt > MAX_ATTEMPTS {
+            close_lost(sql, world, &id, host_now)?;
+            continue;
+        }
+        let (event, body) = body(sql, world, event, endpoint)?;
+        claimed.push(Claimed {
+            id,
+            endpoint: endpoint.clone(),
+            event,
+            attempt,
+            lease_until,
+            body,
+            sealed_secrets: secrets.to_vec(),
+        });
+    }
+    Ok(())
+}
+
+/// Closes a delivery whose last attempt was never heard of again.
+fn close_lost(sql: &mut dyn Sql, world: World, id: &DeliveryId, host_now: Timestamp) -> Result<()> {
+    let state = next_state(DeliveryState::InFlight, DeliveryEvent::FailedLast)?;
+    codec::one(sql.exec(
+        "UPDATE tillite_delivery SET state = $1, attempts = attempts - 1 WHERE app = $2 AND mode = $3 AND id = $4",
+        &[
+            state.as_str().into(),
+            world.app.into(),
+            mode_number(world.mode).into(),
+            id.as_str().into(),
+        ],
+    )?)?;
+    log(sql, world, id, MAX_ATTEMPTS, host_now, 0, "lost", None, None)
+}
+
+fn body(sql: &mut dyn Sql, world: World, event: i64, endpoint: &Endpoint) -> Result<(EventId, Vec<u8>)> {
+    let mut found = None;
+    sql.each(
+        "SELECT e.id, b.bytes FROM tillite_event e JOIN tillite_event_body b \
+         ON b.app = e.app AND b.mode = e.mode AND b.seq = e.seq \
+         WHERE e.app = $1 AND e.mode = $2 AND e.seq = $3 AND b.format = $4",
+        &[
+            world.app.into(),
+            mode_number(world.mode).into(),
+            event.into(),
+            endpoint.format.as_str().into(),
+        ],
+        &mut |row| {
+            found = Some((id(&row.text(0)?)?, row.bytes(1)?));
+            Ok(())
+        },
+    )?;
+    found.ok_or_else(|| corrupt("a delivery without its body"))
+}
+
+/// Writes down what came of an attempt. False if it was too late to count: somebody else holds the
+/// delivery, or it is done.
+#[allow(clippy::too_many_arguments, reason = "the parts of one report")]
+pub(crate) fn acknowledge(
+    sql: &mut dyn Sql,
+    world: World,
+    delivery: &DeliveryId,
+    token: i64,
+    attempt: u32,
+    started: Timestamp,
+    ended: Timestamp,
+    attempted: &Attempted,
+) -> Result<bool> {
+    let (app, mode) = (world.app, mode_number(world.mode));
+    let mut found = None;
+    sql.each(
+        "SELECT state, token, due_at FROM tillite_delivery WHERE app = $1 AND mode = $2 AND id = $3",
+        &[app.into(), mode.into(), delivery.as_str().into()],
+        &mut |row| {
+            found = Some((delivery_state(&row.text(0)?)?, row.int(1)?, row.int(2)?));
+            Ok(())
+        },
+    )?;
+    let (state, holder, due_at) = found.ok_or_else(|| Error::NotFound {
+        what: "delivery",
+        id: shortened(delivery.as_str()),
+    })?;
+    let duration = i64::try_from(ended.since(started).as_millis()).unwrap_or(i64::MAX);
+    let detail = attempted.detail.as_deref();
+    log(
+        sql,
+        world,
+        delivery,
+        attempt,
+        started,
+        duration,
+        attempted.outcome,
+        attempted.status,
+        detail,
+    )?;
+    let believed = attempted.event == DeliveryEvent::Accepted || holder == token;
+    let Some(after) = next_state(state, attempted.event).ok().filter(|_| believed) else {
+        return Ok(false);
+    };
+    codec::one(sql.exec(
+        "UPDATE tillite_delivery SET state = $1, due_at = $2, last_status = $3 WHERE app = $4 AND mode = $5 AND id = $6",
+        &[
+            after.as_str().into(),
+            attempted.next.map_or(due_at, Timestamp::as_millis).into(),
+            attempted.status.map(i64::from).into(),
+            app.into(),
+            mode.into(),
+            delivery.as_str().into(),
+        ],
+    )?)?;
+    Ok(true)
+}
+
+/// Gives a claim back that was not used: nothing was sent, so the attempt does not count.
+pub(crate) fn give_back(
+    sql: &mut dyn Sql,
+    world: World,
+    delivery: &DeliveryId,
+    token: i64,
+    host_now: Timestamp,
+) -> Result<()> {
+    let state = next_state(DeliveryState::InFlight, DeliveryEvent::GiveBack)?;
+    sql.exec(
+        "UPDATE tillite_delivery SET state = $1, attempts = attempts - 1, due_at = $2 \
+         WHERE app = $3 AND mode = $4 AND id = $5 AND token = $6 AND state = 'in_flight'",
+        &[
+            state.as_str().into(),
+            host_now.as_millis().into(),
+            world.app.into(),
+            mode_number(world.mode).into(),
+            delivery.as_str().into(),
+            token.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+#[allow(clippy::too_many_arguments, reason = "one row, column by column")]
+fn log(
+    sql: &mut dyn Sql,
+    world: World,
+    delivery: &DeliveryId,
+    attempt: u32,
+    started: Timestamp,
+    duration: i64,
+    outcome: &str,
+    status: Option<u16>,
+    detail: Option<&str>,
+) -> Result<()> {
+    // An attempt that was written off as lost may still answer; the first word stands.
+    sql.exec(
+        "INSERT INTO tillite_delivery_attempt (app, mode, delivery, number, started_at, duration, outcome, status, \
+         detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (app, mode, delivery, number) DO NOTHING",
+        &[
+            world.app.into(),
+            mode_number(world.mode).into(),
+            delivery.as_str().into(),
+            attempt.into(),
+            started.as_millis().into(),
+            duration.into(),
+            outcome.into(),
+            status.map(i64::from).into(),
+            detail.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Host time at which the next delivery of an enabled endpoint is due.
+pub(crate) fn next_due(sql: &mut dyn Sql, world: World) -> Result<Option<Timestamp>> {
+    let mut earliest: Option<Timestamp> = None;
+    for endpoint in endpoint::enabled(sql, world)? {
+        sql.each(
+            "SELECT due_at FROM tillite_delivery WHERE app = $1 AND mode = $2 AND endpoint = $3 \
+             AND state IN ('pending', 'in_flight') ORDER BY due_at, id LIMIT 1",
+            &[world.app.into(), mode_number(world.mode).into(), endpoint.number.into()],
+            &mut |row| {
+                let due = instant(row.int(0)?)?;
+                earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
+                Ok(())
+            },
+        )?;
+    }
+    Ok(earliest)
+}
+
+/// Deliveries, newest first, before an id.
+pub(crate) fn list(sql: &mut dyn Sql, world: World, before: Option<&DeliveryId>, limit: u32) -> Result<Vec<Delivery>> {
+    const COLUMNS: &str = "SELECT d.id, e.id, w.id, d.state, d.attempts, d.due_at, d.last_status FROM tillite_delivery d \
+         JOIN tillite_event e ON e.app = d.app AND e.mode = d.mode AND e.seq = d.event \
+         JOIN tillite_endpoint w ON w.app = d.app AND w.mode = d.mode AND w.number = d.endpoint \
+         WHERE d.app = $1 AND d.mode = $2";
+    let world_values = [world.app.into(), mode_number(world.mode).into()];
+    let [app, mode]: [Value<'_>; 2] = world_values;
+    let mut found = Vec::new();
+    let mut each = |row: &dyn Row| -> Result<()> {
+        found.push(Delivery {
+            id: id(&row.text(0)?)?,
+            event: id(&row.text(1)?)?,
+            endpoint: id(&row.text(2)?)?,
+            state: delivery_state(&row.text(3)?)?,
+            attempts: small(row.int(4)?)?,
+            due_at: instant(row.int(5)?)?,
+            last_status: row.maybe_int(6)?.map(small).transpose()?,
+        });
+        Ok(())
+    };
+    match before {
+        None => sql.each(
+            &format!("{COLUMNS} ORDER BY d.id DESC LIMIT $3"),
+            &[app, mode, limit.into()],
+            &mut each,
+        )?,
+        Some(before) => sql.each(
+            &format!("{COLUMNS} AND d.id < $3 ORDER BY d.id DESC LIMIT $4"),
+            &[app, mode, before.as_str().into(), limit.into()],
+            &mut each,
+        )?,
+    }
+    Ok(found)
+}

@@ -1,0 +1,259 @@
+//! Opening: the pragmas that durability rests on, and the migrations.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use rusqlite::{Connection, OpenFlags};
+
+use super::statement::{error, run, run_text};
+use super::{BUSY_WAIT, Error, Result, StorageError, StorageKind};
+use crate::time::Timestamp;
+
+/// The migrations, in order: the n-th brings a file to version n. A migration that was published
+/// is never edited; a change is a new one.
+const MIGRATIONS: &[&str] = &[include_str!("../../../schema/0001_initial.sql")];
+
+/// The oldest SQLite that runs the schema (STRICT tables) and the statements (RETURNING).
+const OLDEST: i32 = 3_037_000;
+
+/// Statements that a connection keeps prepared.
+const STATEMENTS: usize = 192;
+
+/// Opening is one at a time per process: a file that is being made must not be opened, and then
+/// closed, by a second opener, because closing any descriptor of a file drops the process's locks
+/// on it.
+static OPENING: Mutex<()> = Mutex::new(());
+
+/// Where a database is.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(Option<PathBuf>);
+
+/// A database in memory, gone with its connection.
+pub(crate) const MEMORY: Place = Place(None);
+
+impl Place {
+    pub(crate) fn file(path: &Path) -> Place {
+        Place(Some(path.to_owned()))
+    }
+
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.0.as_deref()
+    }
+}
+
+/// A file's identity on its file system, to notice when another stands at its path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity(u64, u64);
+
+impl Identity {
+    #[cfg(unix)]
+    pub(super) fn of(path: &Path) -> Option<Identity> {
+        use std::os::unix::fs::MetadataExt as _;
+        let meta = std::fs::metadata(path).ok()?;
+        Some(Identity(meta.dev(), meta.ino()))
+    }
+
+    /// Elsewhere an open file can be neither deleted nor replaced, so its presence says enough.
+    #[cfg(not(unix))]
+    pub(super) fn of(path: &Path) -> Option<Identity> {
+        path.exists().then_some(Identity(0, 0))
+    }
+}
+
+/// A file that is open and at the current schema.
+pub(super) struct Opened {
+    pub(super) connection: Connection,
+    pub(super) identity: Option<Identity>,
+}
+
+/// Opens a database, makes it if need be, and brings it to the current schema.
+pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
+    if rusqlite::version_number() < OLDEST {
+        let detail = format!("SQLite {} is older than 3.37", rusqlite::version());
+        return Err(StorageError::new(StorageKind::Unsupported, detail).into());
+    }
+    let _one_at_a_time = OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(path) = place.path() {
+        create(path)?;
+    }
+    let connection = connect(place)?;
+    connection.busy_timeout(BUSY_WAIT).map_err(|found| error(&found))?;
+    // Before anything is set: a file that is not ours to write must stay as it is.
+    check_version(&connection)?;
+    harden(&connection, place)?;
+    migrate(&connection, host_now)?;
+    // Asked again after the first write: an error in switching to the log shows only now.
+    if place.path().is_some() {
+        confirm(&connection)?;
+    }
+    let identity = place.path().and_then(Identity::of);
+    Ok(Opened { connection, identity })
+}
+
+/// Opens another writing connection to a database that [`open`] has seen.
+pub(super) fn writer(place: &Place) -> Result<Connection> {
+    let connection = connect(place)?;
+    connection.busy_timeout(BUSY_WAIT).map_err(|found| error(&found))?;
+    check_version(&connection)?;
+    harden(&connection, place)?;
+    confirm(&connection)?;
+    Ok(connection)
+}
+
+/// Opens a connection that reads.
+pub(super) fn reader(place: &Place) -> Result<Connection> {
+    let connection = connect(place)?;
+    connection.busy_timeout(BUSY_WAIT).map_err(|found| error(&found))?;
+    for pragma in [
+        "PRAGMA query_only = ON",
+        "PRAGMA trusted_schema = OFF",
+        "PRAGMA cell_size_check = ON",
+    ] {
+        run(&connection, pragma)?;
+    }
+    Ok(connection)
+}
+
+/// Makes an empty file that only its owner can read. SQLite would make it readable by all. A file
+/// that is there already is not touched, not even opened.
+fn create(path: &Path) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    match options.open(path) {
+        Ok(_) => Ok(()),
+        Err(found) if found.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+        Err(found) => {
+            let kind = match found.kind() {
+                std::io::ErrorKind::StorageFull => StorageKind::DiskFull,
+                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => StorageKind::ReadOnly,
+                _ => StorageKind::CantOpen,
+            };
+            Err(StorageError::new(kind, found.to_string()).into())
+        }
+    }
+}
+
+fn connect(place: &Place) -> Result<Connection> {
+    let connection = match place.path() {
+        Some(path) => {
+            let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+            Connection::open_with_flags(path, flags)
+        }
+        None => Connection::open_in_memory(),
+    }
+    .map_err(|found| error(&found))?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+fn harden(connection: &Connection, place: &Place) -> Result<()> {
+    if place.path().is_some() {
+        let mode = run_text(connection, "PRAGMA journal_mode = WAL")?;
+        if mode.as_deref() != Some("wal") {
+            let detail = "the write-ahead log cannot be used here (a network file system?)";
+            return Err(StorageError::new(StorageKind::Unsupported, detail).into());
+        }
+    }
+    for pragma in [
+        "PRAGMA synchronous = FULL",
+        "PRAGMA fullfsync = ON",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA temp_store = MEMORY",
+        "PRAGMA trusted_schema = OFF",
+        "PRAGMA cell_size_check = ON",
+        "PRAGMA mmap_size = 0",
+        "PRAGMA cache_size = -16384",
+        "PRAGMA journal_size_limit = 67108864",
+    ] {
+        run(connection, pragma)?;
+    }
+    Ok(())
+}
+
+fn confirm(connection: &Connection) -> Result<()> {
+    let journal = run_text(connection, "PRAGMA journal_mode")?;
+    let synchronous = run_text(connection, "PRAGMA synchronous")?;
+    if journal.as_deref() == Some("wal") && synchronous.as_deref() == Some("2") {
+        return Ok(());
+    }
+    let detail = format!("journal_mode is {journal:?} and synchronous is {synchronous:?} after they were set");
+    Err(StorageError::new(StorageKind::Io, detail).into())
+}
+
+/// The schema's version in the file; 0 for a file without our tables.
+fn check_version(connection: &Connection) -> Result<usize> {
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tillite\\_%' ESCAPE '\\'";
+    let marker = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'tillite_schema'";
+    if run_text(connection, tables)?.as_deref() == Some("0") {
+        return Ok(0);
+    }
+    if run_text(connection, marker)?.as_deref() != Some("1") {
+        let detail = "the file has tillite_ tables but no tillite_schema: they are not ours";
+        return Err(StorageError::new(StorageKind::Corrupt, detail).into());
+    }
+    let found: i64 = run_text(connection, "SELECT version FROM tillite_schema")?
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| StorageError::new(StorageKind::Corrupt, "the schema's version is missing"))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match usize::try_from(found) {
+        Ok(version) if (1..=MIGRATIONS.len()).contains(&version) => Ok(version),
+        _ if found > known => Err(Error::NewerSchema { found, known }),
+        _ => Err(StorageError::new(StorageKind::Corrupt, "the schema's version is out of range").into()),
+    }
+}
+
+/// Brings the file to the current schema, in one transaction.
+fn migrate(connection: &Connection, host_now: Timestamp) -> Result<()> {
+    if check_version(connection)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    run(connection, "BEGIN IMMEDIATE")?;
+    let migrated = migrate_inside(connection, host_now);
+    match migrated {
+        Ok(()) => run(connection, "COMMIT"),
+        Err(found) => {
+            let _ = run(connection, "ROLLBACK");
+            Err(found)
+        }
+    }
+}
+
+fn migrate_inside(connection: &Connection, host_now: Timestamp) -> Result<()> {
+    // Asked again under the lock: another process may have been quicker.
+    let found = check_version(connection)?;
+    for migration in &MIGRATIONS[found..] {
+        for statement in statements(migration) {
+            run(connection, &statement)?;
+        }
+    }
+    let version = MIGRATIONS.len();
+    let made_at = host_now.as_millis();
+    run(
+        connection,
+        &format!(
+            "INSERT INTO tillite_schema (only_row, version, made_at) VALUES (1, {version}, {made_at}) \
+             ON CONFLICT (only_row) DO UPDATE SET version = excluded.version"
+        ),
+    )
+}
+
+/// The statements of a migration. Migrations hold neither `--` nor `;` inside a text, so comments
+/// end with their line and statements at a semicolon.
+fn statements(migration: &str) -> Vec<String> {
+    let code: Vec<&str> = migration
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or("").trim_end())
+        .filter(|line| !line.is_empty())
+        .collect();
+    code.join("\n")
+        .split(';')
+        .map(|statement| statement.trim().to_owned())
+        .filter(|statement| !statement.is_empty())
+        .collect()
+}

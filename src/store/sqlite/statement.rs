@@ -1,0 +1,144 @@
+//! Statements stepped to their end, so that no error of theirs is dropped.
+
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, ErrorCode, ToSql, params_from_iter};
+
+use crate::error::{Error, Result, StorageError, StorageKind};
+use crate::store::{EachRow, Row, Sql, Value};
+
+/// A connection with a transaction open.
+pub(super) struct Live<'c>(pub(super) &'c Connection);
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        Ok(ToSqlOutput::Borrowed(match self {
+            Value::Null => ValueRef::Null,
+            Value::Int(number) => ValueRef::Integer(*number),
+            Value::Text(text) => ValueRef::Text(text.as_bytes()),
+            Value::Bytes(bytes) => ValueRef::Blob(bytes),
+        }))
+    }
+}
+
+impl Sql for Live<'_> {
+    fn exec(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
+        debug_assert!(numbered_in_order(sql, values.len()), "{sql}");
+        let mut statement = self.0.prepare_cached(sql).map_err(|found| error(&found))?;
+        let changed = statement
+            .execute(params_from_iter(values))
+            .map_err(|found| error(&found))?;
+        Ok(changed as u64)
+    }
+
+    fn each(&mut self, sql: &str, values: &[Value<'_>], row: EachRow<'_>) -> Result<()> {
+        debug_assert!(numbered_in_order(sql, values.len()), "{sql}");
+        let mut statement = self.0.prepare_cached(sql).map_err(|found| error(&found))?;
+        let mut rows = statement
+            .query(params_from_iter(values))
+            .map_err(|found| error(&found))?;
+        while let Some(found) = rows.next().map_err(|found| error(&found))? {
+            row(found)?;
+        }
+        Ok(())
+    }
+}
+
+impl Row for rusqlite::Row<'_> {
+    fn maybe_int(&self, column: usize) -> Result<Option<i64>> {
+        match self.get_ref(column).map_err(|found| error(&found))? {
+            ValueRef::Null => Ok(None),
+            ValueRef::Integer(number) => Ok(Some(number)),
+            other => Err(mistyped("a number", other)),
+        }
+    }
+
+    fn maybe_text(&self, column: usize) -> Result<Option<String>> {
+        match self.get_ref(column).map_err(|found| error(&found))? {
+            ValueRef::Null => Ok(None),
+            ValueRef::Text(text) => match std::str::from_utf8(text) {
+                Ok(text) => Ok(Some(text.to_owned())),
+                Err(_) => Err(mistyped("UTF-8 text", ValueRef::Text(&[]))),
+            },
+            other => Err(mistyped("a text", other)),
+        }
+    }
+
+    fn maybe_bytes(&self, column: usize) -> Result<Option<Vec<u8>>> {
+        match self.get_ref(column).map_err(|found| error(&found))? {
+            ValueRef::Null => Ok(None),
+            ValueRef::Blob(bytes) => Ok(Some(bytes.to_vec())),
+            other => Err(mistyped("bytes", other)),
+        }
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.as_ref().column_names().into_iter().map(str::to_owned).collect()
+    }
+
+    fn shown(&self, column: usize) -> Result<String> {
+        Ok(match self.get_ref(column).map_err(|found| error(&found))? {
+            ValueRef::Null => "null".to_owned(),
+            ValueRef::Integer(number) => number.to_string(),
+            ValueRef::Real(number) => number.to_string(),
+            ValueRef::Text(text) => format!("{:?}", String::from_utf8_lossy(text)),
+            ValueRef::Blob(bytes) => data_encoding::HEXLOWER.encode(bytes),
+        })
+    }
+}
+
+fn mistyped(wanted: &str, found: ValueRef<'_>) -> Error {
+    let detail = format!("a column holds {} where {wanted} belongs", found.data_type());
+    StorageError::new(StorageKind::Corrupt, detail).into()
+}
+
+/// Runs a statement without parameters to its end.
+pub(super) fn run(connection: &Connection, sql: &str) -> Result<()> {
+    run_text(connection, sql).map(|_| ())
+}
+
+/// Runs a statement without parameters to its end; answers the first column of its first row as
+/// text, if there is one.
+pub(super) fn run_text(connection: &Connection, sql: &str) -> Result<Option<String>> {
+    let mut statement = connection.prepare_cached(sql).map_err(|found| error(&found))?;
+    let mut rows = statement.query([]).map_err(|found| error(&found))?;
+    let mut first = None;
+    while let Some(row) = rows.next().map_err(|found| error(&found))? {
+        if first.is_none() {
+            first = Some(match row.get_ref(0).map_err(|found| error(&found))? {
+                ValueRef::Text(text) => String::from_utf8_lossy(text).into_owned(),
+                ValueRef::Integer(number) => number.to_string(),
+                _ => String::new(),
+            });
+        }
+    }
+    Ok(first)
+}
+
+/// The kind of a library error, without the statement or any value of the file.
+pub(super) fn error(found: &rusqlite::Error) -> Error {
+    let kind = match found.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StorageKind::Busy,
+        Some(ErrorCode::DiskFull) => StorageKind::DiskFull,
+        Some(ErrorCode::ReadOnly | ErrorCode::PermissionDenied) => StorageKind::ReadOnly,
+        Some(ErrorCode::CannotOpen) => StorageKind::CantOpen,
+        Some(ErrorCode::NotADatabase) => StorageKind::NotADatabase,
+        Some(ErrorCode::DatabaseCorrupt) => StorageKind::Corrupt,
+        _ => StorageKind::Io,
+    };
+    StorageError::new(kind, found.to_string()).into()
+}
+
+/// Whether the placeholders of a statement are `$1` to `$n`, first appearing in order: SQLite
+/// numbers them by first appearance, PostgreSQL by their digits, and both must agree.
+fn numbered_in_order(sql: &str, count: usize) -> bool {
+    let mut highest = 0;
+    for part in sql.split('$').skip(1) {
+        let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
+        match digits.parse::<usize>() {
+            Ok(number) if number <= highest => {}
+            Ok(number) if number == highest + 1 => highest = number,
+            _ => return false,
+        }
+    }
+    highest == count
+}

@@ -1,0 +1,65 @@
+//! Checks on what callers give: texts, metadata, URLs. A value is checked once, where it enters.
+
+mod card;
+mod metadata;
+mod url;
+
+pub(crate) use card::masked;
+pub use metadata::Metadata;
+pub(crate) use url::Url;
+
+use crate::error::{Error, Invalid};
+
+/// A text of 1 to `max` characters without control characters and without a card number.
+pub(crate) fn text(field: &str, value: &str, max: usize) -> Result<String, Error> {
+    let length = value.chars().count();
+    if length == 0 || length > max {
+        let found = format!("{length} characters");
+        return Err(Invalid::new(field, found, format!("1 to {max} characters")).into());
+    }
+    if value.chars().any(char::is_control) {
+        return Err(Invalid::new(field, "a control character", "text without control characters").into());
+    }
+    no_card(field, value)?;
+    Ok(value.to_owned())
+}
+
+/// [`text`] for something that may be absent.
+pub(crate) fn optional(field: &str, value: Option<&str>, max: usize) -> Result<Option<String>, Error> {
+    value.map(|value| text(field, value, max)).transpose()
+}
+
+/// A name made of `a-z`, `0-9`, `_` and `-`, such as a tier or an app's slug.
+pub(crate) fn name(field: &str, value: &str, max: usize) -> Result<String, Error> {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+    if (1..=max).contains(&value.len()) && value.bytes().all(allowed) {
+        return Ok(value.to_owned());
+    }
+    Err(Invalid::new(field, value, format!("1 to {max} of a-z, 0-9, _ and -")).into())
+}
+
+/// An idempotency key: 1 to 255 visible ASCII characters.
+pub(crate) fn idempotency_key(value: &str) -> Result<String, Error> {
+    if (1..=255).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic()) {
+        no_card("idempotency_key", value)?;
+        return Ok(value.to_owned());
+    }
+    let found = format!("{} bytes", value.len());
+    Err(Invalid::new("idempotency_key", found, "1 to 255 visible ASCII characters").into())
+}
+
+/// Refuses a text that holds a card number, without repeating it.
+pub(crate) fn no_card(field: &str, value: &str) -> Result<(), Error> {
+    if card::contains_card(value) {
+        return Err(Invalid::new(
+            field,
+            "what looks like a card number",
+            "text without card numbers: give the processor's token instead",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

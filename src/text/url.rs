@@ -1,0 +1,94 @@
+use http::Uri;
+
+use crate::error::{Error, Invalid};
+
+const MAX: usize = 2_048;
+
+/// An absolute http or https URL, kept as it was given.
+///
+/// The rules are checked on the raw text first, since a lenient parser repairs what a browser
+/// would read differently: no white space, no control character, no backslash, no user
+/// information, no braces in the host, at most 2,048 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Url {
+    raw: String,
+    scheme_is_https: bool,
+    host: String,
+}
+
+impl Url {
+    pub(crate) fn parse(field: &str, raw: &str) -> Result<Url, Error> {
+        let refused = |found: &str| -> Error {
+            Invalid::new(
+                field,
+                found,
+                "an absolute http or https URL with a host, without user information, white space, \
+                 control characters or backslashes, at most 2048 characters",
+            )
+            .into()
+        };
+        if raw.chars().count() > MAX {
+            return Err(refused(&format!("{} characters", raw.chars().count())));
+        }
+        if raw.chars().any(|c| c.is_whitespace() || c.is_control() || c == '\\') {
+            return Err(refused("white space, a control character or a backslash"));
+        }
+        let scheme_is_https = match raw.split_once("://").map(|(scheme, _)| scheme) {
+            Some(scheme) if scheme.eq_ignore_ascii_case("https") => true,
+            Some(scheme) if scheme.eq_ignore_ascii_case("http") => false,
+            _ => return Err(refused(raw)),
+        };
+        let after_scheme = raw.split_once("://").map_or("", |(_, rest)| rest);
+        let authority = after_scheme.split(['/', '?', '#']).next().unwrap_or("");
+        if authority.contains('@') {
+            return Err(refused("user information before the host"));
+        }
+        if authority.contains(['{', '}']) {
+            return Err(refused("braces in the host"));
+        }
+        // The template parameter is put in later; for the parser's check it stands for its value.
+        let uri: Uri = raw.replace(['{', '}'], "_").parse().map_err(|_| refused(raw))?;
+        let host = uri.host().unwrap_or("").to_ascii_lowercase();
+        if host.is_empty() || authority.ends_with(':') {
+            return Err(refused(raw));
+        }
+        super::no_card(field, raw)?;
+        Ok(Url {
+            raw: raw.to_owned(),
+            scheme_is_https,
+            host,
+        })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.raw
+    }
+
+    pub(crate) fn is_https(&self) -> bool {
+        self.scheme_is_https
+    }
+
+    /// Whether the host is a name or address of the machine itself.
+    pub(crate) fn is_localhost(&self) -> bool {
+        let host = self.host.trim_end_matches('.');
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || host.starts_with("127.")
+            || host == "[::1]"
+            || host == "0.0.0.0"
+    }
+
+    /// Scheme and host in lower case, without a default port: equal for URLs of one place.
+    pub(crate) fn key(&self) -> String {
+        let (scheme, rest) = self.raw.split_once("://").unwrap_or(("", &self.raw));
+        let rest = rest.split('#').next().unwrap_or("");
+        let split = rest.find(['/', '?']).unwrap_or(rest.len());
+        let (authority, path) = rest.split_at(split);
+        let scheme = scheme.to_ascii_lowercase();
+        let default_port = if scheme == "https" { ":443" } else { ":80" };
+        let authority = authority.to_ascii_lowercase();
+        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        format!("{scheme}://{authority}{slash}{path}")
+    }
+}

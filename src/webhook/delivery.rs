@@ -1,0 +1,204 @@
+//! One event on its way to one endpoint: states, schedule, and what follows from an attempt.
+
+use std::time::Duration;
+
+use crate::error::Refused;
+use crate::hook::{Answered, SignedRequest, TransportOutcome};
+use crate::id::{DeliveryId, EndpointId, EventId};
+use crate::payment::kept;
+use crate::time::Timestamp;
+
+/// How long after the end of a failed attempt the next one starts: after the first failure a
+/// minute, then 5 minutes, 30 minutes, 2 hours. After the fifth failure there is no other.
+pub(crate) const GAPS: [Duration; 4] = [
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(1_800),
+    Duration::from_secs(7_200),
+];
+
+/// The most attempts of one delivery.
+pub(crate) const MAX_ATTEMPTS: u32 = 5;
+
+/// How long one attempt may take.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a claim holds a delivery. A process that dies while it sends leaves it due again when
+/// this has passed, within the two minutes that receivers are promised.
+pub(crate) const LEASE: Duration = Duration::from_secs(90);
+
+/// What must be left of a lease beyond the timeout when an attempt starts.
+pub(crate) const MARGIN: Duration = Duration::from_secs(5);
+
+/// The most deliveries of one endpoint that are on their way at once.
+pub(crate) const MAX_IN_FLIGHT: i64 = 4;
+
+/// Where a delivery stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DeliveryState {
+    /// It waits for its next attempt.
+    Pending,
+    /// Somebody sends it, or died sending it; its lease says until when.
+    InFlight,
+    /// The endpoint accepted it.
+    Delivered,
+    /// All attempts failed. It is kept.
+    Exhausted,
+    /// Its endpoint is gone.
+    Canceled,
+}
+
+/// What can happen to a delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeliveryEvent {
+    /// Somebody takes it to send it.
+    Claim,
+    /// The claim was not used: nothing was sent.
+    GiveBack,
+    /// The endpoint answered 2xx.
+    Accepted,
+    /// The attempt failed and another one is left.
+    Failed,
+    /// The last attempt failed, or was never heard of again.
+    FailedLast,
+}
+
+/// The whole machine. What is not listed is refused.
+///
+/// An acceptance counts whenever it arrives, also after the lease ended or the attempts ran out:
+/// the endpoint has the event, and sending it again would serve nobody.
+pub(crate) fn next(state: DeliveryState, event: DeliveryEvent) -> Result<DeliveryState, Refused> {
+    use DeliveryEvent as On;
+    use DeliveryState::{Delivered, Exhausted, InFlight, Pending};
+    Ok(match (state, event) {
+        (Pending | InFlight, On::Claim) => InFlight,
+        (InFlight, On::GiveBack | On::Failed) => Pending,
+        (InFlight | Pending | Exhausted, On::Accepted) => Delivered,
+        (InFlight, On::FailedLast) => Exhausted,
+        (state, event) => {
+            return Err(Refused {
+                object: "delivery",
+                state: state.as_str(),
+                event: event.as_str(),
+            });
+        }
+    })
+}
+
+impl DeliveryState {
+    pub(crate) const ALL: [DeliveryState; 5] = [
+        DeliveryState::Pending,
+        DeliveryState::InFlight,
+        DeliveryState::Delivered,
+        DeliveryState::Exhausted,
+        DeliveryState::Canceled,
+    ];
+
+    /// The state as a word.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DeliveryState::Pending => "pending",
+            DeliveryState::InFlight => "in_flight",
+            DeliveryState::Delivered => "delivered",
+            DeliveryState::Exhausted => "exhausted",
+            DeliveryState::Canceled => "canceled",
+        }
+    }
+}
+
+impl DeliveryEvent {
+    const fn as_str(self) -> &'static str {
+        match self {
+            DeliveryEvent::Claim => "a claim",
+            DeliveryEvent::GiveBack => "a claim given back",
+            DeliveryEvent::Accepted => "acceptance",
+            DeliveryEvent::Failed => "a failed attempt",
+            DeliveryEvent::FailedLast => "the last failed attempt",
+        }
+    }
+}
+
+/// A delivery as hosts read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Delivery {
+    /// The delivery's id.
+    pub id: DeliveryId,
+    /// The event that is delivered.
+    pub event: EventId,
+    /// The endpoint that it goes to.
+    pub endpoint: EndpointId,
+    /// Where it stands.
+    pub state: DeliveryState,
+    /// Attempts that may have been sent.
+    pub attempts: u32,
+    /// Host time of the next attempt while it is pending, or at which its lease ends.
+    pub due_at: Timestamp,
+    /// HTTP status of the newest answer.
+    pub last_status: Option<u16>,
+}
+
+/// A delivery that this caller holds, signed and ready to be sent. It is given back with what came
+/// of it; one that is not given back by the end of its lease is sent again by somebody else.
+#[derive(Clone, Debug)]
+pub struct ClaimedDelivery {
+    /// The delivery's id.
+    pub id: DeliveryId,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// What to send.
+    pub request: SignedRequest,
+    /// Host time until which this caller holds it.
+    pub lease_until: Timestamp,
+    pub(crate) world: crate::id::World,
+    pub(crate) token: i64,
+}
+
+/// What one attempt came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Attempted {
+    pub(crate) event: DeliveryEvent,
+    /// Host time of the next attempt, if there is one.
+    pub(crate) next: Option<Timestamp>,
+    pub(crate) outcome: &'static str,
+    pub(crate) status: Option<u16>,
+    pub(crate) detail: Option<String>,
+}
+
+/// Weighs what came of an attempt that ended at a host time: any 2xx is final, everything else is
+/// tried again while attempts are left.
+pub(crate) fn weigh(attempt: u32, outcome: &TransportOutcome, ended: Timestamp) -> Attempted {
+    let (word, status, detail) = match outcome {
+        TransportOutcome::Answered(Answered { status, body }) => {
+            let body = &body[..body.len().min(Answered::MAX_BODY)];
+            let snippet = kept(&String::from_utf8_lossy(body), Answered::MAX_BODY);
+            let word = if (200..300).contains(status) {
+                "delivered"
+            } else {
+                "refused"
+            };
+            (word, Some(*status), Some(snippet).filter(|snippet| !snippet.is_empty()))
+        }
+        TransportOutcome::Failed { why } => ("failed", None, Some(kept(why, 500))),
+    };
+    let gap = usize::try_from(attempt)
+        .ok()
+        .and_then(|attempt| GAPS.get(attempt.checked_sub(1)?));
+    let (event, next) = match (word, gap) {
+        ("delivered", _) => (DeliveryEvent::Accepted, None),
+        (_, Some(gap)) => (DeliveryEvent::Failed, Some(ended.plus(*gap))),
+        (_, None) => (DeliveryEvent::FailedLast, None),
+    };
+    Attempted {
+        event,
+        next,
+        outcome: word,
+        status,
+        detail,
+    }
+}
+
+#[cfg(test)]
+mod tests;

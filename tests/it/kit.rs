@@ -1,0 +1,305 @@
+//! What the tests share: a clock that is turned by hand, a processor with a ledger of its own, a
+//! receiver that verifies.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tillite::webhook::{self, Format, NewEndpoint};
+use tillite::{
+    Amount, Answered, App, Builder, Capabilities, Clock, Currency, Engine, Entropy, EntropyFailed, Lookup, LookupKey,
+    Mode, NewPrice, NewProduct, Outcome, Processor, Request, Secret, SignedRequest, Timestamp, Transport,
+    TransportOutcome,
+};
+
+/// 2026-01-01T00:00:00Z.
+pub const START: i64 = 1_767_225_600_000;
+
+pub fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A clock that stands still until it is turned.
+#[derive(Clone)]
+pub struct ManualClock(Arc<AtomicI64>);
+
+impl ManualClock {
+    pub fn new() -> ManualClock {
+        ManualClock(Arc::new(AtomicI64::new(START)))
+    }
+
+    pub fn turn(&self, by: Duration) {
+        self.0
+            .fetch_add(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    pub fn turn_back(&self, by: Duration) {
+        self.0
+            .fetch_sub(i64::try_from(by.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst)).unwrap()
+    }
+}
+
+/// Randomness that is the same in every run.
+#[derive(Clone)]
+pub struct SeededEntropy(Arc<AtomicU64>);
+
+impl SeededEntropy {
+    pub fn new(seed: u64) -> SeededEntropy {
+        SeededEntropy(Arc::new(AtomicU64::new(seed)))
+    }
+}
+
+impl Entropy for SeededEntropy {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
+        // SplitMix64.
+        for chunk in bytes.chunks_mut(8) {
+            let mut z = self.0.fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::SeqCst);
+            z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            let drawn = (z ^ (z >> 31)).to_le_bytes();
+            chunk.copy_from_slice(&drawn[..chunk.len()]);
+        }
+        Ok(())
+    }
+}
+
+/// A processor that answers as it is told and keeps its own ledger of what it charged, by
+/// idempotency key. Untold, it approves.
+#[derive(Clone, Default)]
+pub struct Till(Arc<Mutex<Ledger>>);
+
+#[derive(Default)]
+pub struct Ledger {
+    pub capabilities: Option<Capabilities>,
+    pub answers: VecDeque<Told>,
+    pub lookups: VecDeque<Lookup>,
+    /// Successful charges: what was taken, by idempotency key.
+    pub charged: BTreeMap<String, i64>,
+    /// Every request, in order.
+    pub requests: Vec<Request>,
+    pub looked_up: usize,
+}
+
+/// What the till is told to do with the next request.
+pub enum Told {
+    /// Answer this and nothing else.
+    Answer(Outcome),
+    /// Charge, and lose the answer.
+    ChargeAndLose,
+    /// Panic before anything happened.
+    Panic,
+    /// Run this in the middle of the call, then charge.
+    Meanwhile(Box<dyn FnOnce() + Send>),
+}
+
+impl Till {
+    pub fn new() -> Till {
+        Till::default()
+    }
+
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.0)
+    }
+
+    pub fn tell(&self, told: Told) {
+        self.ledger().answers.push_back(told);
+    }
+
+    pub fn answer(&self, outcome: Outcome) {
+        self.tell(Told::Answer(outcome));
+    }
+
+    pub fn charges(&self) -> usize {
+        self.ledger().charged.len()
+    }
+
+    fn charge(&self, request: &Request) -> Outcome {
+        self.ledger()
+            .charged
+            .insert(request.idempotency_key.clone(), request.amount);
+        Outcome::Succeeded {
+            reference: format!("till_{}", request.attempt),
+            amount: request.money().unwrap(),
+        }
+    }
+}
+
+impl Processor for Till {
+    fn capabilities(&self) -> Capabilities {
+        self.ledger().capabilities.clone().unwrap_or_else(|| {
+            Capabilities::new()
+                .idempotency_window(Duration::from_secs(86_400))
+                .lookup()
+                .not_found_final_after(Duration::from_secs(60))
+        })
+    }
+
+    fn execute(&self, request: &Request, _deadline: Timestamp) -> Outcome {
+        let told = {
+            let mut ledger = self.ledger();
+            ledger.requests.push(request.clone());
+            ledger.answers.pop_front()
+        };
+        match told {
+            None => self.charge(request),
+            Some(Told::Answer(outcome)) => outcome,
+            Some(Told::ChargeAndLose) => {
+                self.charge(request);
+                Outcome::Unknown {
+                    why: "the connection broke".to_owned(),
+                }
+            }
+            Some(Told::Panic) => panic!("told to panic"),
+            Some(Told::Meanwhile(action)) => {
+                action();
+                self.charge(request)
+            }
+        }
+    }
+
+    fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
+        let told = {
+            let mut ledger = self.ledger();
+            ledger.looked_up += 1;
+            ledger.lookups.pop_front()
+        };
+        if let Some(told) = told {
+            return told;
+        }
+        let taken = self.ledger().charged.get(&key.request.idempotency_key).copied();
+        match taken {
+            Some(_) => Lookup::Found(Outcome::Succeeded {
+                reference: format!("till_{}", key.request.attempt),
+                amount: key.request.money().unwrap(),
+            }),
+            None => Lookup::NotFound,
+        }
+    }
+}
+
+/// A receiver: answers as it is told, 204 untold, and keeps every request.
+#[derive(Clone, Default)]
+pub struct Receiver(Arc<Mutex<Received>>);
+
+#[derive(Default)]
+pub struct Received {
+    pub requests: Vec<SignedRequest>,
+    pub answers: VecDeque<TransportOutcome>,
+}
+
+impl Receiver {
+    pub fn new() -> Receiver {
+        Receiver::default()
+    }
+
+    pub fn received(&self) -> MutexGuard<'_, Received> {
+        locked(&self.0)
+    }
+
+    pub fn answer(&self, outcome: TransportOutcome) {
+        self.received().answers.push_back(outcome);
+    }
+}
+
+impl Transport for Receiver {
+    fn send(&self, request: &SignedRequest) -> TransportOutcome {
+        let mut received = self.received();
+        received.requests.push(request.clone());
+        received
+            .answers
+            .pop_front()
+            .unwrap_or(TransportOutcome::Answered(Answered::status(204)))
+    }
+}
+
+/// The value of a header of a signed request, by lower-case name.
+pub fn header<'r>(request: &'r SignedRequest, name: &str) -> Option<&'r str> {
+    let found = request
+        .headers
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, value)| value.as_str())
+}
+
+/// Checks a request as its receiver would.
+pub fn verified(format: Format, secret: &Secret, request: &SignedRequest, now: Timestamp) -> bool {
+    webhook::verify(format, secret, |name| header(request, name), &request.body, now).is_ok()
+}
+
+pub const SEAL_KEY: [u8; 32] = [42; 32];
+
+/// An engine in memory with everything the tests turn.
+pub struct Shop {
+    pub engine: Engine,
+    pub app: App,
+    pub clock: ManualClock,
+    pub till: Till,
+    pub receiver: Receiver,
+}
+
+pub fn builder(clock: &ManualClock, till: &Till, receiver: &Receiver) -> Builder {
+    Engine::builder()
+        .clock(clock.clone())
+        .entropy(SeededEntropy::new(1))
+        .test_processor("till", till.clone())
+        .processor("till", till.clone())
+        .transport(receiver.clone())
+        .seal_key(SEAL_KEY)
+}
+
+impl Shop {
+    pub fn open() -> Shop {
+        Shop::open_in(Mode::Test)
+    }
+
+    pub fn open_in(mode: Mode) -> Shop {
+        let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+        let engine = builder(&clock, &till, &receiver).open_in_memory().unwrap();
+        Shop::with(engine, mode, clock, till, receiver)
+    }
+
+    pub fn with(engine: Engine, mode: Mode, clock: ManualClock, till: Till, receiver: Receiver) -> Shop {
+        let app = engine.app("lixblogs", mode).unwrap();
+        app.catalog()
+            .set(
+                NewProduct::new("member", "Membership")
+                    .rank(1)
+                    .price(NewPrice::new("member", euro(199_00)).lasting(tillite::Interval::MONTH)),
+            )
+            .unwrap();
+        Shop {
+            engine,
+            app,
+            clock,
+            till,
+            receiver,
+        }
+    }
+
+    /// An endpoint that wants everything, and its secret.
+    pub fn endpoint(&self, format: Format) -> Secret {
+        let url = format!("https://shop.example/hooks/{}", format.as_str());
+        self.app.endpoints().add(NewEndpoint::new(url, format)).unwrap().secret
+    }
+
+    pub fn clean(&self) {
+        clean(&self.engine);
+    }
+}
+
+/// Every invariant holds.
+pub fn clean(engine: &Engine) {
+    let report = engine.verify(&tillite::Expect::nothing()).unwrap();
+    assert!(report.is_clean(), "{:#?}", report.failed);
+}
+
+pub fn euro(minor: i64) -> Amount {
+    Amount::minor(minor, Currency::EUR).unwrap()
+}
