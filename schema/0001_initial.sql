@@ -428,8 +428,8 @@ CREATE TABLE tillite_delivery (
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number),
     FOREIGN KEY (app, mode, event) REFERENCES tillite_event (app, mode, seq)
 ) STRICT, WITHOUT ROWID;
--- What is due per endpoint; rows that are done leave the index.
-CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, due_at, id)
+-- What is due per endpoint, in the order of events; rows that are done leave the index.
+CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, due_at, event)
     WHERE state IN ('pending', 'in_flight');
 
 -- What became of each try of a delivery. Pure history: nothing is decided from it.

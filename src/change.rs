@@ -55,7 +55,7 @@ pub(crate) struct LedgerEntry {
 #[derive(Clone, Debug)]
 pub(crate) struct Folded {
     pub(crate) entitlement: String,
-    pub(crate) folded_at: Timestamp,
+    pub(crate) until: Timestamp,
     pub(crate) next_at: Option<Timestamp>,
 }
 
@@ -95,10 +95,10 @@ impl Change {
     }
 
     /// Records how far time has been folded into a holding.
-    pub(crate) fn fold(&mut self, holding: &Holding, folded_at: Timestamp, next_at: Option<Timestamp>) {
+    pub(crate) fn fold(&mut self, holding: &Holding, until: Timestamp, next_at: Option<Timestamp>) {
         self.folded.push(Folded {
             entitlement: holding.id.to_string(),
-            folded_at,
+            until,
             next_at,
         });
     }

@@ -6,7 +6,7 @@ use crate::event::{EventKind, Happening, Subject};
 
 /// Makes the product and its prices what `new` says: prices that `new` does not have are archived.
 pub(crate) fn set_product(
-    known: Option<Product>,
+    known: Option<&Product>,
     on_sale: &[Price],
     new: &NewProduct,
     at: &mut Setting<'_>,
@@ -53,23 +53,23 @@ pub(crate) fn archive(mut price: Price, at: &mut Setting<'_>, change: &mut Chang
     price
 }
 
-fn put_product(known: Option<Product>, new: &NewProduct, at: &mut Setting<'_>, change: &mut Change) -> Product {
-    let kind = match &known {
+fn put_product(known: Option<&Product>, new: &NewProduct, at: &mut Setting<'_>, change: &mut Change) -> Product {
+    let kind = match known {
         Some(_) => EventKind::ProductUpdated,
         None => EventKind::ProductCreated,
     };
     let mut after = Product {
-        id: known.as_ref().map_or_else(|| at.id(), |known| known.id.clone()),
+        id: known.map_or_else(|| at.id(), |known| known.id.clone()),
         tier: new.tier.clone(),
         name: new.name.clone(),
         description: new.description.clone(),
         line: new.line.clone(),
         rank: new.rank,
-        created_at: known.as_ref().map_or(at.now, |known| known.created_at),
+        created_at: known.map_or(at.now, |known| known.created_at),
         archived_at: None,
-        revision: known.as_ref().map_or(0, |known| known.revision),
+        revision: known.map_or(0, |known| known.revision),
     };
-    if known.as_ref() != Some(&after) {
+    if known != Some(&after) {
         change.record(Subject::Product(after.clone()), [Happening::plain(kind)]);
         after.revision += 1;
     }

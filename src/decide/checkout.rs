@@ -11,7 +11,7 @@ use crate::error::{Error, Refused};
 use crate::event::{EventKind, Happening, Subject};
 use crate::hook::{Initiator, Operation, Request, RequestLine};
 use crate::payment::{Attempt, Await, Charge, ChargeState, MAX_CHARGES, PaymentIntent};
-use crate::session::{Checked, ExpiredReason, Session, SessionEvent, SessionState, SessionUpdate};
+use crate::session::{Checked, ExpiredReason, Patch, Session, SessionEvent, SessionState, SessionUpdate};
 use crate::time::Timestamp;
 
 /// Makes a session.
@@ -80,7 +80,11 @@ pub(crate) fn update(
     }
     after.metadata = update.metadata.unwrap_or(after.metadata);
     after.completion = update.completion.unwrap_or(after.completion);
-    after.cancel_url = update.cancel_url.unwrap_or(after.cancel_url);
+    match update.cancel_url {
+        Patch::Keep => {}
+        Patch::Remove => after.cancel_url = None,
+        Patch::Set(url) => after.cancel_url = Some(url),
+    }
     let same = Session {
         updated_at: session.updated_at,
         ..after.clone()

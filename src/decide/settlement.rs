@@ -136,13 +136,12 @@ pub(crate) fn grant_lines(session: &Session, mut holdings: Vec<Holding>, at: &mu
             continue;
         };
         let known = holdings.iter().position(|holding| holding.line == sold.line);
-        let holding = match known {
-            Some(known) => &mut holdings[known],
-            None => {
-                holdings.push(Holding::empty(at.id(), uid, &sold.line, at.now));
-                let last = holdings.len() - 1;
-                &mut holdings[last]
-            }
+        let holding = if let Some(known) = known {
+            &mut holdings[known]
+        } else {
+            holdings.push(Holding::empty(at.id(), uid, &sold.line, at.now));
+            let last = holdings.len() - 1;
+            &mut holdings[last]
         };
         let starts_at = start_after_latest(&holding.grants, &sold.tier, at.now);
         let terms = access::Terms {

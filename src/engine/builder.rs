@@ -160,3 +160,9 @@ fn named(list: Vec<(String, Arc<dyn Processor>)>) -> Result<Processors> {
     }
     Ok(processors)
 }
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Builder").finish_non_exhaustive()
+    }
+}

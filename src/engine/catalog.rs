@@ -33,7 +33,7 @@ impl Catalog<'_> {
                 None => Vec::new(),
             };
             let mut change = Change::new();
-            let product = decide::catalog::set_product(known, &on_sale, &new, &mut tx.setting(), &mut change);
+            let product = decide::catalog::set_product(known.as_ref(), &on_sale, &new, &mut tx.setting(), &mut change);
             tx.apply(&change)?;
             Ok(product)
         })

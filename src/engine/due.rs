@@ -134,7 +134,7 @@ impl Engine {
                 }
                 for ask in asks {
                     let answer = self.core.ask(&ask);
-                    self.settle(&ask, answer)?;
+                    self.settle(&ask, &answer)?;
                     ran.looked_up += 1;
                 }
             }
@@ -213,9 +213,10 @@ impl Engine {
                 let expiry = store::session::next_expiry(view.sql, view.world)?.map(on_host);
                 let lapse = store::entitlement::next_lapse(view.sql, view.world)?.map(on_host);
                 let attempt = store::payment::next_due(view.sql, view.world, &names)?;
-                let delivery = match sends {
-                    true => store::queue::next_due(view.sql, view.world)?,
-                    false => None,
+                let delivery = if sends {
+                    store::queue::next_due(view.sql, view.world)?
+                } else {
+                    None
                 };
                 Ok([expiry, lapse, attempt, delivery].into_iter().flatten().min())
             })?;

@@ -63,7 +63,6 @@ pub struct Page<T> {
 
 impl Engine {
     /// Sets an engine up; [`Builder::open`] opens the file.
-    #[must_use]
     pub fn builder() -> Builder {
         Builder::new()
     }

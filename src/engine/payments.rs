@@ -256,7 +256,7 @@ impl Sessions<'_> {
     }
 
     /// The processor that a session's payment goes to, chosen before anything is written.
-    fn processor_for(&self, id: &SessionId) -> Result<(String, Capabilities)> {
+    fn processor_for(self, id: &SessionId) -> Result<(String, Capabilities)> {
         let (core, mode) = (&self.0.core, self.0.world.mode);
         let missing = |name: &str| Error::NoProcessor {
             name: name.to_owned(),
@@ -303,8 +303,8 @@ impl Engine {
     /// The last ones of [`Sessions::pay`]; `charge.unknown`, `charge.pending`,
     /// `charge.requires_action`, `charge.authorized`, `charge.mismatch`, `charge.unresolved` as the
     /// case may be; `checkout.session.late_payment` for money that arrives too late, which is held.
-    pub fn settle(&self, ask: &Ask, answer: Answer) -> Result<Payment> {
-        settle(&self.core, ask, &answer)
+    pub fn settle(&self, ask: &Ask, answer: &Answer) -> Result<Payment> {
+        settle(&self.core, ask, answer)
     }
 
     /// Takes up to `limit` look-ups that are due, over all apps, of the processors that this engine
@@ -532,11 +532,8 @@ fn replay(session: Session, charge: &str) -> Result<Payment> {
 }
 
 fn settled(session: Session, charge: Option<&str>) -> Payment {
-    let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
-    let charge = charges
-        .filter(|known| Some(known.id.as_str()) == charge)
-        .next_back()
-        .cloned();
+    let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+    let charge = charges.find(|known| Some(known.id.as_str()) == charge).cloned();
     Payment { session, charge }
 }
 

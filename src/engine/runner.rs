@@ -69,6 +69,7 @@ impl Runner {
     /// Ends the threads after what each is doing, and waits for them as long as it is told, in real
     /// time. True if all have ended. What one was in the middle of is finished, or taken up by
     /// whoever runs next.
+    #[must_use]
     pub fn stop(mut self, deadline: Duration) -> bool {
         self.stopping.store(true, Ordering::Release);
         let patience = Patience::of(deadline);

@@ -168,7 +168,7 @@ impl Sessions<'_> {
         self.close(id, ExpiredReason::Buyer)
     }
 
-    fn close(&self, id: &SessionId, reason: ExpiredReason) -> Result<Session> {
+    fn close(self, id: &SessionId, reason: ExpiredReason) -> Result<Session> {
         self.0.own_mode(id.as_str(), id.mode())?;
         let wanted = id.clone();
         let moment = self.0.moment("sessions.expire")?;

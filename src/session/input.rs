@@ -301,13 +301,22 @@ impl Checked {
     }
 }
 
+/// What an update does to a value that may be absent.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Patch {
+    #[default]
+    Keep,
+    Remove,
+    Set(String),
+}
+
 /// What changes in an open session; given to `sessions().update`. What is not given stays.
 #[derive(Clone, Debug, Default)]
 pub struct SessionUpdate {
     pub(crate) lines: Option<Vec<NewLine>>,
     pub(crate) metadata: Option<Metadata>,
     pub(crate) completion: Option<Completion>,
-    pub(crate) cancel_url: Option<Option<String>>,
+    pub(crate) cancel_url: Patch,
 }
 
 impl SessionUpdate {
@@ -348,7 +357,7 @@ impl SessionUpdate {
     /// Replaces the URL for buyers who give up; none removes it.
     #[must_use]
     pub fn cancel_url(mut self, url: Option<String>) -> Self {
-        self.cancel_url = Some(url);
+        self.cancel_url = url.map_or(Patch::Remove, Patch::Set);
         self
     }
 
@@ -360,7 +369,10 @@ impl SessionUpdate {
                 .completion
                 .map(|completion| checked_completion(dialect, mode, completion))
                 .transpose()?,
-            cancel_url: self.cancel_url.map(|url| checked_url("cancel_url", url)).transpose()?,
+            cancel_url: match self.cancel_url {
+                Patch::Set(url) => checked_url("cancel_url", Some(url))?.map_or(Patch::Remove, Patch::Set),
+                other => other,
+            },
         })
     }
 }

@@ -244,7 +244,7 @@ pub(super) fn put_folded(sql: &mut dyn Sql, world: World, folded: &Folded) -> Re
     codec::one(sql.exec(
         "UPDATE tillite_entitlement SET folded_at = $1, next_at = $2 WHERE app = $3 AND mode = $4 AND id = $5",
         &[
-            folded.folded_at.as_millis().into(),
+            folded.until.as_millis().into(),
             folded.next_at.map(Timestamp::as_millis).into(),
             world.app.into(),
             mode_number(world.mode).into(),

@@ -154,7 +154,7 @@ pub(crate) struct View<'a> {
     pub(crate) now: Timestamp,
 }
 
-pub(super) fn view<'a>(sql: &'a mut dyn Sql, world: World, host_now: Timestamp) -> Result<View<'a>> {
+pub(super) fn view(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<View<'_>> {
     let app = super::app::by_number(sql, world.app)?;
     let mut now = None;
     sql.each(

@@ -96,7 +96,7 @@ fn claim_of(
     sql.each(
         "UPDATE tillite_delivery SET state = $1, attempts = attempts + 1, due_at = $2, token = $3 \
          WHERE app = $4 AND mode = $5 AND id IN (SELECT id FROM tillite_delivery WHERE app = $4 AND mode = $5 \
-         AND endpoint = $6 AND state IN ('pending', 'in_flight') AND due_at <= $7 ORDER BY due_at, id LIMIT $8) \
+         AND endpoint = $6 AND state IN ('pending', 'in_flight') AND due_at <= $7 ORDER BY due_at, event LIMIT $8) \
          RETURNING id, event, attempts",
         &[
             claimed_state.as_str().into(),
@@ -113,8 +113,8 @@ fn claim_of(
             Ok(())
         },
     )?;
-    // RETURNING promises no order; ids grow with time.
-    taken.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    // RETURNING promises no order; first tries leave in the order of their events.
+    taken.sort_unstable_by_key(|(_, event, _)| *event);
     for (id, event, attempt) in taken {
         if attempt > MAX_ATTEMPTS {
             close_lost(sql, world, &id, host_now)?;
@@ -288,7 +288,7 @@ pub(crate) fn next_due(sql: &mut dyn Sql, world: World) -> Result<Option<Timesta
     for endpoint in endpoint::enabled(sql, world)? {
         sql.each(
             "SELECT due_at FROM tillite_delivery WHERE app = $1 AND mode = $2 AND endpoint = $3 \
-             AND state IN ('pending', 'in_flight') ORDER BY due_at, id LIMIT 1",
+             AND state IN ('pending', 'in_flight') ORDER BY due_at, event LIMIT 1",
             &[world.app.into(), mode_number(world.mode).into(), endpoint.number.into()],
             &mut |row| {
                 let due = instant(row.int(0)?)?;

@@ -79,7 +79,7 @@ fn find(text: &str) -> Option<(usize, usize)> {
 
 /// Whether what stands between two groups of digits leaves them one number.
 fn joins(between: &[u8]) -> bool {
-    matches!(between, [] | [b' '] | [b'-'])
+    matches!(between, [] | [b' ' | b'-'])
 }
 
 /// Byte ranges of the maximal runs of ASCII digits.

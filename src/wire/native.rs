@@ -1,4 +1,4 @@
-//! The engine's own objects: snake_case, times as ISO 8601 with milliseconds, amounts as minor
+//! The engine's own objects: `snake_case`, times as ISO 8601 with milliseconds, amounts as minor
 //! units. Every object carries `sequence`, its event's place among the events about it, so that a
 //! receiver can drop what arrives late.
 

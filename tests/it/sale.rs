@@ -38,7 +38,6 @@ fn a_sale_from_catalogue_to_entitlement() {
             false => (Format::Standard, &standard),
         };
         assert!(verified(format, secret, request, request.signed_at));
-        println!("{}", String::from_utf8_lossy(&request.body));
     }
     shop.clock.turn(Duration::from_secs(31 * 86_400));
     let lapsed = shop.app.entitlements().get("u_1").unwrap();

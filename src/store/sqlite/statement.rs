@@ -72,7 +72,9 @@ impl Row for rusqlite::Row<'_> {
     }
 
     fn names(&self) -> Vec<String> {
-        self.as_ref().column_names().into_iter().map(str::to_owned).collect()
+        let statement = self.as_ref();
+        let name = |column| statement.column_name(column).unwrap_or_default().to_owned();
+        (0..statement.column_count()).map(name).collect()
     }
 
     fn shown(&self, column: usize) -> Result<String> {
