@@ -6,6 +6,8 @@
 
 use std::fmt;
 
+use crate::card::masked;
+
 /// How many characters of a caller's text an error repeats at most.
 pub const ECHO_LIMIT: usize = 64;
 
@@ -306,10 +308,12 @@ impl fmt::Display for StorageKind {
     }
 }
 
-/// The first [`ECHO_LIMIT`] characters of a text, with a mark where it was cut.
+/// The first [`ECHO_LIMIT`] characters of a text, with a mark where it was cut. Card numbers are
+/// masked before anything is cut, so that no part of one gets through.
 pub(crate) fn shortened(text: &str) -> String {
+    let text = masked(text);
     if text.chars().nth(ECHO_LIMIT).is_none() {
-        return text.to_owned();
+        return text;
     }
     text.chars().take(ECHO_LIMIT - 1).chain(['…']).collect()
 }

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "engine")]
 mod access;
+mod card;
 #[cfg(feature = "engine")]
 mod catalog;
 #[cfg(feature = "engine")]

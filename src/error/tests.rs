@@ -7,6 +7,11 @@ fn an_error_never_repeats_more_than_the_limit() {
     assert_eq!(invalid.found.chars().count(), ECHO_LIMIT);
     assert_eq!(shortened(&"é".repeat(64)).chars().count(), 64);
     assert_eq!(shortened("short"), "short");
+    let cut = shortened(&format!("{}4242424242424242", "x".repeat(55)));
+    assert!(
+        !cut.contains("42"),
+        "a card number that is cut in two is masked all the same: {cut}"
+    );
 }
 
 #[test]

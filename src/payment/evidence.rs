@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::ChargeEvent;
+use crate::card::masked;
 use crate::hook::{Lookup, Outcome};
 use crate::money::Amount;
-use crate::text::masked;
 
 /// From whom something was learned about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

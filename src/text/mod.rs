@@ -1,13 +1,12 @@
 //! Checks on what callers give: texts, metadata, URLs. A value is checked once, where it enters.
 
-mod card;
 mod metadata;
 mod url;
 
-pub(crate) use card::masked;
 pub use metadata::Metadata;
 pub(crate) use url::Url;
 
+use crate::card::contains_card;
 use crate::error::{Error, Invalid};
 
 /// A text of 1 to `max` characters without control characters and without a card number.
@@ -50,7 +49,7 @@ pub(crate) fn idempotency_key(value: &str) -> Result<String, Error> {
 
 /// Refuses a text that holds a card number, without repeating it.
 pub(crate) fn no_card(field: &str, value: &str) -> Result<(), Error> {
-    if card::contains_card(value) {
+    if contains_card(value) {
         return Err(Invalid::new(
             field,
             "what looks like a card number",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::card::masked;
 
 fn field_of<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().field().unwrap_or_default().to_owned()

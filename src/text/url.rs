@@ -43,13 +43,14 @@ impl Url {
         if authority.contains('@') {
             return Err(refused("user information before the host"));
         }
-        if authority.contains(['{', '}']) {
-            return Err(refused("braces in the host"));
+        if authority.contains(['{', '}', '%']) {
+            return Err(refused("braces or escapes in the host"));
         }
         // The template parameter is put in later; for the parser's check it stands for its value.
         let uri: Uri = raw.replace(['{', '}'], "_").parse().map_err(|_| refused(raw))?;
         let host = uri.host().unwrap_or("").to_ascii_lowercase();
-        if host.is_empty() || authority.ends_with(':') {
+        // What follows the host is a port in range, or nothing.
+        if host.is_empty() || (authority.len() > host.len() && uri.port_u16().is_none()) {
             return Err(refused(raw));
         }
         super::no_card(field, raw)?;
