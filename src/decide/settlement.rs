@@ -14,10 +14,10 @@ use crate::event::{EventKind, Happening, Subject};
 use crate::hook::{Capabilities, Lookup, Outcome};
 use crate::payment::{
     Attempt, Await, Charge, ChargeEvent, ChargeState, Evidence, Failure, Finding, Hold, IntentStatus, PaymentIntent,
-    Verdict, kept,
+    Verdict,
 };
 use crate::session::{ExpiredReason, Session, SessionEvent, SessionState};
-use crate::text::Metadata;
+use crate::text::{Metadata, kept};
 use crate::time::{Timestamp, days};
 
 /// How long after a piece of evidence the next look-up is made: by the number of look-ups so far,

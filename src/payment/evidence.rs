@@ -1,9 +1,9 @@
 use std::time::Duration;
 
 use super::ChargeEvent;
-use crate::card::masked;
 use crate::hook::{Lookup, Outcome};
 use crate::money::Amount;
+use crate::text::kept;
 
 /// From whom something was learned about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,14 +149,4 @@ fn nothing(source: Source, outcome: &'static str) -> Verdict {
         amount: None,
         detail: None,
     }
-}
-
-/// A processor's text as it is kept: bounded, without control characters, card numbers masked.
-pub(crate) fn kept(text: &str, max: usize) -> String {
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(max)
-        .collect();
-    masked(&clean)
 }

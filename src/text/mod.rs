@@ -6,7 +6,7 @@ mod url;
 pub use metadata::Metadata;
 pub(crate) use url::Url;
 
-use crate::card::contains_card;
+use crate::card::{contains_card, masked};
 use crate::error::{Error, Invalid};
 
 /// A text of 1 to `max` characters without control characters and without a card number.
@@ -45,6 +45,12 @@ pub(crate) fn idempotency_key(value: &str) -> Result<String, Error> {
     }
     let found = format!("{} bytes", value.len());
     Err(Invalid::new("idempotency_key", found, "1 to 255 visible ASCII characters").into())
+}
+
+/// Somebody else's text as it is kept: bounded, without control characters, card numbers masked.
+pub(crate) fn kept(text: &str, max: usize) -> String {
+    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    masked(&clean).chars().take(max).collect()
 }
 
 /// Refuses a text that holds a card number, without repeating it.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Refused;
 use crate::hook::{Answered, SignedRequest, TransportOutcome};
 use crate::id::{DeliveryId, EndpointId, EventId};
-use crate::payment::kept;
+use crate::text::kept;
 use crate::time::Timestamp;
 
 /// How long after the end of a failed attempt the next one starts: after the first failure a

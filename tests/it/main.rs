@@ -4,6 +4,7 @@ mod crash;
 mod endpoints;
 mod entitlement;
 mod file;
+mod house;
 mod idempotency;
 mod input;
 mod kit;

@@ -1,0 +1,113 @@
+//! The house rules that a reader would otherwise have to take on trust: which room may import which,
+//! and what must stand nowhere.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Rooms by floor, the ground first. A room imports from floors below its own only.
+const FLOORS: &[&[&str]] = &[
+    &["card", "digest", "secret"],
+    &["error"],
+    &["money", "text", "time"],
+    &["id", "seal"],
+    &["access", "catalog", "customer", "hook"],
+    &["entitlement", "payment"],
+    &["sandbox", "session", "webhook"],
+    &["event"],
+    &["change", "wire"],
+    &["decide", "store"],
+    &["engine"],
+    &["lib"],
+];
+
+struct Source {
+    path: PathBuf,
+    room: String,
+    code: String,
+}
+
+/// Every source file without its comments and tests.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut folders = vec![root.clone()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("tests.rs") {
+                let inside = path.strip_prefix(&root).unwrap();
+                let room = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+                found.push(Source { path: inside.to_owned(), room, code: code.join("\n") });
+            }
+        }
+    }
+    assert!(found.len() > 50, "the sources were found");
+    found
+}
+
+#[test]
+fn every_room_imports_from_below_only() {
+    let floor_of: BTreeMap<&str, usize> = FLOORS
+        .iter()
+        .enumerate()
+        .flat_map(|(floor, rooms)| rooms.iter().map(move |room| (*room, floor)))
+        .collect();
+    let mut arrows = 0;
+    for source in sources() {
+        let own = *floor_of.get(source.room.as_str()).unwrap_or_else(|| panic!("{} has no floor", source.room));
+        for part in source.code.split("crate::").skip(1) {
+            let named: String = part.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let Some(floor) = floor_of.get(named.as_str()) else {
+                assert!(source.room == "lib", "{}: crate::{named} is no room", source.path.display());
+                continue;
+            };
+            arrows += 1;
+            assert!(
+                named == source.room || *floor < own,
+                "{} imports {named}, which is not below it",
+                source.path.display()
+            );
+        }
+    }
+    assert!(arrows > 200, "only {arrows} arrows were seen");
+}
+
+#[test]
+fn what_belongs_in_one_place_stands_nowhere_else() {
+    // What must not appear, and the rooms or files in which it may.
+    let rules: &[(&str, &[&str])] = &[
+        ("rusqlite", &["store/sqlite"]),
+        ("SystemTime::now", &["hook/clock.rs"]),
+        ("Instant::now", &["engine/pace.rs"]),
+        (".clock.now()", &["engine"]),
+        (".entropy.fill(", &["engine"]),
+        (".execute(&ask", &["engine/payments.rs"]),
+        (".lookup(&key", &["engine/payments.rs"]),
+        ("transport.send(", &["engine/outbox.rs"]),
+        ("thread::Builder", &["engine/runner.rs"]),
+        ("thread::spawn", &[]),
+        ("thread::sleep", &[]),
+        ("unsafe ", &[]),
+        ("f32", &[]),
+        ("f64", &[]),
+        ("println!", &[]),
+        ("INSERT INTO", &["store"]),
+        ("UPDATE tillite_", &["store"]),
+        ("DELETE FROM", &["store"]),
+        ("chrono::", &["time.rs"]),
+    ];
+    for source in sources() {
+        for (phrase, allowed) in rules {
+            let here = allowed.iter().any(|place| source.path.starts_with(place));
+            assert!(
+                here || !source.code.contains(phrase),
+                "{} has {phrase}, which belongs in {allowed:?}",
+                source.path.display()
+            );
+        }
+    }
+}
