@@ -239,6 +239,7 @@ pub struct StorageError {
     pub detail: String,
 }
 
+#[cfg(feature = "engine")]
 impl StorageError {
     pub(crate) fn new(kind: StorageKind, detail: impl Into<String>) -> Self {
         StorageError {

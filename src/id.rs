@@ -10,8 +10,10 @@ use std::str::FromStr;
 
 use crate::error::{Error, Invalid};
 
+#[cfg(feature = "engine")]
 const HEAD: usize = 8;
 const BODY: usize = 30;
+#[cfg(feature = "engine")]
 const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
 /// Whether money is real. Test and live objects never meet: each id, key and row carries its mode.

@@ -1,4 +1,90 @@
-//! tillite
+//! A payment engine that a program links in.
+//!
+//! Checkout sessions, prices in minor units, payments, versioned entitlements and a durable webhook
+//! outbox, synchronous, in **one SQLite file**. The host supplies what a library must not own: how
+//! money moves ([`Processor`]), how a webhook travels ([`Transport`]), what time it is ([`Clock`]),
+//! where randomness comes from ([`Entropy`]).
+//!
+//! ```
+//! use tillite::{sandbox, Amount, Budget, Currency, Engine, Interval, Mode, NewPrice, NewSession};
+//!
+//! # fn main() -> tillite::Result<()> {
+//! # let folder = tempfile::tempdir().expect("a folder for the example");
+//! # let path = folder.path().join("shop.db");
+//! // Test mode needs nothing else: the built-in sandbox stands in for the payment service.
+//! let engine = Engine::builder().open(path)?;
+//! let shop = engine.app("lixblogs", Mode::Test)?;
+//!
+//! // 199.00 INR for a month of membership. Amounts are minor units.
+//! let price = NewPrice::new("member", Amount::minor(199_00, Currency::INR)?).lasting(Interval::MONTH);
+//! shop.catalog().set_price(price)?;
+//!
+//! // The same key returns the same session, after a retry and after a crash.
+//! let order = NewSession::tier("member", Currency::INR).customer("u_1").idempotency_key("order-1001");
+//! let session = shop.sessions().create(order)?;
+//!
+//! // A declined card is an answer, not an error; the session can be paid again.
+//! let declined = shop.sessions().pay(&session.id, sandbox::card::DECLINED)?;
+//! assert!(!declined.is_complete());
+//! let paid = shop.sessions().pay(&session.id, sandbox::card::APPROVED)?;
+//! assert!(paid.is_complete());
+//!
+//! // What the buyer may use, and until when. The version grows with each visible change.
+//! let held = shop.entitlements().get("u_1")?;
+//! assert!(held.active && held.tier == "member" && held.version == 1);
+//!
+//! // Look-ups, expiry, deliveries: call it from your own loop, or spawn a runner.
+//! engine.run_due(Budget::items(100))?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How the types relate
+//! An [`Engine`] is one file. An [`App`] is a world in it, in one [`Mode`]; test and live never
+//! meet. Its verbs are grouped by noun: [`App::catalog`], [`App::sessions`], [`App::customers`],
+//! [`App::entitlements`], [`App::endpoints`], [`App::keys`]. Every verb says what errors it has,
+//! what is on disk when it returns, and which events it makes. [`Error::what_now`] says what to do
+//! after an error.
+//!
+//! # What it promises
+//! With SQLite's write-ahead log, `synchronous=FULL` and a disk that keeps what it was told to
+//! keep:
+//! * Every answer that the host was given survives the death of the process.
+//! * A payment is collected once. Money moves in three beats: *intend* (commit the attempt and its
+//!   frozen request), *ask* (call the processor, with no transaction open), *settle* (commit what
+//!   came of it). An attempt that nobody answered is *unknown* until there is evidence; it never
+//!   fails by time.
+//! * A row changes together with its event, the event's webhook bodies and their deliveries, or
+//!   not at all. Events form a chain of hashes that [`Engine::verify`] checks.
+//! * A webhook arrives at least once, with the same id and bytes each time.
+//!
+//! # Two times
+//! *Engine time* rules what sales are about: expiry, grants, history. It is kept per app and mode,
+//! never goes back, and in test mode can be moved forward ([`App::advance`]). *Host time* is the
+//! host's clock as it is, and rules what the outside world sees: signatures, leases, retries.
+//!
+//! # Threads and async
+//! Every call is synchronous and safe from any thread. No thread is started but by
+//! [`Engine::spawn_runner`]. In an async host, call it from a thread that may block, or take the
+//! beats apart: [`Sessions::begin_payment`], [`Engine::claim_asks`], [`Engine::settle`],
+//! [`Engine::claim_deliveries`], [`Engine::acknowledge`] are short, and the waiting between them is
+//! the host's.
+//!
+//! # What it is not
+//! It does not talk to a payment service by itself, holds no card numbers (texts that look like
+//! one are refused), sends no e-mail, and is not a server. Several processes of one machine may
+//! share a file; a network or cloud-synced folder may not hold one.
+//!
+//! # Features
+//! * `engine` (default): everything. Without it: ids, money, and [`webhook::verify`] for programs
+//!   that only receive, with no database in the tree.
+//! * `bundled` (default): compiles SQLite in. Without it the system's is linked, 3.37 or newer.
+//!
+//! # Inside
+//! Floors, each importing from below only: values (`money`, `time`, `id`), the nouns, `event`,
+//! `change` and `wire`, then `decide` (pure decisions) beside `store` (rows), and `engine` on top,
+//! the only floor that reads the clock, draws randomness or calls a hook. `ARCHITECTURE.md` in the
+//! repository walks through them.
 
 #[cfg(feature = "engine")]
 mod access;
@@ -75,3 +161,8 @@ pub use crate::{
     text::Metadata,
     webhook::{ClaimedDelivery, Delivery, DeliveryState},
 };
+
+/// The README's example, compiled with the documentation's.
+#[cfg(all(doctest, feature = "engine"))]
+#[doc = include_str!("../README.md")]
+mod readme {}
