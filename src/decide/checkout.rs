@@ -155,10 +155,11 @@ pub(crate) enum Begun {
 ///
 /// # Errors
 /// `PaymentInProgress` while an attempt is in flight; `Refused` if the session is expired, has no
-/// line, or has been tried too often.
+/// line, or has been tried too often; the error in `means` if there is something to collect and
+/// nobody to collect it.
 pub(crate) fn begin(
     session: Session,
-    means: Means,
+    means: Result<Means, Error>,
     holdings: Vec<Holding>,
     at: &mut Setting<'_>,
     change: &mut Change,
@@ -194,6 +195,7 @@ pub(crate) fn begin(
         settlement::grant_lines(&after, holdings, at, change);
         return Ok((after, Begun::NothingDue));
     }
+    let means = means?;
     let from = after.state.as_str();
     after.step(SessionEvent::StartPayment, at.now)?;
     let (mut intent, created) = match after.payment_intent.take() {

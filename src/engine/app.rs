@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::core::Core;
 use super::{Catalog, Customers, Endpoints, Entitlements, Keys, Sessions};
 use crate::access::Actor;
-use crate::error::{Error, Invalid, Result, shortened};
+use crate::error::{Error, Invalid, Refused, Result, shortened};
 use crate::id::{Mode, World};
 use crate::store::{self, Access, Moment};
 use crate::text::Url;
@@ -102,7 +102,7 @@ impl App {
     /// delivery times follow the host's clock and are not moved. Forward only; not idempotent.
     ///
     /// # Errors
-    /// [`Error::WrongMode`] in live mode; [`Error::Storage`].
+    /// [`Error::Refused`] in live mode; [`Error::Storage`].
     ///
     /// # Durability
     /// The clock's position is on disk when this returns.
@@ -111,11 +111,12 @@ impl App {
     /// None of its own.
     pub fn advance(&self, by: Duration) -> Result<Timestamp> {
         if self.world.mode == Mode::Live {
-            return Err(Error::WrongMode {
-                id: "the clock".to_owned(),
-                found: Mode::Test.as_str(),
-                handle: Mode::Live.as_str(),
-            });
+            return Err(Refused {
+                object: "clock",
+                state: "live",
+                event: "an advance",
+            }
+            .into());
         }
         let moment = self.moment("advance")?;
         self.core.write(moment, move |tx| tx.advance(by))

@@ -1,7 +1,7 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
+use std::sync::{Arc, Mutex};
 
 use super::Engine;
 use super::core::{Core, Processors, Route};
@@ -140,6 +140,7 @@ impl Builder {
                 transport: self.transport,
                 seal,
                 bell: Bell::default(),
+                shown: Mutex::new(BTreeMap::new()),
                 last_run: AtomicI64::new(-1),
             }),
         };

@@ -22,8 +22,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Up to this many items of every kind of work. An item is a call, a session, an entitlement or
-    /// a delivery.
+    /// Up to this many items of all kinds of work together. An item is a call, a session, an
+    /// entitlement or a delivery.
     pub const fn items(items: usize) -> Budget {
         Budget {
             items,

@@ -106,13 +106,15 @@ impl Engine {
         Ok(self.handle(World { app: app.number, mode }))
     }
 
-    /// The slugs of all apps, oldest first.
+    /// The slugs of the apps, in order, up to `limit` (1 to 100) after one.
     ///
     /// # Errors
-    /// [`Error::Storage`].
-    pub fn apps(&self) -> Result<Vec<String>> {
-        let apps = self.core.store.read(store::app::all)?;
-        Ok(apps.into_iter().map(|app| app.slug).collect())
+    /// [`Error::Invalid`] for the limit; [`Error::Storage`].
+    pub fn apps(&self, limit: u32, after: Option<&str>) -> Result<Page<String>> {
+        let limit = page_size(limit)?;
+        let after = after.unwrap_or("");
+        let slugs = self.core.store.read(|sql| store::app::slugs(sql, after, limit + 1))?;
+        Ok(page(slugs, limit))
     }
 
     /// The handle that an API key opens, acting as the key; none if the secret is not a key's that

@@ -202,10 +202,13 @@ impl Sessions<'_> {
         let app = self.0;
         app.own_mode(id.as_str(), id.mode())?;
         let payment = payment.into().checked()?;
-        let (name, capabilities) = self.processor_for(id)?;
+        // Hooks are asked before the transaction; whether their answer is needed shows inside. A
+        // session with nothing to collect needs no processor.
+        let chosen = self.processor_for(id);
         let moment = app.moment(PAY)?;
-        let lease_until = moment.host_now.plus(capabilities.call_timeout + LEASE_MARGIN);
-        let deadline = moment.host_now.plus(capabilities.call_timeout);
+        let timeout = chosen.as_ref().map_or(Duration::ZERO, |(_, known)| known.call_timeout);
+        let lease_until = moment.host_now.plus(timeout + LEASE_MARGIN);
+        let deadline = moment.host_now.plus(timeout);
         let (wanted, world, asked_at) = (id.clone(), app.world, moment.host_now);
         let request_hash = payment.fingerprint(id);
         let begun = app.core.write(moment, move |tx| {
@@ -216,12 +219,12 @@ impl Sessions<'_> {
                 return replay(session.at(tx.now), &charge).map(|payment| (payment, None));
             }
             let holdings = holdings(tx, &session)?;
-            let means = Means {
-                processor: name.clone(),
+            let means = chosen.clone().map(|(processor, _)| Means {
+                processor,
                 method: payment.method.clone(),
                 context: payment.context.clone(),
                 lease_until,
-            };
+            });
             let mut change = Change::new();
             let (session, begun) = checkout::begin(session, means, holdings, &mut tx.setting(), &mut change)?;
             let attempt = match begun {

@@ -46,13 +46,17 @@ pub(super) fn by_number(sql: &mut dyn Sql, number: i64) -> Result<App> {
     })
 }
 
-/// Every app, by number.
-pub(crate) fn all(sql: &mut dyn Sql) -> Result<Vec<App>> {
+/// Slugs in order, after one.
+pub(crate) fn slugs(sql: &mut dyn Sql, after: &str, limit: u32) -> Result<Vec<String>> {
     let mut found = Vec::new();
-    sql.each(&format!("{COLUMNS} ORDER BY app"), &[], &mut |row| {
-        found.push(from_row(row)?);
-        Ok(())
-    })?;
+    sql.each(
+        "SELECT slug FROM tillite_app WHERE slug > $1 ORDER BY slug LIMIT $2",
+        &[after.into(), limit.into()],
+        &mut |row| {
+            found.push(row.text(0)?);
+            Ok(())
+        },
+    )?;
     Ok(found)
 }
 

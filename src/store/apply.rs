@@ -89,11 +89,12 @@ fn put_event(
         mode,
     };
     let object = wire::native_object(&envelope, subject);
-    let wanting: Vec<&Endpoint> = endpoints
+    let mut wanting: Vec<&Endpoint> = endpoints
         .iter()
         .filter(|endpoint| wire::name(endpoint.format, happening.kind).is_some_and(|name| endpoint.wants(name)))
         .collect();
     let bodies = bodies(&wanting, &envelope, subject, &object);
+    wanting.retain(|endpoint| bodies.iter().any(|body| body.format == endpoint.format));
 
     let seq = tx.seq + 1;
     let body_hash: [u8; 32] = Sha256::digest(object.as_bytes()).into();

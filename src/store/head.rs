@@ -34,6 +34,8 @@ pub(crate) struct Moment {
     pub(crate) world: World,
     /// Host time.
     pub(crate) host_now: Timestamp,
+    /// Engine time that somebody has been shown; the write's own is not before it.
+    pub(crate) shown: Timestamp,
     pub(crate) mint: Mint,
     pub(crate) actor: Actor,
     /// What is being done, for the history.
@@ -65,9 +67,15 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
     let mut head = None;
     // The time is computed from the row itself, so that nobody else's move can come in between.
     sql.each(
-        "UPDATE tillite_head SET now = CASE WHEN now < $1 + clock_offset THEN $1 + clock_offset ELSE now END \
-         WHERE app = $2 AND mode = $3 RETURNING now, seq, hash",
-        &[host_now.as_millis().into(), app.into(), mode_number(mode).into()],
+        "UPDATE tillite_head SET now = CASE \
+         WHEN now < $1 + clock_offset AND $2 <= $1 + clock_offset THEN $1 + clock_offset \
+         WHEN now < $2 THEN $2 ELSE now END WHERE app = $3 AND mode = $4 RETURNING now, seq, hash",
+        &[
+            host_now.as_millis().into(),
+            moment.shown.as_millis().into(),
+            app.into(),
+            mode_number(mode).into(),
+        ],
         &mut |row| {
             head = Some((instant(row.int(0)?)?, row.int(1)?, digest(&row.bytes(2)?)?));
             Ok(())
@@ -150,11 +158,11 @@ pub(crate) struct View<'a> {
     pub(crate) sql: &'a mut dyn Sql,
     pub(crate) world: World,
     pub(crate) app: String,
-    /// Engine time: what a write at this moment would get.
+    /// Engine time: what a write at this moment would get, and never before what was shown.
     pub(crate) now: Timestamp,
 }
 
-pub(super) fn view(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<View<'_>> {
+pub(super) fn view(sql: &mut dyn Sql, world: World, host_now: Timestamp, shown: Timestamp) -> Result<View<'_>> {
     let app = super::app::by_number(sql, world.app)?;
     let mut now = None;
     sql.each(
@@ -162,7 +170,8 @@ pub(super) fn view(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Resu
         &[world.app.into(), mode_number(world.mode).into()],
         &mut |row| {
             let shifted = host_now.as_millis().saturating_add(row.int(1)?);
-            now = Some(instant(row.int(0)?)?.max(Timestamp::from_millis_clamped(shifted)));
+            let stored = instant(row.int(0)?)?;
+            now = Some(stored.max(Timestamp::from_millis_clamped(shifted)).max(shown));
             Ok(())
         },
     )?;

@@ -153,7 +153,7 @@ pub(crate) trait Backend: Send + Sync {
     /// unknown commit, which is an error of its own kind.
     fn write(&self, access: Access, command: Command) -> Result<()>;
 
-    /// A number that changes when another process or connection has committed.
+    /// A number that changes when anybody has committed, another process included.
     fn foreign_commits(&self) -> Result<i64>;
 
     /// What `integrity_check` and `foreign_key_check` found.
@@ -233,14 +233,15 @@ impl Store {
         })
     }
 
-    /// Reads a world at its engine time.
+    /// Reads a world at its engine time, which is not before what was shown already.
     pub(crate) fn view<T>(
         &self,
         world: crate::id::World,
         host_now: crate::time::Timestamp,
+        shown: crate::time::Timestamp,
         query: impl FnOnce(&mut View<'_>) -> Result<T>,
     ) -> Result<T> {
-        self.read(|sql| query(&mut head::view(sql, world, host_now)?))
+        self.read(|sql| query(&mut head::view(sql, world, host_now, shown)?))
     }
 }
 

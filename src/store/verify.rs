@@ -66,6 +66,12 @@ const LISTED: usize = 20;
 /// Name, table whose rows are counted, and the statement that finds the ids of rows in breach.
 const CHECKS: &[(&str, &str, &str)] = &[
     (
+        "charge_is_its_session_s",
+        "tillite_charge",
+        "SELECT c.id FROM tillite_charge c LEFT JOIN tillite_session s \
+         ON s.app = c.app AND s.mode = c.mode AND s.id = c.session WHERE s.intent IS NULL OR s.intent <> c.intent",
+    ),
+    (
         "charge_within_intent",
         "tillite_charge",
         "SELECT c.id FROM tillite_charge c JOIN tillite_payment_intent i \
@@ -90,9 +96,9 @@ const CHECKS: &[(&str, &str, &str)] = &[
         "tillite_session",
         "SELECT s.id FROM tillite_session s WHERE (s.state = 'complete') <> ( \
          (s.total = 0 AND s.completed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tillite_charge c \
-          WHERE c.app = s.app AND c.mode = s.mode AND c.session = s.id)) \
+          WHERE c.app = s.app AND c.mode = s.mode AND c.intent = s.intent)) \
          OR 1 = (SELECT count(*) FROM tillite_charge c WHERE c.app = s.app AND c.mode = s.mode \
-          AND c.session = s.id AND c.settles = 1 AND c.state = 'succeeded' AND c.captured = s.total))",
+          AND c.intent = s.intent AND c.settles = 1 AND c.state = 'succeeded' AND c.captured = s.total))",
     ),
     (
         "money_that_settles_nothing_is_held",
@@ -103,14 +109,14 @@ const CHECKS: &[(&str, &str, &str)] = &[
         "expired_means_nothing_in_flight",
         "tillite_session",
         "SELECT s.id FROM tillite_session s JOIN tillite_charge c \
-         ON c.app = s.app AND c.mode = s.mode AND c.session = s.id WHERE s.state = 'expired' \
+         ON c.app = s.app AND c.mode = s.mode AND c.intent = s.intent WHERE s.state = 'expired' \
          AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized')",
     ),
     (
         "processing_means_one_in_flight",
         "tillite_session",
         "SELECT s.id FROM tillite_session s WHERE (s.state = 'processing') <> (1 = (SELECT count(*) \
-         FROM tillite_charge c WHERE c.app = s.app AND c.mode = s.mode AND c.session = s.id \
+         FROM tillite_charge c WHERE c.app = s.app AND c.mode = s.mode AND c.intent = s.intent \
          AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized')))",
     ),
     (

@@ -38,10 +38,24 @@ fn sources() -> Vec<Source> {
                 folders.push(path);
             } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("tests.rs") {
                 let inside = path.strip_prefix(&root).unwrap();
-                let room = inside.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
+                let room = inside
+                    .iter()
+                    .next()
+                    .unwrap()
+                    .to_str()
+                    .unwrap()
+                    .trim_end_matches(".rs")
+                    .to_owned();
                 let text = std::fs::read_to_string(&path).unwrap();
-                let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-                found.push(Source { path: inside.to_owned(), room, code: code.join("\n") });
+                let code: Vec<&str> = text
+                    .lines()
+                    .filter(|line| !line.trim_start().starts_with("//"))
+                    .collect();
+                found.push(Source {
+                    path: inside.to_owned(),
+                    room,
+                    code: code.join("\n"),
+                });
             }
         }
     }
@@ -58,11 +72,20 @@ fn every_room_imports_from_below_only() {
         .collect();
     let mut arrows = 0;
     for source in sources() {
-        let own = *floor_of.get(source.room.as_str()).unwrap_or_else(|| panic!("{} has no floor", source.room));
+        let own = *floor_of
+            .get(source.room.as_str())
+            .unwrap_or_else(|| panic!("{} has no floor", source.room));
         for part in source.code.split("crate::").skip(1) {
-            let named: String = part.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+            let named: String = part
+                .chars()
+                .take_while(|c| c.is_ascii_lowercase() || *c == '_')
+                .collect();
             let Some(floor) = floor_of.get(named.as_str()) else {
-                assert!(source.room == "lib", "{}: crate::{named} is no room", source.path.display());
+                assert!(
+                    source.room == "lib",
+                    "{}: crate::{named} is no room",
+                    source.path.display()
+                );
                 continue;
             };
             arrows += 1;

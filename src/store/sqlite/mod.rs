@@ -36,6 +36,9 @@ pub(crate) struct Sqlite {
     identity: Option<Identity>,
     writer: Mutex<Writer>,
     readers: Mutex<Vec<Connection>>,
+    /// A connection that only asks whether others have committed: the number that tells is one
+    /// connection's own.
+    watcher: Mutex<Option<Connection>>,
 }
 
 /// The writing connection; none after a failure that leaves it in doubt.
@@ -56,6 +59,7 @@ impl Sqlite {
                 access: Access::Exact,
             }),
             readers: Mutex::new(Vec::new()),
+            watcher: Mutex::new(None),
         })
     }
 
@@ -148,11 +152,13 @@ impl Backend for Sqlite {
         if self.path().is_none() {
             return Ok(0);
         }
-        let connection = self.reader()?;
-        // The number is the connection's own view; asked on whichever connection is idle it still
-        // changes whenever somebody else commits, which is all that a waiter wants to know.
+        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = match watcher.take() {
+            Some(connection) => connection,
+            None => open::reader(&self.place)?,
+        };
         let version = run_text(&connection, "PRAGMA data_version")?;
-        self.put_back(connection);
+        *watcher = Some(connection);
         Ok(version.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::statement::{error, run, run_text};
@@ -149,6 +150,10 @@ fn connect(place: &Place) -> Result<Connection> {
     }
     .map_err(|found| error(&found))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A damaged or hostile file must not be able to make the library write over its own schema.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
+        .map_err(|found| error(&found))?;
     Ok(connection)
 }
 
