@@ -13,6 +13,7 @@ mod delivery;
 #[cfg(feature = "engine")]
 mod endpoint;
 mod signature;
+mod verify;
 
 #[cfg(feature = "engine")]
 pub(crate) use delivery::{
@@ -24,6 +25,10 @@ pub use delivery::{ClaimedDelivery, Delivery, DeliveryState};
 pub(crate) use endpoint::draw_secret;
 #[cfg(feature = "engine")]
 pub use endpoint::{AddedEndpoint, Endpoint, EndpointState, NewEndpoint};
-pub use signature::{BadSignature, Format, Reason, Verifier, verify};
+pub use signature::Format;
 #[cfg(feature = "engine")]
 pub(crate) use signature::{standard, timestamped};
+pub use verify::{BadSignature, Reason, Verifier, verify};
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,14 @@
-use proptest::prelude::*;
+use std::time::Duration;
 
+use data_encoding::{BASE64, HEXLOWER};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use proptest::prelude::*;
+use sha2::Sha256;
+
+use super::signature::*;
 use super::*;
+use crate::secret::Secret;
+use crate::time::Timestamp;
 
 const XP: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const XP_OLD: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
