@@ -150,8 +150,8 @@ pub use crate::{
     event::{Event, EventKind},
     hook::{
         Action, Advice, Answer, Answered, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup, LookupKey,
-        Operation, Outcome, Processor, Request, RequestLine, RouteInput, SignedRequest, SystemClock, SystemEntropy,
-        Transport, TransportOutcome,
+        Operation, Outcome, Processor, Receipt, Request, RequestLine, RouteInput, SignedRequest, SystemClock,
+        SystemEntropy, Transport, TransportOutcome,
     },
     payment::{Charge, ChargeState, Failure, Hold, IntentStatus, PaymentIntent},
     session::{

@@ -94,10 +94,7 @@ fn decide(request: &Request) -> Option<Outcome> {
     };
     match request.method.as_deref() {
         Some(card::APPROVED) => match request.money() {
-            Ok(amount) => Some(Outcome::Succeeded {
-                reference: format!("sandbox_{}", request.attempt),
-                amount,
-            }),
+            Ok(amount) => Some(Outcome::succeeded(format!("sandbox_{}", request.attempt), amount)),
             Err(error) => Some(Outcome::NotSent { why: error.to_string() }),
         },
         Some(card::NEVER_ANSWERS) => None,

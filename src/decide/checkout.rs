@@ -263,6 +263,7 @@ fn new_charge(intent: &PaymentIntent, processor: &str, at: &mut Setting<'_>) -> 
         captured: 0,
         refunded: 0,
         refund_reserved: 0,
+        fee: None,
         reference: None,
         failure: None,
         action: None,

@@ -175,12 +175,15 @@ fn describe(charge: &mut Charge, event: ChargeEvent, verdict: &Verdict, finding:
         return;
     };
     match (event, outcome) {
+        (ChargeEvent::Succeeded, Outcome::Succeeded(receipt)) => {
+            charge.fee = receipt.fee.filter(|fee| fee.currency() == charge.amount.currency());
+        }
         (ChargeEvent::ActionRequired, Outcome::RequiresAction { action, within, .. }) => {
             charge.action = Some(action.clone());
             charge.action_deadline = Some(at.now.plus(*within));
         }
-        (ChargeEvent::Authorized, Outcome::Authorized { amount, expires_at, .. }) => {
-            charge.authorized = amount.as_minor();
+        (ChargeEvent::Authorized, Outcome::Authorized { receipt, expires_at }) => {
+            charge.authorized = receipt.amount.as_minor();
             // The processor speaks in host time; the same span is kept in engine time.
             charge.authorized_until = expires_at.map(|end| at.now.plus(end.since(at.host_now)));
         }

@@ -236,18 +236,11 @@ fn unreadable() -> Error {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// The amount was taken.
-    Succeeded {
-        /// The service's own name for the payment.
-        reference: String,
-        /// What was taken; anything but the requested amount is held for an operator.
-        amount: Amount,
-    },
+    Succeeded(Receipt),
     /// The amount is held and can be captured.
     Authorized {
-        /// The service's own name for the authorisation.
-        reference: String,
         /// What is held.
-        amount: Amount,
+        receipt: Receipt,
         /// Host time at which the authorisation lapses, if the service says.
         expires_at: Option<Timestamp>,
     },
@@ -284,6 +277,45 @@ pub enum Outcome {
         /// Why, for the operator.
         why: String,
     },
+}
+
+impl Outcome {
+    /// The amount was taken, under the service's own name for the payment.
+    #[must_use]
+    pub fn succeeded(reference: impl Into<String>, amount: Amount) -> Outcome {
+        Outcome::Succeeded(Receipt::new(reference, amount))
+    }
+}
+
+/// What a service says of money that it took or holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The service's own name for the payment; at most 255 characters are kept.
+    pub reference: String,
+    /// What was taken or is held; anything but the requested amount is held for an operator.
+    pub amount: Amount,
+    /// What the service keeps of it, in the same currency; none if it does not say.
+    pub fee: Option<Amount>,
+}
+
+impl Receipt {
+    /// An amount under the service's own name for the payment.
+    #[must_use]
+    pub fn new(reference: impl Into<String>, amount: Amount) -> Receipt {
+        Receipt {
+            reference: reference.into(),
+            amount,
+            fee: None,
+        }
+    }
+
+    /// With what the service keeps of it. A fee in another currency is not kept.
+    #[must_use]
+    pub fn fee(mut self, fee: Amount) -> Self {
+        self.fee = Some(fee);
+        self
+    }
 }
 
 /// What a buyer must do before a payment goes on.

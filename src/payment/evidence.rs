@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::ChargeEvent;
-use crate::hook::{Lookup, Outcome};
+use crate::hook::{Lookup, Outcome, Receipt};
 use crate::money::Amount;
 use crate::text::kept;
 
@@ -102,22 +102,21 @@ fn weigh_outcome(source: Source, outcome: &Outcome, asked: Amount) -> Verdict {
         ..nothing(source, outcome)
     };
     // What was taken or held must be what was asked for, to the minor unit.
-    let as_asked = |event, amount: Amount| {
-        if amount == asked {
-            event
-        } else {
-            ChargeEvent::Mismatched
-        }
+    let received = |event, outcome, receipt: &Receipt| Verdict {
+        amount: Some(receipt.amount),
+        ..referring(
+            if receipt.amount == asked {
+                event
+            } else {
+                ChargeEvent::Mismatched
+            },
+            outcome,
+            &receipt.reference,
+        )
     };
     match outcome {
-        Outcome::Succeeded { reference, amount } => Verdict {
-            amount: Some(*amount),
-            ..referring(as_asked(ChargeEvent::Succeeded, *amount), "succeeded", reference)
-        },
-        Outcome::Authorized { reference, amount, .. } => Verdict {
-            amount: Some(*amount),
-            ..referring(as_asked(ChargeEvent::Authorized, *amount), "authorized", reference)
-        },
+        Outcome::Succeeded(receipt) => received(ChargeEvent::Succeeded, "succeeded", receipt),
+        Outcome::Authorized { receipt, .. } => received(ChargeEvent::Authorized, "authorized", receipt),
         Outcome::Pending { reference } => referring(ChargeEvent::Pending, "pending", reference),
         Outcome::RequiresAction { reference, .. } => {
             referring(ChargeEvent::ActionRequired, "requires_action", reference)

@@ -136,6 +136,8 @@ pub struct Charge {
     pub refunded: i64,
     /// Minor units that refunds in flight would give back.
     pub refund_reserved: i64,
+    /// What the processor says it keeps of it.
+    pub fee: Option<Amount>,
     /// The processor's own name for it.
     pub reference: Option<String>,
     /// Why it failed, if it did.

@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 const CHARGE: &str = "SELECT id, intent, session, number, processor, state, amount, currency, authorized, captured, \
      refund_reserved, refunded, reference, failure_code, failure_message, failure_advice, action, action_deadline, \
-     authorized_until, hold, settles, created_at, updated_at, revision \
+     authorized_until, hold, settles, created_at, updated_at, revision, fee \
      FROM tillite_charge WHERE app = $1 AND mode = $2";
 
 fn charge_from_row(row: &dyn Row) -> Result<Charge> {
@@ -36,6 +36,7 @@ fn charge_from_row(row: &dyn Row) -> Result<Charge> {
         captured: row.int(9)?,
         refund_reserved: row.int(10)?,
         refunded: row.int(11)?,
+        fee: row.maybe_int(24)?.map(|fee| amount(fee, &row.text(7)?)).transpose()?,
         reference: row.maybe_text(12)?,
         failure,
         action: action(row.maybe_text(16)?)?,
@@ -155,8 +156,8 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
     codec::one(sql.exec(
         "UPDATE tillite_charge SET state = $1, authorized = $2, captured = $3, refund_reserved = $4, refunded = $5, \
          reference = $6, failure_code = $7, failure_message = $8, failure_advice = $9, action = $10, \
-         action_deadline = $11, authorized_until = $12, hold = $13, settles = $14, updated_at = $15, revision = $16 \
-         WHERE app = $17 AND mode = $18 AND id = $19 AND revision = $20",
+         action_deadline = $11, authorized_until = $12, hold = $13, settles = $14, fee = $15, updated_at = $16, revision = $17 \
+         WHERE app = $18 AND mode = $19 AND id = $20 AND revision = $21",
         &[
             charge.state.as_str().into(),
             charge.authorized.into(),
@@ -172,6 +173,7 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
             charge.authorized_until.map(Timestamp::as_millis).into(),
             charge.hold.map(Hold::as_str).into(),
             charge.settles.into(),
+            charge.fee.map(crate::money::Amount::as_minor).into(),
             charge.updated_at.as_millis().into(),
             charge.revision.into(),
             world.app.into(),

@@ -124,10 +124,7 @@ impl Till {
         self.ledger()
             .charged
             .insert(request.idempotency_key.clone(), request.amount);
-        Outcome::Succeeded {
-            reference: format!("till_{}", request.attempt),
-            amount: request.money().unwrap(),
-        }
+        Outcome::succeeded(format!("till_{}", request.attempt), request.money().unwrap())
     }
 }
 
@@ -175,10 +172,10 @@ impl Processor for Till {
         }
         let taken = self.ledger().charged.get(&key.request.idempotency_key).copied();
         match taken {
-            Some(_) => Lookup::Found(Outcome::Succeeded {
-                reference: format!("till_{}", key.request.attempt),
-                amount: key.request.money().unwrap(),
-            }),
+            Some(_) => Lookup::Found(Outcome::succeeded(
+                format!("till_{}", key.request.attempt),
+                key.request.money().unwrap(),
+            )),
             None => Lookup::NotFound,
         }
     }
