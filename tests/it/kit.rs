@@ -300,3 +300,33 @@ pub fn clean(engine: &Engine) {
 pub fn euro(minor: i64) -> Amount {
     Amount::minor(minor, Currency::EUR).unwrap()
 }
+
+/// What the tests of sessions and payments do again and again.
+impl Shop {
+    /// An open session for a month of membership, 199.00 EUR.
+    pub fn session(&self, uid: &str) -> tillite::Session {
+        let new = tillite::NewSession::tier("member", Currency::EUR).customer(uid);
+        self.app.sessions().create(new).unwrap()
+    }
+
+    /// The session as it reads now.
+    pub fn read(&self, session: &tillite::Session) -> tillite::Session {
+        self.app.sessions().get(&session.id).unwrap()
+    }
+
+    pub fn pay(&self, session: &tillite::Session) -> tillite::Result<tillite::Payment> {
+        self.app.sessions().pay(&session.id, "tok_1")
+    }
+
+    /// Does what is due.
+    pub fn run(&self) -> tillite::Ran {
+        self.engine.run_due(tillite::Budget::items(100)).unwrap()
+    }
+
+    /// The kinds of all events about an object, oldest first.
+    pub fn kinds(&self, object: impl std::fmt::Display) -> Vec<String> {
+        let history = self.app.history(&object.to_string(), 100, 0).unwrap();
+        assert!(!history.has_more);
+        history.data.into_iter().map(|event| event.kind).collect()
+    }
+}
