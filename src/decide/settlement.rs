@@ -80,10 +80,15 @@ pub(crate) fn settle(
         .find(|charge| charge.id.as_str() == attempt.subject)
         .cloned()
         .ok_or_else(|| dangling(&attempt))?;
+    // What the processor has acknowledged has arrived: that it is not found later ends nothing.
+    let acknowledged = attempt.reference.is_some();
     let verdict = learned.finding.weigh(
         before.amount,
         learned.asked_at.since(attempt.heard_at.unwrap_or(attempt.created_at)),
-        learned.capabilities.and_then(|known| known.not_found_final_after),
+        learned
+            .capabilities
+            .filter(|_| !acknowledged)
+            .and_then(|known| known.not_found_final_after),
     );
 
     let mut charge = before.clone();
