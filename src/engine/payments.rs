@@ -281,7 +281,7 @@ impl Sessions<'_> {
             None => core.processors(mode).first.clone().unwrap_or_default(),
         };
         let processor = core.processor(mode, &name).ok_or_else(|| missing(&name))?;
-        let capabilities = capabilities_of(&**processor);
+        let capabilities = capabilities_of(&**processor).unwrap_or_default();
         let can_tell = capabilities.lookup || capabilities.idempotency_window.is_some();
         if mode == Mode::Live && !can_tell && !core.resolved_by_hand.contains(&name) {
             return Err(Error::UnsafeProcessor { name });
@@ -343,7 +343,7 @@ impl Engine {
             let Some(processor) = self.core.processor(world.mode, &attempt.processor) else {
                 continue;
             };
-            let capabilities = capabilities_of(&**processor);
+            let capabilities = capabilities_of(&**processor).unwrap_or_default();
             let lease = host_now.plus(capabilities.call_timeout + LEASE_MARGIN);
             let claimed = attempt.clone();
             let won = self.core.store.write_raw(Access::Queue, move |sql| {
@@ -426,9 +426,9 @@ impl Core {
     }
 }
 
-/// What a processor can do; one that panics can do nothing.
-fn capabilities_of(processor: &dyn Processor) -> Capabilities {
-    catch_unwind(AssertUnwindSafe(|| processor.capabilities())).unwrap_or_default()
+/// What a processor can do; none if its code panics, which may pass.
+fn capabilities_of(processor: &dyn Processor) -> Option<Capabilities> {
+    catch_unwind(AssertUnwindSafe(|| processor.capabilities())).ok()
 }
 
 fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment> {
@@ -472,7 +472,7 @@ fn work_in(
         .processors(world.mode)
         .by_name
         .iter()
-        .map(|(name, processor)| (name.clone(), capabilities_of(&**processor)))
+        .filter_map(|(name, processor)| Some((name.clone(), capabilities_of(&**processor)?)))
         .collect();
     core.write(moment, move |tx| {
         let attempt = store::payment::attempt(tx.sql, tx.world, &id)?.ok_or_else(|| Error::NotFound {
