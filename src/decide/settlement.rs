@@ -92,7 +92,13 @@ pub(crate) fn settle(
     );
 
     let mut charge = before.clone();
-    let moved = verdict.event.is_some_and(|event| charge.step(event, at.now).is_ok());
+    // Money over another amount waits for a decision. Nothing that is said later puts it out of
+    // sight, but that the amount was taken as asked after all.
+    let awaits_decision = before.hold == Some(Hold::Mismatch);
+    let weighs = |event| !awaits_decision || event == ChargeEvent::Succeeded;
+    let moved = verdict
+        .event
+        .is_some_and(|event| weighs(event) && charge.step(event, at.now).is_ok());
     let mut charge_moves = Vec::new();
     let mut session_moves = Vec::new();
     if let Some(event) = verdict.event.filter(|_| moved) {
