@@ -105,6 +105,10 @@ pub(crate) fn settle(
         describe(&mut charge, event, &verdict, learned.finding, at);
         session_moves = match charge.state {
             ChargeState::Succeeded => place_money(&mut charge, &before, &intent, &mut session, at.now)?,
+            // It had failed before, so the session is not its concern any more; the money is held.
+            ChargeState::Failed if event == ChargeEvent::Mismatched => {
+                vec![Happening::plain(EventKind::SessionLatePayment)]
+            }
             ChargeState::Failed => reopen(&mut session, at.now)?,
             _ => Vec::new(),
         };
@@ -178,7 +182,11 @@ fn describe(charge: &mut Charge, event: ChargeEvent, verdict: &Verdict, finding:
     if verdict.reference.is_some() {
         charge.reference.clone_from(&verdict.reference);
     }
-    charge.failure = (charge.state == ChargeState::Failed).then(|| failure(finding));
+    charge.failure = match (charge.state, event) {
+        (ChargeState::Failed, ChargeEvent::Mismatched) => charge.failure.take(),
+        (ChargeState::Failed, _) => Some(failure(finding)),
+        _ => None,
+    };
     charge.hold = (event == ChargeEvent::Mismatched).then_some(Hold::Mismatch);
     charge.action = None;
     charge.action_deadline = None;

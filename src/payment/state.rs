@@ -47,7 +47,8 @@ pub(crate) enum ChargeEvent {
 ///
 /// Knowledge only grows: unknown, then pending or an action, then a final state. `Failed` to
 /// `Succeeded` is the one contradiction that is believed, because money that moved must not be
-/// overlooked; the reverse is not.
+/// overlooked; the reverse is not. Another amount than asked that arrives for a failed charge
+/// leaves it failed, with the money held.
 pub(super) fn next(state: ChargeState, event: ChargeEvent) -> Result<ChargeState, Refused> {
     use ChargeEvent as On;
     use ChargeState::{Authorized, Failed, Initiated, Pending, RequiresAction, Succeeded, Unknown};
@@ -60,6 +61,7 @@ pub(super) fn next(state: ChargeState, event: ChargeEvent) -> Result<ChargeState
         (Initiated | Unknown | Pending | RequiresAction, On::Mismatched) => Unknown,
         (Initiated | Unknown | Pending | RequiresAction, On::Failed) => Failed,
         (Failed, On::Succeeded) => Succeeded,
+        (Failed, On::Mismatched) => Failed,
         (state, event) => {
             return Err(Refused {
                 object: "charge",
