@@ -53,17 +53,13 @@ fn requires_action() -> Outcome {
 
 fn authorized() -> Outcome {
     Outcome::Authorized {
-        reference: "p_1".to_owned(),
-        amount: euro(PRICE),
+        receipt: tillite::Receipt::new("p_1", euro(PRICE)),
         expires_at: None,
     }
 }
 
 fn succeeded(amount: tillite::Amount) -> Outcome {
-    Outcome::Succeeded {
-        reference: "p_1".to_owned(),
-        amount,
-    }
+    Outcome::succeeded("p_1", amount)
 }
 
 fn cannot_tell() -> Lookup {
@@ -462,8 +458,7 @@ fn money_that_arrives_after_its_attempt_was_closed_is_held() {
 fn another_amount_than_asked_is_held_whatever_is_said_afterwards() {
     let dollars = tillite::Amount::minor(PRICE, Currency::USD).unwrap();
     let held_dollars = Outcome::Authorized {
-        reference: "p_1".to_owned(),
-        amount: dollars,
+        receipt: tillite::Receipt::new("p_1", dollars),
         expires_at: None,
     };
     let check = |taken: Outcome| {
