@@ -1,3 +1,5 @@
+use std::net::Ipv6Addr;
+
 use http::Uri;
 
 use crate::error::{Error, Invalid};
@@ -49,8 +51,12 @@ impl Url {
         // The template parameter is put in later; for the parser's check it stands for its value.
         let uri: Uri = raw.replace(['{', '}'], "_").parse().map_err(|_| refused(raw))?;
         let host = uri.host().unwrap_or("").to_ascii_lowercase();
-        // What follows the host is a port in range, or nothing.
-        if host.is_empty() || (authority.len() > host.len() && uri.port_u16().is_none()) {
+        // What follows the host is a port in range, or nothing; the parser takes anything in brackets
+        // for an address.
+        let is_no_port = authority.len() > host.len() && uri.port_u16().is_none();
+        let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let is_no_address = in_brackets.is_some_and(|address| address.parse::<Ipv6Addr>().is_err());
+        if host.is_empty() || is_no_port || is_no_address {
             return Err(refused(raw));
         }
         super::no_card(field, raw)?;
