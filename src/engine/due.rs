@@ -204,7 +204,10 @@ impl Engine {
         let mut earliest: Option<Timestamp> = None;
         for world in self.core.store.read(store::app::worlds)? {
             let names: Vec<String> = self.core.processors(world.mode).by_name.keys().cloned().collect();
-            let sends = self.core.transport.is_some() && self.core.seal.is_some();
+            let openable = match self.core.transport {
+                Some(_) => self.core.openable(world)?,
+                None => Vec::new(),
+            };
             let found = self.core.view(world, |view| {
                 // Engine time runs with the host's; what is due in so long there is due in so long
                 // here.
@@ -213,11 +216,7 @@ impl Engine {
                 let expiry = store::session::next_expiry(view.sql, view.world)?.map(on_host);
                 let lapse = store::entitlement::next_lapse(view.sql, view.world)?.map(on_host);
                 let attempt = store::payment::next_due(view.sql, view.world, &names)?;
-                let delivery = if sends {
-                    store::queue::next_due(view.sql, view.world)?
-                } else {
-                    None
-                };
+                let delivery = store::queue::next_claimable(view.sql, view.world, host_now, &openable)?;
                 Ok([expiry, lapse, attempt, delivery].into_iter().flatten().min())
             })?;
             earliest = earliest.into_iter().chain(found).min();

@@ -84,12 +84,14 @@ impl Engine {
 impl Core {
     fn claim(&self, world: World, limit: usize, into: &mut Vec<ClaimedDelivery>) -> Result<()> {
         let host_now = self.clock.now();
-        let due = self.store.read(|sql| store::queue::next_due(sql, world))?;
+        let openable = self.openable(world)?;
+        let due = self
+            .store
+            .read(|sql| store::queue::next_claimable(sql, world, host_now, &openable))?;
         if due.is_none_or(|due| due > host_now) {
             return Ok(());
         }
         let token = self.token()?;
-        let openable = self.openable(world)?;
         let claimed = self.store.write_raw(Access::Queue, move |sql| {
             store::queue::claim(sql, world, host_now, limit, token, &openable)
         })?;
@@ -113,7 +115,7 @@ impl Core {
 
     /// The numbers of the endpoints whose secrets this engine can open. The others' deliveries
     /// wait.
-    fn openable(&self, world: World) -> Result<Vec<i64>> {
+    pub(super) fn openable(&self, world: World) -> Result<Vec<i64>> {
         let stored = self.store.read(|sql| store::endpoint::all_sealed(sql, world))?;
         Ok(stored
             .iter()

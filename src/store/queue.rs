@@ -69,21 +69,7 @@ fn claim_of(
     claimed: &mut Vec<Claimed>,
 ) -> Result<()> {
     let (app, mode) = (world.app, mode_number(world.mode));
-    let mut in_flight = 0;
-    sql.each(
-        "SELECT count(*) FROM tillite_delivery WHERE app = $1 AND mode = $2 AND endpoint = $3 \
-         AND state IN ('pending', 'in_flight') AND state = 'in_flight' AND due_at > $4",
-        &[
-            app.into(),
-            mode.into(),
-            endpoint.number.into(),
-            host_now.as_millis().into(),
-        ],
-        &mut |row| {
-            in_flight = row.int(0)?;
-            Ok(())
-        },
-    )?;
+    let in_flight = in_flight(sql, world, endpoint, host_now)?.0;
     let quota = MAX_IN_FLIGHT
         .saturating_sub(in_flight)
         .min(i64::try_from(left).unwrap_or(i64::MAX));
@@ -132,6 +118,31 @@ fn claim_of(
         });
     }
     Ok(())
+}
+
+/// How many deliveries of an endpoint are on their way, and when the first of their leases ends.
+fn in_flight(
+    sql: &mut dyn Sql,
+    world: World,
+    endpoint: &Endpoint,
+    host_now: Timestamp,
+) -> Result<(i64, Option<Timestamp>)> {
+    let mut found = (0, None);
+    sql.each(
+        "SELECT count(*), min(due_at) FROM tillite_delivery WHERE app = $1 AND mode = $2 AND endpoint = $3 \
+         AND state IN ('pending', 'in_flight') AND state = 'in_flight' AND due_at > $4",
+        &[
+            world.app.into(),
+            mode_number(world.mode).into(),
+            endpoint.number.into(),
+            host_now.as_millis().into(),
+        ],
+        &mut |row| {
+            found = (row.int(0)?, row.maybe_int(1)?.map(instant).transpose()?);
+            Ok(())
+        },
+    )?;
+    Ok(found)
 }
 
 /// Closes a delivery whose last attempt was never heard of again.
@@ -282,22 +293,52 @@ fn log(
     Ok(())
 }
 
-/// Host time at which the next delivery of an enabled endpoint is due.
+/// Host time at which the next delivery of an enabled endpoint is due, whether or not it can be
+/// claimed.
 pub(crate) fn next_due(sql: &mut dyn Sql, world: World) -> Result<Option<Timestamp>> {
     let mut earliest: Option<Timestamp> = None;
     for endpoint in endpoint::enabled(sql, world)? {
-        sql.each(
-            "SELECT due_at FROM tillite_delivery WHERE app = $1 AND mode = $2 AND endpoint = $3 \
-             AND state IN ('pending', 'in_flight') ORDER BY due_at, event LIMIT 1",
-            &[world.app.into(), mode_number(world.mode).into(), endpoint.number.into()],
-            &mut |row| {
-                let due = instant(row.int(0)?)?;
-                earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
-                Ok(())
-            },
-        )?;
+        let next = next_of(sql, world, &endpoint)?;
+        earliest = earliest.into_iter().chain(next).min();
     }
     Ok(earliest)
+}
+
+/// Host time at which the next delivery can be claimed of the endpoints whose secrets can be
+/// opened. One whose endpoint has all its places taken waits for the first of them: whoever
+/// answers frees it sooner, and that is a commit, which every waiter notices.
+pub(crate) fn next_claimable(
+    sql: &mut dyn Sql,
+    world: World,
+    host_now: Timestamp,
+    openable: &[i64],
+) -> Result<Option<Timestamp>> {
+    let mut earliest: Option<Timestamp> = None;
+    for endpoint in endpoint::enabled(sql, world)? {
+        if !openable.contains(&endpoint.number) {
+            continue;
+        }
+        let next = match in_flight(sql, world, &endpoint, host_now)? {
+            (taken, Some(lease_ends)) if taken >= MAX_IN_FLIGHT => Some(lease_ends),
+            _ => next_of(sql, world, &endpoint)?,
+        };
+        earliest = earliest.into_iter().chain(next).min();
+    }
+    Ok(earliest)
+}
+
+fn next_of(sql: &mut dyn Sql, world: World, endpoint: &Endpoint) -> Result<Option<Timestamp>> {
+    let mut next = None;
+    sql.each(
+        "SELECT due_at FROM tillite_delivery WHERE app = $1 AND mode = $2 AND endpoint = $3 \
+         AND state IN ('pending', 'in_flight') ORDER BY due_at, event LIMIT 1",
+        &[world.app.into(), mode_number(world.mode).into(), endpoint.number.into()],
+        &mut |row| {
+            next = Some(instant(row.int(0)?)?);
+            Ok(())
+        },
+    )?;
+    Ok(next)
 }
 
 /// Deliveries, newest first, before an id.
