@@ -67,7 +67,10 @@ pub enum Error {
     },
 
     /// No processor of that name is configured here; nothing was written.
-    #[error("no processor {name:?} is configured for {mode} mode in this process; give it to Engine::builder")]
+    #[error(
+        "no processor {}is configured for {mode} mode in this process; give it to Engine::builder",
+        named(name)
+    )]
     NoProcessor {
         /// The name that was asked for; empty where none is configured at all.
         name: String,
@@ -307,6 +310,14 @@ impl fmt::Display for StorageKind {
             StorageKind::Io => "the disk or the database engine failed, nothing was written",
         })
     }
+}
+
+/// A name in quotes with a blank after it; nothing where there is no name.
+fn named(name: &str) -> String {
+    if name.is_empty() {
+        return String::new();
+    }
+    format!("{name:?} ")
 }
 
 /// The first [`ECHO_LIMIT`] characters of a text, with a mark where it was cut. Card numbers are
