@@ -220,10 +220,7 @@ impl Service {
 }
 
 fn succeeded(request: &Request, amount: Amount) -> Outcome {
-    Outcome::Succeeded {
-        reference: format!("ch_{}", request.idempotency_key),
-        amount,
-    }
+    Outcome::succeeded(format!("ch_{}", request.idempotency_key), amount)
 }
 
 type Task<'a> = Pin<Box<dyn Future<Output = Fallible<()>> + 'a>>;

@@ -1,6 +1,9 @@
 //! One binary for all promises that are kept from outside: a file per promise, one kit for all.
 
-#![allow(unreachable_pub, reason = "the kit is a module of a binary; `pub` says what its users may use")]
+#![allow(
+    unreachable_pub,
+    reason = "the kit is a module of a binary; `pub` says what its users may use"
+)]
 
 mod crash;
 mod endpoints;
