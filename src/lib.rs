@@ -112,6 +112,8 @@ mod id;
 mod money;
 #[cfg(feature = "engine")]
 mod payment;
+#[cfg(all(test, feature = "engine"))]
+mod samples;
 #[cfg(feature = "engine")]
 pub mod sandbox;
 #[cfg(feature = "engine")]

@@ -1,1 +1,251 @@
+use std::time::Duration;
 
+use proptest::prelude::*;
+
+use super::state::next;
+use super::*;
+use crate::error::ECHO_LIMIT;
+use crate::hook::{Lookup, Outcome};
+use crate::money::Currency;
+use crate::samples::{at, charge, eur, intent};
+
+#[test]
+fn every_event_in_every_state_moves_as_listed_or_is_refused() {
+    use ChargeEvent as On;
+    use ChargeState::{Authorized, Failed, Initiated, Pending, RequiresAction, Succeeded, Unknown};
+    let listed = [
+        (Initiated, On::LeaseEnded, Unknown),
+        (Initiated, On::Unclear, Unknown),
+        (Initiated, On::Pending, Pending),
+        (Initiated, On::ActionRequired, RequiresAction),
+        (Initiated, On::Authorized, Authorized),
+        (Initiated, On::Succeeded, Succeeded),
+        (Initiated, On::Mismatched, Unknown),
+        (Initiated, On::Failed, Failed),
+        (Unknown, On::Pending, Pending),
+        (Unknown, On::ActionRequired, RequiresAction),
+        (Unknown, On::Authorized, Authorized),
+        (Unknown, On::Succeeded, Succeeded),
+        (Unknown, On::Mismatched, Unknown),
+        (Unknown, On::Failed, Failed),
+        (Pending, On::Succeeded, Succeeded),
+        (Pending, On::Mismatched, Unknown),
+        (Pending, On::Failed, Failed),
+        (RequiresAction, On::Pending, Pending),
+        (RequiresAction, On::Succeeded, Succeeded),
+        (RequiresAction, On::Mismatched, Unknown),
+        (RequiresAction, On::Failed, Failed),
+        (Failed, On::Succeeded, Succeeded),
+    ];
+    for state in ChargeState::ALL {
+        for event in ChargeEvent::ALL {
+            let expected = listed.iter().find(|(from, on, _)| (*from, *on) == (state, event));
+            let expected = expected.map(|(_, _, to)| *to).ok_or(Refused {
+                object: "charge",
+                state: state.as_str(),
+                event: event.as_str(),
+            });
+            assert_eq!(next(state, event), expected, "{state:?} {event:?}");
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn knowledge_only_grows(
+        start in prop::sample::select(ChargeState::ALL.to_vec()),
+        events in prop::collection::vec(prop::sample::select(ChargeEvent::ALL.to_vec()), 0..20),
+    ) {
+        let mut charge = charge(start);
+        for event in events {
+            let before = charge.state;
+            let _ = charge.step(event, at(1));
+            if !before.is_live() && charge.state != before {
+                prop_assert_eq!((before, charge.state), (ChargeState::Failed, ChargeState::Succeeded));
+            }
+            if before != ChargeState::Initiated {
+                prop_assert_ne!(charge.state, ChargeState::Initiated);
+            }
+        }
+    }
+}
+
+const ASKED: i64 = 999;
+
+/// What a finding weighs, for an attempt that asked for 9.99 EUR.
+fn weighed(finding: &Finding, age: u64, settled: Option<u64>) -> Verdict {
+    finding.weigh(eur(ASKED), Duration::from_secs(age), settled.map(Duration::from_secs))
+}
+
+fn text(text: &str) -> String {
+    text.to_owned()
+}
+
+#[test]
+fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
+    let usd = Amount::minor(ASKED, Currency::USD).unwrap();
+    let succeeded = |amount| Outcome::Succeeded {
+        reference: text("r"),
+        amount,
+    };
+    let authorized = |amount| Outcome::Authorized {
+        reference: text("r"),
+        amount,
+        expires_at: None,
+    };
+    let action = Outcome::RequiresAction {
+        reference: text("r"),
+        action: Action::Client(text("x")),
+        within: Duration::from_secs(1),
+    };
+    let declined = Outcome::Declined {
+        code: text("no"),
+        message: text("The card was declined."),
+        advice: None,
+    };
+    use ChargeEvent as On;
+    for (outcome, event, name, detail) in [
+        (succeeded(eur(ASKED)), On::Succeeded, "succeeded", None),
+        (succeeded(eur(ASKED - 1)), On::Mismatched, "succeeded", None),
+        (succeeded(eur(ASKED + 1)), On::Mismatched, "succeeded", None),
+        (succeeded(usd), On::Mismatched, "succeeded", None),
+        (authorized(eur(ASKED)), On::Authorized, "authorized", None),
+        (authorized(eur(0)), On::Mismatched, "authorized", None),
+        (authorized(usd), On::Mismatched, "authorized", None),
+        (Outcome::Pending { reference: text("r") }, On::Pending, "pending", None),
+        (action, On::ActionRequired, "requires_action", None),
+        (declined, On::Failed, "declined", Some("no")),
+        (
+            Outcome::NotSent { why: text("dns") },
+            On::Failed,
+            "not_sent",
+            Some("dns"),
+        ),
+        (
+            Outcome::Unknown { why: text("cut") },
+            On::Unclear,
+            "unknown",
+            Some("cut"),
+        ),
+    ] {
+        let verdict = |source| Verdict {
+            source,
+            event: Some(event),
+            outcome: name,
+            reference: detail.is_none().then(|| text("r")),
+            amount: match &outcome {
+                Outcome::Succeeded { amount, .. } | Outcome::Authorized { amount, .. } => Some(*amount),
+                _ => None,
+            },
+            detail: detail.map(text),
+        };
+        let answer = Finding::Executed(outcome.clone());
+        let lookup = Finding::LookedUp(Lookup::Found(outcome.clone()));
+        assert_eq!(weighed(&answer, 0, None), verdict(evidence::Source::Answer));
+        assert_eq!(weighed(&lookup, 0, None), verdict(evidence::Source::Lookup));
+    }
+}
+
+#[test]
+fn not_found_counts_only_once_the_processor_says_that_it_is_final() {
+    for (age, settled, is_final) in [
+        (0, None, false),
+        (1_000_000, None, false),
+        (59, Some(60), false),
+        (60, Some(60), true),
+        (61, Some(60), true),
+        (0, Some(0), true),
+    ] {
+        let verdict = weighed(&Finding::LookedUp(Lookup::NotFound), age, settled);
+        let event = is_final.then_some(ChargeEvent::Failed);
+        let outcome = if is_final { "never_arrived" } else { "not_found" };
+        assert_eq!((verdict.event, verdict.outcome), (event, outcome), "{age} {settled:?}");
+    }
+}
+
+#[test]
+fn what_teaches_nothing_moves_nothing_and_the_end_of_a_lease_teaches_only_doubt() {
+    let forbidden = Finding::LookedUp(Lookup::CannotTell { why: text("403") });
+    let verdict = weighed(&forbidden, 1_000, Some(0));
+    assert_eq!(
+        (verdict.event, verdict.outcome, verdict.detail.as_deref()),
+        (None, "cannot_tell", Some("403"))
+    );
+    let verdict = weighed(&Finding::LeaseEnded, 1_000, Some(0));
+    assert_eq!(
+        (verdict.event, verdict.outcome),
+        (Some(ChargeEvent::LeaseEnded), "no_answer")
+    );
+}
+
+#[test]
+fn a_processors_text_is_kept_bounded_and_without_card_numbers_or_controls() {
+    let card = "4242424242424242";
+    for (given, max, expected) in [
+        (text("insufficient_funds"), 500, text("insufficient_funds")),
+        (text("a\r\nb\0c"), 500, text("a  b c")),
+        ("é".repeat(20), 10, "é".repeat(10)),
+        (format!("card {card}."), 500, text("card ****************.")),
+        (text("4242 4242-4242 4242"), 500, text("**** ****-**** ****")),
+        // A number that the bound cuts is no less a number: its last digit follows from the others.
+        (
+            format!("{}{card}", "x".repeat(5)),
+            20,
+            format!("xxxxx{}", "*".repeat(15)),
+        ),
+        (
+            format!("x {card} {card}"),
+            30,
+            format!("x {} {}", "*".repeat(16), "*".repeat(11)),
+        ),
+    ] {
+        assert_eq!(kept(&given, max), expected, "{given:?}");
+    }
+    assert!(kept(&"4".repeat(100_000), ECHO_LIMIT).len() <= ECHO_LIMIT);
+}
+
+#[test]
+fn the_intents_status_follows_from_its_charges() {
+    use ChargeState::{Authorized, Failed, Initiated, Pending, RequiresAction, Succeeded, Unknown, Voided};
+    let check = |states: &[ChargeState], settles: bool, canceled: bool, expected: IntentStatus| {
+        let mut charges: Vec<Charge> = states.iter().copied().map(charge).collect();
+        if let Some(last) = charges.last_mut() {
+            last.settles = settles;
+        }
+        let intent = PaymentIntent {
+            canceled_at: canceled.then(|| at(0)),
+            ..intent(charges)
+        };
+        assert_eq!(intent.status(), expected, "{states:?}");
+    };
+    for (states, expected) in [
+        (&[][..], IntentStatus::RequiresPaymentMethod),
+        (&[Failed], IntentStatus::RequiresPaymentMethod),
+        (&[Voided], IntentStatus::RequiresPaymentMethod),
+        // Money that settles nothing does not make the wish come true.
+        (&[Succeeded], IntentStatus::RequiresPaymentMethod),
+        (&[Failed, Initiated], IntentStatus::Processing),
+        (&[Failed, Unknown], IntentStatus::Processing),
+        (&[Pending], IntentStatus::Processing),
+        (&[Succeeded, Pending], IntentStatus::Processing),
+        (&[Failed, RequiresAction], IntentStatus::RequiresAction),
+        (&[Authorized], IntentStatus::RequiresCapture),
+    ] {
+        check(states, false, false, expected);
+    }
+    check(&[Failed, Succeeded], true, false, IntentStatus::Succeeded);
+    check(&[Failed, Succeeded], true, true, IntentStatus::Succeeded);
+    check(&[Failed], false, true, IntentStatus::Canceled);
+    check(&[Pending], false, true, IntentStatus::Processing);
+}
+
+#[test]
+fn the_last_failure_is_the_newest_charges_own() {
+    let failed = charge(ChargeState::Failed);
+    assert!(intent(vec![failed.clone()]).last_failure().is_some());
+    assert!(
+        intent(vec![failed, charge(ChargeState::Initiated)])
+            .last_failure()
+            .is_none()
+    );
+}

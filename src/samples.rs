@@ -1,0 +1,178 @@
+//! Fixed values for the unit tests: a shop that sells one tier in euros, on the first day of 2026.
+
+use crate::customer::Customer;
+use crate::entitlement::{Grant, GrantSource};
+use crate::id::{Id, Mint, Mode};
+use crate::money::{Amount, Currency};
+use crate::payment::{Charge, ChargeState, Failure, PaymentIntent};
+use crate::session::{Completion, Dialect, GrantTerms, Line, Session, SessionState, Totals};
+use crate::text::Metadata;
+use crate::time::Timestamp;
+
+/// So many seconds after the start of 2026.
+pub(crate) fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(1_767_225_600_000 + seconds * 1_000).unwrap()
+}
+
+pub(crate) fn mint(seed: u8) -> Mint {
+    Mint::new([seed; 32], at(0))
+}
+
+/// The first id of a mint: equal for equal seeds.
+pub(crate) fn id<T: Id>(seed: u8) -> T {
+    mint(seed).id(Mode::Test)
+}
+
+pub(crate) fn eur(minor: i64) -> Amount {
+    Amount::minor(minor, Currency::EUR).unwrap()
+}
+
+pub(crate) fn metadata() -> Metadata {
+    Metadata::new([("order", "4711"), ("10", "ten"), ("9", "nine")]).unwrap()
+}
+
+pub(crate) fn customer() -> Customer {
+    Customer {
+        id: id(1),
+        uid: Some("u_1".to_owned()),
+        name: Some("Ada \"Countess\" Lovelace".to_owned()),
+        email: Some("ada@example.com".to_owned()),
+        phone: None,
+        metadata: metadata(),
+        created_at: at(0),
+        updated_at: at(60),
+        revision: 0,
+    }
+}
+
+/// A line that sells a tier for a month.
+pub(crate) fn line(tier: &str, unit_amount: i64) -> Line {
+    Line {
+        price: Some(id(2)),
+        product: Some(id(3)),
+        name: "Member’s area".to_owned(),
+        quantity: 1,
+        unit_amount,
+        totals: sums(unit_amount),
+        grants: Some(GrantTerms {
+            tier: tier.to_owned(),
+            line: "main".to_owned(),
+            rank: 1,
+            days: Some(30),
+        }),
+    }
+}
+
+/// Totals without discount and tax.
+pub(crate) fn sums(total: i64) -> Totals {
+    Totals {
+        subtotal: total,
+        discount: 0,
+        tax: 0,
+        total,
+    }
+}
+
+/// An open session for one month of `member` at 9.99 EUR, to be paid within a day.
+pub(crate) fn session() -> Session {
+    let mut session = Session {
+        id: id(4),
+        dialect: Dialect::Native,
+        state: SessionState::Open,
+        customer: Some(customer()),
+        for_uid: Some("u_1".to_owned()),
+        email: Some("receipts@example.com".to_owned()),
+        currency: Some(Currency::EUR),
+        exponent: 2,
+        totals: sums(999),
+        lines: vec![line("member", 999)],
+        completion: Completion::Redirect("https://shop.example/thanks?s={CHECKOUT_SESSION_ID}".to_owned()),
+        cancel_url: Some("https://shop.example/cart".to_owned()),
+        url: Some("https://pay.shop.example/c/cs_test_1".to_owned()),
+        order_key: None,
+        metadata: metadata(),
+        payment_intent: None,
+        created_at: at(0),
+        updated_at: at(0),
+        expires_at: at(86_400),
+        completed_at: None,
+        public_url: Some("https://pay.shop.example".to_owned()),
+        snapshot: [0; 32],
+        revision: 1,
+    };
+    session.snapshot = session.snapshot_of();
+    session
+}
+
+/// A session of which nothing is sold yet.
+pub(crate) fn session_without_lines() -> Session {
+    Session {
+        currency: None,
+        totals: Totals::default(),
+        lines: Vec::new(),
+        ..session()
+    }
+}
+
+/// The first charge of [`session`], in a state.
+pub(crate) fn charge(state: ChargeState) -> Charge {
+    Charge {
+        id: id(5),
+        intent: id(6),
+        session: id(4),
+        number: 1,
+        processor: "main".to_owned(),
+        state,
+        amount: eur(999),
+        authorized: 0,
+        captured: 0,
+        refunded: 0,
+        refund_reserved: 0,
+        reference: None,
+        failure: (state == ChargeState::Failed).then(|| Failure {
+            code: "card_declined".to_owned(),
+            message: "The card was declined.".to_owned(),
+            advice: Some(crate::hook::Advice::OtherMethod),
+        }),
+        action: None,
+        action_deadline: None,
+        authorized_until: None,
+        hold: None,
+        settles: false,
+        created_at: at(60),
+        updated_at: at(60),
+        revision: 1,
+    }
+}
+
+/// The payment intent of [`session`] with these charges.
+pub(crate) fn intent(charges: Vec<Charge>) -> PaymentIntent {
+    PaymentIntent {
+        id: id(6),
+        session: id(4),
+        amount: eur(999),
+        charges,
+        created_at: at(60),
+        canceled_at: None,
+        revision: 1,
+    }
+}
+
+/// A grant from one second on, up to another one or for ever.
+pub(crate) fn grant(seed: u8, tier: &str, rank: i32, starts: i64, ends: Option<i64>) -> Grant {
+    Grant {
+        id: id(seed),
+        source: GrantSource::Manual,
+        tier: tier.to_owned(),
+        rank,
+        quantity: 1,
+        limits: Metadata::default(),
+        starts_at: at(starts),
+        ends_at: ends.map(at),
+        revoked_at: None,
+        revoke_reason: None,
+        created_at: at(starts),
+        entitlement: id(7),
+        revision: 1,
+    }
+}
