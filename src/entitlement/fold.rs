@@ -120,12 +120,13 @@ fn unbroken_end<'a>(
 }
 
 /// What is left when nothing is in force: the grant that ended last says what it was and how it
-/// ended.
+/// ended. One that was taken back at the very instant at which it started has been in force: a
+/// version of that instant may show it.
 fn ended(grants: &[Grant], at: Timestamp) -> Option<Content> {
     let (last, end) = grants
         .iter()
         .filter_map(|grant| grant.end().map(|end| (grant, end)))
-        .filter(|(grant, end)| grant.starts_at < *end && *end <= at)
+        .filter(|(grant, end)| grant.starts_at <= *end && *end <= at)
         .max_by_key(|(grant, end)| (*end, grant.rank, grant.created_at, &grant.id))?;
     let revoked = last.revoked_at == Some(end);
     Some(Content {
