@@ -1,1 +1,51 @@
+//! Decisions on loaded values: what they write, in which order, and what they leave alone.
 
+mod access;
+mod catalog;
+mod checkout;
+mod pricing;
+mod settlement;
+
+use crate::change::{Change, Setting};
+use crate::id::{Mint, Mode};
+use crate::samples::at;
+
+/// How far host time is ahead of engine time in these tests, so that mixing them up shows.
+const HOST_AHEAD: i64 = 1_000_000;
+
+/// A setting at a second of engine time.
+fn setting(mint: &mut Mint, seconds: i64) -> Setting<'_> {
+    Setting {
+        app: "shop",
+        mode: Mode::Test,
+        now: at(seconds),
+        host_now: at(seconds + HOST_AHEAD),
+        mint,
+    }
+}
+
+/// What a change says happened, in order: `charge.succeeded initiated>succeeded`.
+fn told(change: &Change) -> Vec<String> {
+    let happenings = change.entries.iter().flat_map(|entry| &entry.happenings);
+    happenings
+        .map(|happening| match (happening.from, happening.to) {
+            (None, None) => happening.kind.as_str().to_owned(),
+            (from, to) => format!(
+                "{} {}>{}",
+                happening.kind.as_str(),
+                from.unwrap_or_default(),
+                to.unwrap_or_default()
+            ),
+        })
+        .collect()
+}
+
+/// The decisions of one kind are the same however often they are taken.
+fn assert_repeatable<T: std::fmt::Debug>(decide: impl Fn(&mut Change) -> T) {
+    let decided = || {
+        let mut change = Change::new();
+        let answer = decide(&mut change);
+        format!("{answer:?} {change:?}")
+    };
+    assert_eq!(decided(), decided());
+}
