@@ -61,9 +61,9 @@ CREATE TABLE tillite_product (
     app         INTEGER NOT NULL,
     mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id          TEXT NOT NULL,
-    tier        TEXT NOT NULL,
-    name        TEXT NOT NULL,
-    description TEXT,
+    tier        TEXT NOT NULL,          -- the name under which it is bought and granted
+    name        TEXT NOT NULL,          -- what the buyer reads
+    description TEXT,                   -- more for the buyer to read; null: nothing
     line        TEXT NOT NULL,          -- entitlements are kept per customer and line
     rank        INTEGER NOT NULL,       -- within a line the highest-ranked live grant shows
     created_at  INTEGER NOT NULL,       -- engine time
@@ -80,12 +80,12 @@ CREATE TABLE tillite_price (
     mode           INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id             TEXT NOT NULL,
     product        TEXT NOT NULL,
-    currency       TEXT NOT NULL,
+    currency       TEXT NOT NULL,       -- ISO 4217, upper case
     exponent       INTEGER NOT NULL CHECK (exponent BETWEEN 0 AND 4), -- decimals of the currency when the price was made
-    unit_amount    INTEGER NOT NULL CHECK (unit_amount BETWEEN 0 AND 9007199254740991),
-    kind           TEXT NOT NULL CHECK (kind IN ('one_time', 'recurring')),
+    unit_amount    INTEGER NOT NULL CHECK (unit_amount BETWEEN 0 AND 9007199254740991), -- for one
+    kind           TEXT NOT NULL CHECK (kind IN ('one_time', 'recurring')), -- paid once, or every interval
     unit           TEXT CHECK (unit IN ('day', 'week', 'month', 'year')), -- null: no interval, a one-time sale for ever
-    unit_count     INTEGER CHECK (unit_count BETWEEN 1 AND 1000),
+    unit_count     INTEGER CHECK (unit_count BETWEEN 1 AND 1000), -- how many units make the interval
     trial_days     INTEGER CHECK (trial_days BETWEEN 1 AND 3650),  -- recurring only
     access_days    INTEGER CHECK (access_days BETWEEN 1 AND 36500), -- one_time only: overrides what the interval gives
     created_at     INTEGER NOT NULL,    -- engine time
@@ -107,9 +107,9 @@ CREATE TABLE tillite_customer (
     mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id          TEXT NOT NULL,
     uid         TEXT,                   -- the host's own name for the customer; null: none
-    name        TEXT,
-    email       TEXT,
-    phone       TEXT,
+    name        TEXT,                   -- as given; null: not given
+    email       TEXT,                   -- as given; null: not given
+    phone       TEXT,                   -- as given; null: not given
     metadata    TEXT NOT NULL,          -- JSON object of strings
     created_at  INTEGER NOT NULL,       -- engine time
     updated_at  INTEGER NOT NULL,       -- engine time
@@ -126,21 +126,21 @@ CREATE TABLE tillite_session (
     mode           INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id             TEXT NOT NULL,
     dialect        TEXT NOT NULL,       -- the wire format that made it: native, xpay, elixpo, jopay
-    state          TEXT NOT NULL CHECK (state IN ('open', 'processing', 'complete', 'expired')),
-    expired_reason TEXT CHECK (expired_reason IN ('timeout', 'merchant', 'buyer', 'superseded')),
+    state          TEXT NOT NULL CHECK (state IN ('open', 'processing', 'complete', 'expired')), -- processing: a payment is in flight
+    expired_reason TEXT CHECK (expired_reason IN ('timeout', 'merchant', 'buyer', 'superseded')), -- who or what closed it
     customer       TEXT,                -- the payer; null: a guest
     for_uid        TEXT,                -- whose entitlement a sale raises; null: nobody's
     email          TEXT,                -- where the caller wants the receipt; stored and echoed
     currency       TEXT,                -- null until there is a line
     exponent       INTEGER CHECK (exponent BETWEEN 0 AND 4), -- decimals of the currency when the lines were priced
-    subtotal       INTEGER NOT NULL CHECK (subtotal BETWEEN 0 AND 9007199254740991),
-    discount       INTEGER NOT NULL CHECK (discount BETWEEN 0 AND subtotal),
-    tax            INTEGER NOT NULL CHECK (tax BETWEEN 0 AND 9007199254740991),
-    total          INTEGER NOT NULL CHECK (total = subtotal - discount + tax AND total <= 9007199254740991),
+    subtotal       INTEGER NOT NULL CHECK (subtotal BETWEEN 0 AND 9007199254740991), -- sum over the lines
+    discount       INTEGER NOT NULL CHECK (discount BETWEEN 0 AND subtotal), -- sum over the lines
+    tax            INTEGER NOT NULL CHECK (tax BETWEEN 0 AND 9007199254740991), -- sum over the lines
+    total          INTEGER NOT NULL CHECK (total = subtotal - discount + tax AND total <= 9007199254740991), -- what is paid
     snapshot       BLOB NOT NULL CHECK (length(snapshot) = 32), -- SHA-256 of lines and totals; fixed from the first attempt on
     completion     TEXT NOT NULL CHECK (completion IN ('redirect', 'hosted_confirmation')), -- what happens after payment
     return_url     TEXT,                -- as given, before the id is put in; only with redirect
-    cancel_url     TEXT,
+    cancel_url     TEXT,                -- where a buyer goes to give up; null: nowhere
     public_url     TEXT,                -- base of the page's link, frozen at creation; null: no page
     order_key      TEXT,                -- the host's order that at most one live or paid session may serve
     metadata       TEXT NOT NULL,       -- JSON object of strings
@@ -163,19 +163,19 @@ CREATE TABLE tillite_session_line (
     app          INTEGER NOT NULL,
     mode         INTEGER NOT NULL CHECK (mode IN (0, 1)),
     session      TEXT NOT NULL,
-    position     INTEGER NOT NULL CHECK (position >= 0),
+    position     INTEGER NOT NULL CHECK (position >= 0), -- 0 for the first line
     price        TEXT,                  -- the catalogue's price; null: priced by the caller
     product      TEXT,                  -- the catalogue's product; null: named by the caller
     name         TEXT NOT NULL,         -- what the buyer reads
-    quantity     INTEGER NOT NULL CHECK (quantity BETWEEN 1 AND 1000000),
-    unit_amount  INTEGER NOT NULL CHECK (unit_amount BETWEEN 0 AND 9007199254740991),
+    quantity     INTEGER NOT NULL CHECK (quantity BETWEEN 1 AND 1000000), -- how many
+    unit_amount  INTEGER NOT NULL CHECK (unit_amount BETWEEN 0 AND 9007199254740991), -- for one
     subtotal     INTEGER NOT NULL CHECK (subtotal >= 0), -- unit_amount times quantity; kept in range by the session's sum
-    discount     INTEGER NOT NULL CHECK (discount BETWEEN 0 AND subtotal),
-    tax          INTEGER NOT NULL CHECK (tax >= 0),
-    total        INTEGER NOT NULL CHECK (total = subtotal - discount + tax),
+    discount     INTEGER NOT NULL CHECK (discount BETWEEN 0 AND subtotal), -- what is taken off the line
+    tax          INTEGER NOT NULL CHECK (tax >= 0), -- what is added to the line
+    total        INTEGER NOT NULL CHECK (total = subtotal - discount + tax), -- what the line adds to the session
     tier         TEXT,                  -- what a sale grants; null: nothing
     line         TEXT,                  -- the line of entitlements that the tier belongs to
-    rank         INTEGER,
+    rank         INTEGER,               -- the tier's rank when it was sold
     access_days  INTEGER CHECK (access_days BETWEEN 1 AND 36500000), -- how long the grant lasts; null: for ever
     PRIMARY KEY (app, mode, session, position),
     FOREIGN KEY (app, mode, session) REFERENCES tillite_session (app, mode, id),
@@ -188,8 +188,8 @@ CREATE TABLE tillite_payment_intent (
     mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id          TEXT NOT NULL,
     session     TEXT NOT NULL,
-    amount      INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
-    currency    TEXT NOT NULL,
+    amount      INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991), -- what is collected: the session's total
+    currency    TEXT NOT NULL,          -- the session's
     created_at  INTEGER NOT NULL,       -- engine time
     canceled_at INTEGER,                -- engine time; null: not canceled
     revision    INTEGER NOT NULL,
@@ -201,22 +201,22 @@ CREATE TABLE tillite_charge (
     app             INTEGER NOT NULL,
     mode            INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id              TEXT NOT NULL,
-    intent          TEXT NOT NULL,
+    intent          TEXT NOT NULL,      -- the payment intent that it collects for
     session         TEXT NOT NULL,
     number          INTEGER NOT NULL CHECK (number >= 1), -- 1 for the intent's first charge
     processor       TEXT NOT NULL,      -- the name of the processor that was asked
-    state           TEXT NOT NULL CHECK (state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized', 'succeeded', 'failed', 'voided')),
-    amount          INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
-    currency        TEXT NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized', 'succeeded', 'failed', 'voided')), -- what is known of it; unknown ends by evidence only
+    amount          INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991), -- what is collected: the intent's amount
+    currency        TEXT NOT NULL,      -- the intent's
     authorized      INTEGER NOT NULL DEFAULT 0 CHECK (authorized BETWEEN 0 AND amount), -- held at the processor, not taken
     captured        INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),   -- taken
     refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0), -- refunds whose outcome is not known yet
-    refunded        INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0),
+    refunded        INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0), -- given back
     fee             INTEGER CHECK (fee >= 0), -- what the processor says it kept; null: it did not say
     reference       TEXT,               -- the processor's own name for the charge
-    failure_code    TEXT,
-    failure_message TEXT,
-    failure_advice  TEXT CHECK (failure_advice IN ('never', 'later', 'other_method')),
+    failure_code    TEXT,               -- the reason as a word; null: it did not fail
+    failure_message TEXT,               -- the reason for people
+    failure_advice  TEXT CHECK (failure_advice IN ('never', 'later', 'other_method')), -- what the processor advises; null: nothing
     action          TEXT,               -- what the buyer must do, as JSON; null: nothing
     action_deadline INTEGER,            -- engine time until which the action is awaited
     authorized_until INTEGER,           -- engine time at which an authorisation lapses
@@ -243,9 +243,9 @@ CREATE TABLE tillite_attempt (
     app          INTEGER NOT NULL,
     mode         INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id           TEXT NOT NULL,
-    operation    TEXT NOT NULL CHECK (operation IN ('charge', 'authorize', 'capture', 'void', 'refund', 'setup')),
+    operation    TEXT NOT NULL CHECK (operation IN ('charge', 'authorize', 'capture', 'void', 'refund', 'setup')), -- what is asked
     subject      TEXT NOT NULL,         -- the object that the operation moves, such as a charge
-    processor    TEXT NOT NULL,
+    processor    TEXT NOT NULL,         -- the name of the processor that is asked
     key          TEXT NOT NULL,         -- the idempotency key at the processor
     request      BLOB NOT NULL,         -- the frozen request, JSON; sent the same every time
     request_hash BLOB NOT NULL CHECK (length(request_hash) = 32), -- SHA-256 of request
@@ -268,17 +268,17 @@ CREATE TABLE tillite_evidence (
     app         INTEGER NOT NULL,
     mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
     attempt     TEXT NOT NULL,
-    number      INTEGER NOT NULL CHECK (number >= 1),
-    source      TEXT NOT NULL CHECK (source IN ('answer', 'lookup', 'lease', 'notification', 'operator')),
+    number      INTEGER NOT NULL CHECK (number >= 1), -- 1 for what was learned first
+    source      TEXT NOT NULL CHECK (source IN ('answer', 'lookup', 'lease', 'notification', 'operator')), -- from whom it was learned
     outcome     TEXT NOT NULL,          -- the outcome's name
     reference   TEXT,                   -- the processor's own name for what happened
     amount      INTEGER,                -- what the processor says it moved; null: it did not say
-    currency    TEXT,
+    currency    TEXT,                   -- of amount
     detail      TEXT,                   -- code or reason, card numbers masked
     moved       INTEGER NOT NULL CHECK (moved IN (0, 1)), -- 0: stored, but older or weaker than what was known
-    actor       TEXT NOT NULL,
-    host_time   INTEGER NOT NULL,
-    engine_time INTEGER NOT NULL,
+    actor       TEXT NOT NULL,          -- on whose behalf it was recorded
+    host_time   INTEGER NOT NULL,       -- when it was recorded
+    engine_time INTEGER NOT NULL,       -- when it was recorded
     PRIMARY KEY (app, mode, attempt, number),
     FOREIGN KEY (app, mode, attempt) REFERENCES tillite_attempt (app, mode, id)
 ) STRICT, WITHOUT ROWID;
@@ -289,16 +289,16 @@ CREATE TABLE tillite_grant (
     mode          INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id            TEXT NOT NULL,
     entitlement   TEXT NOT NULL,
-    source        TEXT NOT NULL CHECK (source IN ('sale', 'manual', 'subscription')),
+    source        TEXT NOT NULL CHECK (source IN ('sale', 'manual', 'subscription')), -- what kind of reason
     source_id     TEXT NOT NULL,        -- the session's line (id:position), or the grant's own id
-    tier          TEXT NOT NULL,
-    rank          INTEGER NOT NULL,
-    quantity      INTEGER NOT NULL CHECK (quantity >= 1),
+    tier          TEXT NOT NULL,        -- what is granted
+    rank          INTEGER NOT NULL,     -- the tier's rank when it was granted
+    quantity      INTEGER NOT NULL CHECK (quantity >= 1), -- how many
     limits        TEXT NOT NULL,        -- JSON object of strings: what the tier allowed when it was granted
     starts_at     INTEGER NOT NULL,     -- engine time
     ends_at       INTEGER,              -- engine time, exclusive; null: for ever
     revoked_at    INTEGER,              -- engine time from which it no longer counts; null: not revoked
-    revoke_reason TEXT,
+    revoke_reason TEXT,                 -- why it was taken back; null: not revoked
     created_at    INTEGER NOT NULL,     -- engine time
     revision      INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id),
@@ -313,12 +313,12 @@ CREATE TABLE tillite_entitlement (
     app         INTEGER NOT NULL,
     mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id          TEXT NOT NULL,
-    uid         TEXT NOT NULL,
-    line        TEXT NOT NULL,
-    tier        TEXT NOT NULL,
-    status      TEXT NOT NULL CHECK (status IN ('active', 'cancelled', 'grace', 'expired', 'revoked')),
+    uid         TEXT NOT NULL,          -- the host's own name for whom it is
+    line        TEXT NOT NULL,          -- the line that the tiers belong to
+    tier        TEXT NOT NULL,          -- what may be used; the last one after it ended
+    status      TEXT NOT NULL CHECK (status IN ('active', 'cancelled', 'grace', 'expired', 'revoked')), -- whether it may be used, or how it ended
     expires_at  INTEGER,                -- engine time at which it ends or ended; null: never
-    quantity    INTEGER NOT NULL CHECK (quantity >= 1),
+    quantity    INTEGER NOT NULL CHECK (quantity >= 1), -- summed over the grants that show
     limits      TEXT NOT NULL,          -- JSON object of strings
     version     INTEGER NOT NULL CHECK (version >= 1), -- grows by one with each visible change
     changed_at  INTEGER NOT NULL,       -- engine time from which this version holds
@@ -334,12 +334,12 @@ CREATE TABLE tillite_entitlement_version (
     app         INTEGER NOT NULL,
     mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
     entitlement TEXT NOT NULL,
-    version     INTEGER NOT NULL CHECK (version >= 1),
-    tier        TEXT NOT NULL,
-    status      TEXT NOT NULL CHECK (status IN ('active', 'cancelled', 'grace', 'expired', 'revoked')),
-    expires_at  INTEGER,
-    quantity    INTEGER NOT NULL,
-    limits      TEXT NOT NULL,
+    version     INTEGER NOT NULL CHECK (version >= 1), -- 1, 2, 3 … per entitlement, without a gap
+    tier        TEXT NOT NULL,          -- as in the entitlement
+    status      TEXT NOT NULL CHECK (status IN ('active', 'cancelled', 'grace', 'expired', 'revoked')), -- as in the entitlement
+    expires_at  INTEGER,                -- engine time; as in the entitlement
+    quantity    INTEGER NOT NULL,       -- as in the entitlement
+    limits      TEXT NOT NULL,          -- as in the entitlement
     changed_at  INTEGER NOT NULL,       -- engine time from which it holds
     PRIMARY KEY (app, mode, entitlement, version),
     FOREIGN KEY (app, mode, entitlement) REFERENCES tillite_entitlement (app, mode, id)
@@ -352,7 +352,7 @@ CREATE TABLE tillite_event (
     seq        INTEGER NOT NULL CHECK (seq >= 1), -- position: 1, 2, 3 … per app and mode, in commit order
     id         TEXT NOT NULL,
     type       TEXT NOT NULL,          -- the engine's own name of the event
-    object_id  TEXT NOT NULL,
+    object_id  TEXT NOT NULL,          -- what it happened to
     object_seq INTEGER NOT NULL CHECK (object_seq >= 1), -- 1, 2, 3 … per object
     from_state TEXT,                   -- the object's state before; null: it has none, or was made by this event
     to_state   TEXT,                   -- the object's state after; null: it has none
@@ -372,8 +372,8 @@ CREATE UNIQUE INDEX tillite_event_id ON tillite_event (app, mode, id);
 CREATE TABLE tillite_event_body (
     app      INTEGER NOT NULL,
     mode     INTEGER NOT NULL CHECK (mode IN (0, 1)),
-    seq      INTEGER NOT NULL,
-    format   TEXT NOT NULL,
+    seq      INTEGER NOT NULL,         -- the event's position
+    format   TEXT NOT NULL,            -- the format that the bytes are in
     bytes    BLOB,                     -- null: erased
     hash     BLOB NOT NULL CHECK (length(hash) = 32), -- SHA-256 of bytes
     PRIMARY KEY (app, mode, seq, format),
@@ -388,9 +388,9 @@ CREATE TABLE tillite_endpoint (
     id           TEXT NOT NULL,
     url          TEXT NOT NULL,        -- as given
     url_key      TEXT NOT NULL,        -- normalised, for the rule of one endpoint per URL
-    format       TEXT NOT NULL,
+    format       TEXT NOT NULL,        -- what it speaks
     types        TEXT NOT NULL,        -- JSON array of event names in the format's own words, or ["*"]
-    state        TEXT NOT NULL CHECK (state IN ('enabled', 'disabled', 'suspended', 'deleted')),
+    state        TEXT NOT NULL CHECK (state IN ('enabled', 'disabled', 'suspended', 'deleted')), -- only enabled ones get deliveries
     created_at   INTEGER NOT NULL,     -- engine time
     revision     INTEGER NOT NULL,
     PRIMARY KEY (app, mode, number),
@@ -402,8 +402,8 @@ CREATE UNIQUE INDEX tillite_endpoint_url ON tillite_endpoint (app, mode, url_key
 CREATE TABLE tillite_endpoint_secret (
     app        INTEGER NOT NULL,
     mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
-    endpoint   INTEGER NOT NULL,
-    number     INTEGER NOT NULL CHECK (number >= 1),
+    endpoint   INTEGER NOT NULL,       -- the endpoint's number
+    number     INTEGER NOT NULL CHECK (number >= 1), -- 1 for the first secret, more for each that replaces one
     sealed     BLOB NOT NULL,          -- version, key id, nonce, ciphertext and tag
     expires_at INTEGER,                -- host time until which it signs; null: the current one
     PRIMARY KEY (app, mode, endpoint, number),
@@ -415,10 +415,10 @@ CREATE TABLE tillite_delivery (
     app         INTEGER NOT NULL,
     mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id          TEXT NOT NULL,
-    endpoint    INTEGER NOT NULL,
+    endpoint    INTEGER NOT NULL,      -- the endpoint's number
     event       INTEGER NOT NULL,      -- the event's position
     generation  INTEGER NOT NULL CHECK (generation >= 1), -- 1, more for each replay
-    state       TEXT NOT NULL CHECK (state IN ('pending', 'in_flight', 'delivered', 'exhausted', 'canceled')),
+    state       TEXT NOT NULL CHECK (state IN ('pending', 'in_flight', 'delivered', 'exhausted', 'canceled')), -- in_flight: somebody sends it, or died sending it
     attempts    INTEGER NOT NULL CHECK (attempts >= 0), -- claims that may have sent, counted by the claim itself
     due_at      INTEGER NOT NULL,      -- host time: next try while pending, end of the lease while in flight
     token       INTEGER NOT NULL,      -- the claim that holds it; a late answer of an older claim does not match
@@ -437,10 +437,10 @@ CREATE TABLE tillite_delivery_attempt (
     app         INTEGER NOT NULL,
     mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
     delivery    TEXT NOT NULL,
-    number      INTEGER NOT NULL CHECK (number >= 1),
+    number      INTEGER NOT NULL CHECK (number >= 1), -- 1 for the first try
     started_at  INTEGER NOT NULL,      -- host time
     duration    INTEGER NOT NULL CHECK (duration >= 0), -- ms
-    outcome     TEXT NOT NULL CHECK (outcome IN ('delivered', 'refused', 'failed', 'lost')),
+    outcome     TEXT NOT NULL CHECK (outcome IN ('delivered', 'refused', 'failed', 'lost')), -- lost: its sender was never heard of again
     status      INTEGER,               -- HTTP status; null: no answer
     detail      TEXT,                  -- why it failed, or the start of the reply
     PRIMARY KEY (app, mode, delivery, number)
@@ -451,7 +451,7 @@ CREATE TABLE tillite_idempotency (
     app          INTEGER NOT NULL,
     mode         INTEGER NOT NULL CHECK (mode IN (0, 1)),
     scope        TEXT NOT NULL,        -- the verb that the key was given to
-    key          TEXT NOT NULL,
+    key          TEXT NOT NULL,        -- as the caller gave it
     request_hash BLOB NOT NULL CHECK (length(request_hash) = 32), -- SHA-256 of the parameters
     result       TEXT NOT NULL,        -- the id of what was made
     created_at   INTEGER NOT NULL,     -- host time
