@@ -1,1 +1,387 @@
+use std::path::PathBuf;
 
+use super::*;
+use crate::access::ApiKey;
+use crate::catalog::{Price, Product, Terms};
+use crate::customer::Customer;
+use crate::entitlement::{Content, Grant, GrantSource, Status, Version};
+use crate::event::Step;
+use crate::payment::{Charge, ChargeState, Hold, PaymentIntent};
+use crate::samples::{
+    at, charge, customer, eur, grant, id, intent, line, metadata, session, session_without_lines, sums,
+};
+use crate::session::{Completion, ExpiredReason, Line, Session, SessionState};
+use crate::text::Metadata;
+use crate::time::Interval;
+use crate::webhook::{Endpoint, EndpointState};
+
+const FORMATS: [Format; 2] = [Format::Standard, Format::XPay];
+
+/// The object that an event of a kind is about, as it would be afterwards.
+fn subject(kind: EventKind) -> Subject {
+    match kind {
+        EventKind::ProductCreated => Subject::Product(product()),
+        EventKind::ProductUpdated => Subject::Product(Product {
+            description: None,
+            rank: -1,
+            ..product()
+        }),
+        EventKind::PriceCreated => Subject::Price(price()),
+        EventKind::PriceArchived => Subject::Price(Price {
+            terms: Terms::OneTime {
+                lasting: None,
+                access_days: None,
+            },
+            archived_at: Some(at(120)),
+            ..price()
+        }),
+        EventKind::CustomerCreated => Subject::Customer(customer()),
+        EventKind::CustomerUpdated => Subject::Customer(Customer {
+            uid: None,
+            name: None,
+            email: None,
+            phone: Some("+49 30 1234567".to_owned()),
+            metadata: Metadata::default(),
+            ..customer()
+        }),
+        EventKind::SessionCreated => of_session(session_without_lines()),
+        EventKind::SessionUpdated => of_session(session()),
+        EventKind::SessionProcessing => of_session(paying(SessionState::Processing, charge(ChargeState::Initiated))),
+        EventKind::SessionCompleted => of_session(Session {
+            completed_at: Some(at(90)),
+            ..paying(SessionState::Complete, succeeded())
+        }),
+        EventKind::SessionExpired => of_session(Session {
+            completion: Completion::HostedConfirmation,
+            customer: None,
+            lines: vec![inline_line()],
+            state: SessionState::Expired(ExpiredReason::Timeout),
+            ..session()
+        }),
+        EventKind::SessionLatePayment => of_session(paying(SessionState::Open, held(Hold::Late))),
+        EventKind::PaymentFailed => of_session(paying(SessionState::Open, charge(ChargeState::Failed))),
+        EventKind::IntentCreated | EventKind::IntentProcessing => of_intent(charge(ChargeState::Initiated)),
+        EventKind::IntentRequiresAction => of_intent(charge(ChargeState::RequiresAction)),
+        EventKind::IntentCapturable => of_intent(charge(ChargeState::Authorized)),
+        EventKind::IntentSucceeded => of_intent(succeeded()),
+        EventKind::IntentPaymentFailed => of_intent(charge(ChargeState::Failed)),
+        EventKind::ChargeInitiated => Subject::Charge(charge(ChargeState::Initiated)),
+        EventKind::ChargeUnknown | EventKind::ChargeUnresolved => Subject::Charge(charge(ChargeState::Unknown)),
+        EventKind::ChargePending => Subject::Charge(charge(ChargeState::Pending)),
+        EventKind::ChargeRequiresAction => Subject::Charge(charge(ChargeState::RequiresAction)),
+        EventKind::ChargeAuthorized => Subject::Charge(Charge {
+            authorized: 999,
+            ..charge(ChargeState::Authorized)
+        }),
+        EventKind::ChargeSucceeded => Subject::Charge(succeeded()),
+        EventKind::ChargeFailed => Subject::Charge(charge(ChargeState::Failed)),
+        EventKind::ChargeContradicted => Subject::Charge(held(Hold::Surplus)),
+        EventKind::ChargeMismatch => Subject::Charge(Charge {
+            hold: Some(Hold::Mismatch),
+            ..charge(ChargeState::Unknown)
+        }),
+        EventKind::GrantCreated => Subject::Grant(Grant {
+            source: GrantSource::Sale("cs_test_1:0".to_owned()),
+            limits: metadata(),
+            ..grant(8, "member", 1, 0, Some(86_400))
+        }),
+        EventKind::GrantRevoked => Subject::Grant(Grant {
+            revoked_at: Some(at(60)),
+            revoke_reason: Some("a <chargeback> & \"more\"".to_owned()),
+            ..grant(8, "member", 1, 0, None)
+        }),
+        EventKind::EntitlementGranted => of_entitlement(1, Status::Active, None),
+        EventKind::EntitlementUpdated => of_entitlement(2, Status::Active, Some(86_400)),
+        EventKind::EntitlementExpired => of_entitlement(3, Status::Expired, Some(86_400)),
+        EventKind::EntitlementRevoked => of_entitlement(3, Status::Revoked, Some(60)),
+        EventKind::EndpointCreated | EventKind::EndpointSecretRotated => Subject::Endpoint(endpoint()),
+        EventKind::ApiKeyCreated => Subject::ApiKey(api_key()),
+        EventKind::ApiKeyRevoked => Subject::ApiKey(ApiKey {
+            revoked_at: Some(at(60)),
+            ..api_key()
+        }),
+    }
+}
+
+fn product() -> Product {
+    Product {
+        id: id(3),
+        tier: "member".to_owned(),
+        name: "Member’s area".to_owned(),
+        description: Some("All of \"it\"\\".to_owned()),
+        line: "main".to_owned(),
+        rank: 1,
+        created_at: at(0),
+        archived_at: None,
+        revision: 3,
+    }
+}
+
+fn price() -> Price {
+    Price {
+        id: id(2),
+        product: id(3),
+        unit_amount: eur(999),
+        exponent: 2,
+        terms: Terms::Recurring {
+            every: Interval::MONTH,
+            trial_days: Some(7),
+        },
+        created_at: at(0),
+        archived_at: None,
+        revision: 3,
+    }
+}
+
+/// A line that the caller named and priced.
+fn inline_line() -> Line {
+    Line {
+        price: None,
+        product: None,
+        quantity: 3,
+        totals: sums(999),
+        grants: None,
+        ..line("", 333)
+    }
+}
+
+fn succeeded() -> Charge {
+    Charge {
+        captured: 999,
+        reference: Some("r_1".to_owned()),
+        settles: true,
+        updated_at: at(90),
+        ..charge(ChargeState::Succeeded)
+    }
+}
+
+fn held(hold: Hold) -> Charge {
+    Charge {
+        hold: Some(hold),
+        settles: false,
+        ..succeeded()
+    }
+}
+
+fn paying(state: SessionState, charge: Charge) -> Session {
+    Session {
+        state,
+        payment_intent: Some(intent(vec![charge])),
+        updated_at: at(90),
+        ..session()
+    }
+}
+
+fn of_session(session: Session) -> Subject {
+    Subject::Session(Box::new(session))
+}
+
+fn of_intent(charge: Charge) -> Subject {
+    Subject::PaymentIntent(PaymentIntent {
+        revision: 3,
+        ..intent(vec![charge])
+    })
+}
+
+fn of_entitlement(number: i64, status: Status, expires: Option<i64>) -> Subject {
+    Subject::Entitlement(Box::new(Step {
+        id: id(7),
+        app: "shop".to_owned(),
+        uid: "u_1".to_owned(),
+        line: "main".to_owned(),
+        version: Version {
+            number,
+            content: Content {
+                tier: "member".to_owned(),
+                status,
+                expires_at: expires.map(at),
+                quantity: 1,
+                limits: metadata(),
+            },
+            changed_at: at(60),
+        },
+    }))
+}
+
+fn endpoint() -> Endpoint {
+    Endpoint {
+        id: id(10),
+        url: "https://shop.example/hook".to_owned(),
+        format: Format::XPay,
+        events: vec!["charge.failed".to_owned(), "charge.succeeded".to_owned()],
+        state: EndpointState::Enabled,
+        created_at: at(0),
+        number: 1,
+        url_key: "https://shop.example/hook".to_owned(),
+        revision: 3,
+        sealed_secret: Some(vec![1, 2, 3]),
+    }
+}
+
+fn api_key() -> ApiKey {
+    ApiKey {
+        id: id(11),
+        prefix: "sk_test_0123456789".to_owned(),
+        created_at: at(0),
+        revoked_at: None,
+        hash: [7; 32],
+        revision: 3,
+    }
+}
+
+/// The body of an event of a kind in a format, if the format knows it.
+fn rendered(format: Format, kind: EventKind, subject: &Subject) -> Option<String> {
+    let event = id(12);
+    let envelope = Envelope {
+        id: &event,
+        kind,
+        object_seq: 3,
+        created_at: at(90),
+        mode: Mode::Test,
+    };
+    body(format, &envelope, subject, &native_object(&envelope, subject))
+}
+
+fn golden(format: Format, kind: EventKind) -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schema/events");
+    root.join(format.as_str()).join(format!("{}.json", kind.as_str()))
+}
+
+/// Every body in the file of its format and event. `TILLITE_BLESS=1` writes the files anew; what
+/// that changes, receivers see.
+#[test]
+fn every_body_is_its_golden_file_byte_for_byte() {
+    let bless = std::env::var_os("TILLITE_BLESS").is_some();
+    for format in FORMATS {
+        for kind in EventKind::ALL.iter().copied() {
+            let path = golden(format, kind);
+            let body = rendered(format, kind, &subject(kind));
+            assert_eq!(body.is_some(), name(format, kind).is_some(), "{format:?} {kind:?}");
+            if let (true, Some(body)) = (bless, &body) {
+                std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                std::fs::write(&path, body).unwrap();
+            }
+            let kept = std::fs::read_to_string(&path).ok();
+            assert_eq!(body, kept, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn every_golden_file_is_of_an_event_that_its_format_knows() {
+    for format in FORMATS {
+        let expected: usize = EventKind::ALL
+            .iter()
+            .filter(|kind| name(format, **kind).is_some())
+            .count();
+        let folder = golden(format, EventKind::ChargeFailed);
+        let found = std::fs::read_dir(folder.parent().unwrap()).unwrap().count();
+        assert_eq!(found, expected, "{format:?}");
+    }
+}
+
+#[test]
+fn each_format_has_its_own_names() {
+    let xpay = [
+        ("checkout.session.completed", "checkout.session.completed"),
+        ("checkout.session.expired", "checkout.session.expired"),
+        ("checkout.payment.failed", "payment_intent.payment_failed"),
+        ("charge.succeeded", "charge.succeeded"),
+        ("charge.failed", "charge.failed"),
+        ("customer.created", "customer.created"),
+        ("customer.updated", "customer.updated"),
+    ];
+    for kind in EventKind::ALL.iter().copied() {
+        assert_eq!(name(Format::Standard, kind), Some(kind.as_str()));
+        let listed = xpay.iter().find(|(native, _)| *native == kind.as_str());
+        assert_eq!(name(Format::XPay, kind), listed.map(|(_, name)| *name), "{kind:?}");
+        assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
+    }
+    for (format, wanted, expected) in [
+        (Format::XPay, "payment_intent.payment_failed", true),
+        (Format::XPay, "checkout.payment.failed", false),
+        (Format::XPay, "entitlement.granted", false),
+        (Format::Standard, "entitlement.granted", true),
+        (Format::Standard, "payment_intent.payment_failed", true),
+        (Format::Standard, "charge", false),
+    ] {
+        assert_eq!(knows(format, wanted), expected, "{format:?} {wanted}");
+    }
+}
+
+/// Every number in a JSON value.
+fn numbers(value: &serde_json::Value) -> Vec<serde_json::Number> {
+    match value {
+        serde_json::Value::Number(number) => vec![number.clone()],
+        serde_json::Value::Array(values) => values.iter().flat_map(numbers).collect(),
+        serde_json::Value::Object(members) => members.values().flat_map(numbers).collect(),
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn a_body_is_one_line_of_json_with_integers_that_javascript_keeps_exact() {
+    for format in FORMATS {
+        for kind in EventKind::ALL.iter().copied() {
+            let Some(body) = rendered(format, kind, &subject(kind)) else {
+                continue;
+            };
+            assert!(!body.chars().any(char::is_control), "{body}");
+            let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
+            for number in numbers(&parsed) {
+                let number = number.as_i64().unwrap();
+                assert!(number.abs() < 1 << 53, "{number}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_body_holds_a_secret_or_what_follows_from_one() {
+    let keys = ["secret", "sealed", "hash", "lookup", "clientSecret"];
+    for kind in [
+        EventKind::EndpointCreated,
+        EventKind::EndpointSecretRotated,
+        EventKind::ApiKeyCreated,
+        EventKind::ApiKeyRevoked,
+        EventKind::SessionCompleted,
+    ] {
+        for body in FORMATS
+            .iter()
+            .filter_map(|format| rendered(*format, kind, &subject(kind)))
+        {
+            let data = body.replace(kind.as_str(), "");
+            for key in keys {
+                assert!(!data.contains(key), "{key} in {body}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_xpay_object_is_the_session_as_it_reads_back_while_in_flight_it_is_open() {
+    let status = |session: Session| {
+        let body = rendered(Format::XPay, EventKind::SessionCompleted, &of_session(session)).unwrap();
+        let parsed: serde_json::Value = serde_json::from_str(&body).unwrap();
+        let object = &parsed["data"]["object"];
+        (
+            object["status"].as_str().unwrap().to_owned(),
+            object["paymentStatus"].as_str().unwrap().to_owned(),
+        )
+    };
+    for (state, total, expected) in [
+        (SessionState::Open, 999, ("open", "unpaid")),
+        (SessionState::Processing, 999, ("open", "unpaid")),
+        (SessionState::Complete, 999, ("complete", "paid")),
+        (SessionState::Complete, 0, ("complete", "no_payment_required")),
+        (SessionState::Expired(ExpiredReason::Buyer), 999, ("expired", "unpaid")),
+    ] {
+        let session = Session {
+            state,
+            totals: sums(total),
+            ..session()
+        };
+        let (status, payment) = status(session);
+        assert_eq!((status.as_str(), payment.as_str()), expected, "{state:?}");
+    }
+}
