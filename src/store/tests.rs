@@ -1,1 +1,102 @@
+use std::collections::BTreeSet;
 
+use super::*;
+use crate::samples::at;
+
+/// The migrations with their comments, as they stand in the repository.
+const MIGRATIONS: &[&str] = &[include_str!("../../schema/0001_initial.sql")];
+
+fn tables_of_the_schema() -> Vec<String> {
+    let store = Store::new(Sqlite::open(MEMORY, at(0)).unwrap());
+    let query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tillite%' ORDER BY name";
+    let mut names = Vec::new();
+    let mut keep = |row: &dyn Row| -> Result<()> {
+        names.push(row.text(0)?);
+        Ok(())
+    };
+    store.read(|sql| sql.each(query, &[], &mut keep)).unwrap();
+    names
+}
+
+#[test]
+fn a_dump_lists_every_table_once() {
+    let mut dumped = dump::tables();
+    dumped.sort_unstable();
+    assert_eq!(dumped, tables_of_the_schema());
+}
+
+#[test]
+fn a_dump_of_a_new_file_is_its_schema_row() {
+    let store = Store::new(Sqlite::open(MEMORY, at(7)).unwrap());
+    let text = store.read(dump::dump).unwrap();
+    let made_at = at(7).as_millis();
+    let expected = format!("tillite_schema only_row=1 version=1 made_at={made_at} instance=null held=0\n");
+    assert_eq!(text, expected);
+}
+
+/// The columns of the migrations' tables, each with the comment beside it.
+fn columns() -> Vec<(String, String, Option<String>)> {
+    let mut columns = Vec::new();
+    let mut table = None;
+    for line in MIGRATIONS.iter().flat_map(|migration| migration.lines()) {
+        if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
+            table = rest.split(' ').next().map(str::to_owned);
+        } else if line.starts_with(')') {
+            table = None;
+        } else if let Some(table) = &table {
+            let word = line.split_whitespace().next().unwrap_or_default();
+            // What starts in capitals is a constraint over several columns.
+            if word.starts_with(|c: char| c.is_ascii_lowercase()) {
+                let comment = line.split_once("--").map(|(_, comment)| comment.trim().to_owned());
+                columns.push((table.clone(), word.to_owned(), comment));
+            }
+        }
+    }
+    columns
+}
+
+#[test]
+fn every_column_is_explained_beside_it_or_at_the_head_of_the_schema() {
+    // The head of the schema says what these are in every table.
+    let by_the_head = ["app", "mode", "id", "revision"];
+    // The id in the table of that name, to which a foreign key or the row's own key ties it.
+    let by_the_name = ["product", "session", "entitlement", "attempt", "delivery"];
+    for (table, column, comment) in columns() {
+        let exempt = by_the_head.contains(&column.as_str()) || by_the_name.contains(&column.as_str());
+        let explained = comment.is_some_and(|comment| !comment.is_empty());
+        assert!(explained || exempt, "{table}.{column} says nothing of itself");
+    }
+}
+
+#[test]
+fn the_migrations_hold_the_columns_that_the_file_has() {
+    let store = Store::new(Sqlite::open(MEMORY, at(0)).unwrap());
+    let mut found = BTreeSet::new();
+    for table in tables_of_the_schema() {
+        let query = format!("SELECT name FROM pragma_table_info('{table}')");
+        let mut keep = |row: &dyn Row| -> Result<()> {
+            found.insert((table.clone(), row.text(0)?));
+            Ok(())
+        };
+        store.read(|sql| sql.each(&query, &[], &mut keep)).unwrap();
+    }
+    let parsed: BTreeSet<_> = columns()
+        .into_iter()
+        .map(|(table, column, _)| (table, column))
+        .collect();
+    assert_eq!(parsed, found);
+}
+
+#[test]
+fn what_a_command_answers_is_seen_only_after_its_commit_and_what_failed_left_nothing() {
+    let store = Store::new(Sqlite::open(MEMORY, at(0)).unwrap());
+    let insert = "INSERT INTO tillite_app (slug, created_at) VALUES ($1, $2)";
+    let apps = |store: &Store| store.read(dump::dump).unwrap().matches("tillite_app ").count();
+    let failed: Result<()> = store.write_raw(Access::Exact, move |sql| {
+        sql.exec(insert, &["a".into(), 0i64.into()])?;
+        Err(codec::corrupt("on purpose"))
+    });
+    assert_eq!((failed.unwrap_err().code(), apps(&store)), ("storage_corrupt", 0));
+    let wrote = store.write_raw(Access::Exact, move |sql| sql.exec(insert, &["a".into(), 0i64.into()]));
+    assert_eq!((wrote, apps(&store)), (Ok(1), 1));
+}

@@ -1,1 +1,138 @@
+use std::path::PathBuf;
 
+use super::*;
+use crate::samples::at;
+use crate::store::{Store, Value};
+
+/// The statements that make a file's schema, as SQLite keeps them, by name and with single blanks.
+fn schema(store: &Store) -> String {
+    let query = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name";
+    let mut text = String::new();
+    store
+        .read(|sql| {
+            sql.each(query, &[], &mut |row| {
+                for line in row.text(0)?.lines() {
+                    let indent = if line.starts_with(' ') { "    " } else { "" };
+                    let words: Vec<&str> = line.split_whitespace().collect();
+                    text.push_str(&format!("{indent}{}\n", words.join(" ")));
+                }
+                text.insert(text.len() - 1, ';');
+                Ok(())
+            })
+        })
+        .unwrap();
+    text
+}
+
+fn memory() -> Store {
+    Store::new(Sqlite::open(MEMORY, at(0)).unwrap())
+}
+
+/// `TILLITE_BLESS=1` writes the file anew. What it holds is what the migrations of a published
+/// version made; a change here without a new migration breaks files that are out there.
+#[test]
+fn the_migrations_end_in_the_schema_that_is_kept() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("schema/current.sql");
+    let made = schema(&memory());
+    if std::env::var_os("TILLITE_BLESS").is_some() {
+        std::fs::write(&path, &made).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), made);
+}
+
+#[test]
+fn a_file_has_the_same_schema_as_memory_and_opening_it_again_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let place = || Place::file(&path);
+    let first = Store::new(Sqlite::open(place(), at(0)).unwrap());
+    let second = Store::new(Sqlite::open(place(), at(99)).unwrap());
+    assert_eq!(schema(&first), schema(&memory()));
+    let dumped = |store: &Store| store.read(crate::store::dump::dump).unwrap();
+    assert_eq!(dumped(&first), dumped(&second));
+    assert_eq!(dumped(&first), dumped(&memory()));
+}
+
+#[test]
+fn tables_that_are_not_ours_are_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.db");
+    let foreign = "CREATE TABLE tillite_session (x)";
+    {
+        let connection = Connection::open(&path).unwrap();
+        run(&connection, foreign).unwrap();
+    }
+    let before = std::fs::read(&path).unwrap();
+    let error = Sqlite::open(Place::file(&path), at(0)).err().unwrap();
+    assert_eq!(error.code(), "storage_corrupt");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_hosts_own_table_stays_beside_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("host.db");
+    {
+        let connection = Connection::open(&path).unwrap();
+        run(&connection, "CREATE TABLE orders (id)").unwrap();
+        run(&connection, "PRAGMA user_version = 7").unwrap();
+    }
+    drop(Sqlite::open(Place::file(&path), at(0)).unwrap());
+    let connection = Connection::open(&path).unwrap();
+    assert_eq!(
+        run_text(&connection, "PRAGMA user_version").unwrap().as_deref(),
+        Some("7")
+    );
+    assert_eq!(
+        run_text(&connection, "SELECT count(*) FROM orders").unwrap().as_deref(),
+        Some("0")
+    );
+}
+
+#[test]
+fn a_file_of_a_newer_version_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("newer.db");
+    let raise = "UPDATE tillite_schema SET version = $1";
+    let store = Store::new(Sqlite::open(Place::file(&path), at(0)).unwrap());
+    store
+        .write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(2)]))
+        .unwrap();
+    let error = Sqlite::open(Place::file(&path), at(0)).err().unwrap();
+    assert_eq!(error, Error::NewerSchema { found: 2, known: 1 });
+    let moved = Error::SchemaMoved { found: 2, opened: 1 };
+    let again = store.write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(1)]));
+    assert_eq!(again, Err(moved.clone()));
+    assert_eq!(store.read(|_| Ok(())), Err(moved));
+}
+
+#[test]
+fn columns_are_read_as_what_they_are_or_not_at_all() {
+    let read = |column: &str| {
+        let query = format!("SELECT {column}");
+        let mut kinds = None;
+        memory()
+            .read(|sql| {
+                sql.each(&query, &[], &mut |row| {
+                    kinds = Some([
+                        row.maybe_int(0).is_ok(),
+                        row.maybe_text(0).is_ok(),
+                        row.maybe_bytes(0).is_ok(),
+                    ]);
+                    Ok(())
+                })
+            })
+            .unwrap();
+        kinds.unwrap()
+    };
+    for (column, kinds) in [
+        ("null", [true, true, true]),
+        ("1", [true, false, false]),
+        ("'a'", [false, true, false]),
+        ("x'00'", [false, false, true]),
+        ("1.5", [false, false, false]),
+        ("cast(x'ff' AS TEXT)", [false, false, false]),
+    ] {
+        assert_eq!(read(column), kinds, "{column}");
+    }
+}
