@@ -128,6 +128,7 @@ pub(crate) fn charge(state: ChargeState) -> Charge {
         captured: 0,
         refunded: 0,
         refund_reserved: 0,
+        fee: None,
         reference: None,
         failure: (state == ChargeState::Failed).then(|| Failure {
             code: "card_declined".to_owned(),

@@ -8,6 +8,7 @@ use crate::error::ECHO_LIMIT;
 use crate::hook::{Lookup, Outcome};
 use crate::money::Currency;
 use crate::samples::{at, charge, eur, intent};
+use crate::text::kept;
 
 #[test]
 fn every_event_in_every_state_moves_as_listed_or_is_refused() {
@@ -36,6 +37,7 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         (RequiresAction, On::Mismatched, Unknown),
         (RequiresAction, On::Failed, Failed),
         (Failed, On::Succeeded, Succeeded),
+        (Failed, On::Mismatched, Failed),
     ];
     for state in ChargeState::ALL {
         for event in ChargeEvent::ALL {
@@ -84,13 +86,9 @@ fn text(text: &str) -> String {
 #[test]
 fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
     let usd = Amount::minor(ASKED, Currency::USD).unwrap();
-    let succeeded = |amount| Outcome::Succeeded {
-        reference: text("r"),
-        amount,
-    };
+    let succeeded = |amount| Outcome::succeeded(text("r"), amount);
     let authorized = |amount| Outcome::Authorized {
-        reference: text("r"),
-        amount,
+        receipt: crate::hook::Receipt::new(text("r"), amount),
         expires_at: None,
     };
     let action = Outcome::RequiresAction {
@@ -134,7 +132,7 @@ fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
             outcome: name,
             reference: detail.is_none().then(|| text("r")),
             amount: match &outcome {
-                Outcome::Succeeded { amount, .. } | Outcome::Authorized { amount, .. } => Some(*amount),
+                Outcome::Succeeded(receipt) | Outcome::Authorized { receipt, .. } => Some(receipt.amount),
                 _ => None,
             },
             detail: detail.map(text),

@@ -67,10 +67,7 @@ fn request(method: Option<&str>) -> Request {
 
 #[test]
 fn what_the_sandbox_answers_follows_from_the_method_and_a_look_up_says_the_same() {
-    let approved = Outcome::Succeeded {
-        reference: "sandbox_at_test_1".to_owned(),
-        amount: eur(999),
-    };
+    let approved = Outcome::succeeded("sandbox_at_test_1", eur(999));
     let check = |method: Option<&str>, expected: Result<&Outcome, &str>| {
         let request = request(method);
         let answer = Sandbox.execute(&request, at(0));

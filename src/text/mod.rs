@@ -49,7 +49,13 @@ pub(crate) fn idempotency_key(value: &str) -> Result<String, Error> {
 
 /// Somebody else's text as it is kept: bounded, without control characters, card numbers masked.
 pub(crate) fn kept(text: &str, max: usize) -> String {
-    let clean: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    // Masked before it is cut: a card number without its last digits would not be recognised, and
+    // those follow from the others. The longest, written in single digits, has 37 characters.
+    let clean: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .take(max.saturating_add(37))
+        .collect();
     masked(&clean).chars().take(max).collect()
 }
 

@@ -172,7 +172,8 @@ pub(crate) struct Attempted {
 pub(crate) fn weigh(attempt: u32, outcome: &TransportOutcome, ended: Timestamp) -> Attempted {
     let (word, status, detail) = match outcome {
         TransportOutcome::Answered(Answered { status, body }) => {
-            let body = &body[..body.len().min(Answered::MAX_BODY)];
+            // More than is kept, so that a card number is masked before it is cut.
+            let body = &body[..body.len().min(2 * Answered::MAX_BODY)];
             let snippet = kept(&String::from_utf8_lossy(body), Answered::MAX_BODY);
             let word = if (200..300).contains(status) {
                 "delivered"

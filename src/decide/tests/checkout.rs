@@ -27,7 +27,7 @@ fn begun(session: Session, seconds: i64, seed: u8) -> (Result<(Session, Begun), 
     let mut mint = mint(seed);
     let begun = begin(
         session,
-        means(),
+        Ok(means()),
         Vec::new(),
         &mut setting(&mut mint, seconds),
         &mut change,
@@ -239,7 +239,7 @@ fn while_an_attempt_is_in_flight_none_starts_and_a_complete_session_stays_paid()
 fn the_same_session_and_ids_give_the_same_attempt() {
     assert_repeatable(|change| {
         let mut mint = mint(1);
-        let begun = begin(session(), means(), Vec::new(), &mut setting(&mut mint, 10), change);
+        let begun = begin(session(), Ok(means()), Vec::new(), &mut setting(&mut mint, 10), change);
         begun.map(|(session, _)| session)
     });
 }
