@@ -112,7 +112,8 @@ mod id;
 mod money;
 #[cfg(feature = "engine")]
 mod payment;
-#[cfg(all(test, feature = "engine"))]
+#[cfg(feature = "engine")]
+#[cfg(test)]
 mod samples;
 #[cfg(feature = "engine")]
 pub mod sandbox;

@@ -90,7 +90,7 @@ fn for_ever_dominates_within_a_tier() {
 fn what_is_taken_back_keeps_its_tier_and_is_told_from_what_ran_out() {
     let sold = grant(1, "pro", 1, 0, Some(10));
     check(&[revoked(sold.clone(), 5)], 5, Some(("pro", Revoked, Some(5))));
-    check(&[sold.clone()], 10, Some(("pro", Expired, Some(10))));
+    check(std::slice::from_ref(&sold), 10, Some(("pro", Expired, Some(10))));
     check(
         &[revoked(grant(1, "pro", 1, 0, None), 5)],
         9,
@@ -106,7 +106,7 @@ fn what_is_taken_back_keeps_its_tier_and_is_told_from_what_ran_out() {
 fn what_is_taken_back_before_it_starts_never_shows() {
     let scheduled = revoked(grant(1, "pro", 1, 10, Some(20)), 5);
     for seconds in [5, 10, 15, 20, 30] {
-        check(&[scheduled.clone()], seconds, None);
+        check(std::slice::from_ref(&scheduled), seconds, None);
     }
     let beside = [scheduled, grant(2, "basic", 0, 0, Some(5))];
     check(&beside, 15, Some(("basic", Expired, Some(5))));

@@ -85,6 +85,7 @@ fn text(text: &str) -> String {
 
 #[test]
 fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
+    use ChargeEvent as On;
     let usd = Amount::minor(ASKED, Currency::USD).unwrap();
     let succeeded = |amount| Outcome::succeeded(text("r"), amount);
     let authorized = |amount| Outcome::Authorized {
@@ -101,7 +102,6 @@ fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
         message: text("The card was declined."),
         advice: None,
     };
-    use ChargeEvent as On;
     for (outcome, event, name, detail) in [
         (succeeded(eur(ASKED)), On::Succeeded, "succeeded", None),
         (succeeded(eur(ASKED - 1)), On::Mismatched, "succeeded", None),

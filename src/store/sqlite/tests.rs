@@ -14,7 +14,7 @@ fn schema(store: &Store) -> String {
                 for line in row.text(0)?.lines() {
                     let indent = if line.starts_with(' ') { "    " } else { "" };
                     let words: Vec<&str> = line.split_whitespace().collect();
-                    text.push_str(&format!("{indent}{}\n", words.join(" ")));
+                    text.extend([indent, &words.join(" "), "\n"]);
                 }
                 text.insert(text.len() - 1, ';');
                 Ok(())
