@@ -277,13 +277,15 @@ impl Checked {
             .maybe(return_url)
             .maybe(self.cancel_url.as_deref())
             .int(i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX));
+        // Each list with its length in front, so that no pair passes from one to the other; a payer
+        // without metadata is another than one of whom it is not said.
         let of_customer = customer.and_then(|customer| customer.metadata.as_ref());
-        for (key, value) in self
-            .metadata
-            .iter()
-            .chain(of_customer.into_iter().flat_map(Metadata::iter))
-        {
-            fields = fields.text(key).text(value);
+        for metadata in [Some(&self.metadata), of_customer] {
+            let pairs: Vec<_> = metadata.into_iter().flat_map(Metadata::iter).collect();
+            let count = metadata.map_or(-1, |_| i64::try_from(pairs.len()).unwrap_or(i64::MAX));
+            fields = pairs
+                .into_iter()
+                .fold(fields.int(count), |fields, (key, value)| fields.text(key).text(value));
         }
         for line in &self.lines {
             fields = fields.int(i64::from(line.quantity));
