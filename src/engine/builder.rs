@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::Engine;
 use super::core::{Core, Processors, Route};
@@ -10,7 +11,7 @@ use crate::error::Result;
 use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
 use crate::sandbox;
 use crate::seal::SealKey;
-use crate::store::{MEMORY, Place, Sqlite, Store};
+use crate::store::{BUSY_WAIT, MEMORY, Place, Sqlite, Store};
 use crate::text;
 
 /// An engine being set up. Nothing is required: without a processor only test mode can pay (through
@@ -26,6 +27,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     seal_key: Option<[u8; 32]>,
+    busy_wait: Duration,
 }
 
 impl Builder {
@@ -39,6 +41,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::new()),
             seal_key: None,
+            busy_wait: BUSY_WAIT,
         }
     }
 
@@ -96,6 +99,13 @@ impl Builder {
         self
     }
 
+    /// How long a call waits for a lock that another process holds on the file before it answers
+    /// [`crate::StorageKind::Busy`]; five seconds unless given.
+    pub fn busy_wait(mut self, busy_wait: Duration) -> Self {
+        self.busy_wait = busy_wait;
+        self
+    }
+
     /// Opens a file, makes it if it is not there, and brings an older one up to date. It calls no
     /// processor and no transport. Attempts whose call never came back become *unknown*; what
     /// became of them is looked up by `run_due`.
@@ -108,7 +118,8 @@ impl Builder {
     /// # Durability
     /// A new file is on disk when this returns.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Engine> {
-        self.build(&Place::file(path.as_ref()))
+        let place = Place::file(path.as_ref()).waiting(self.busy_wait);
+        self.build(&place)
     }
 
     /// Opens an engine without a file: for tests and for trying things out. Everything is gone with

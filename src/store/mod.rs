@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) use apply::remembered;
 pub(crate) use head::{Moment, Tx, View};
 pub(crate) use queue::Claimed;
-pub(crate) use sqlite::{MEMORY, Place, Sqlite};
+pub(crate) use sqlite::{BUSY_WAIT, MEMORY, Place, Sqlite};
 pub(crate) use verify::Expect as ExpectHead;
 pub use verify::{Broken, Report};
 

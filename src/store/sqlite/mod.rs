@@ -24,8 +24,9 @@ use super::{Access, Backend, Command, Sql};
 use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::time::Timestamp;
 
-/// How long a write waits for another process's lock before it answers that the file is busy.
-const BUSY_WAIT: Duration = Duration::from_secs(5);
+/// How long a write waits for another process's lock, unless it is told, before it answers that the
+/// file is busy.
+pub(crate) const BUSY_WAIT: Duration = Duration::from_secs(5);
 
 /// How many idle reading connections are kept.
 const IDLE_READERS: usize = 8;

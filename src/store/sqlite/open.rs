@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
@@ -26,20 +27,34 @@ const STATEMENTS: usize = 192;
 /// on it.
 static OPENING: Mutex<()> = Mutex::new(());
 
-/// Where a database is.
+/// Where a database is, and how long its lock is waited for.
 #[derive(Clone, Debug)]
-pub(crate) struct Place(Option<PathBuf>);
+pub(crate) struct Place {
+    path: Option<PathBuf>,
+    busy_wait: Duration,
+}
 
 /// A database in memory, gone with its connection.
-pub(crate) const MEMORY: Place = Place(None);
+pub(crate) const MEMORY: Place = Place {
+    path: None,
+    busy_wait: BUSY_WAIT,
+};
 
 impl Place {
     pub(crate) fn file(path: &Path) -> Place {
-        Place(Some(path.to_owned()))
+        Place {
+            path: Some(path.to_owned()),
+            ..MEMORY
+        }
+    }
+
+    /// The same place, whose lock is waited for as long as this.
+    pub(crate) fn waiting(self, busy_wait: Duration) -> Place {
+        Place { busy_wait, ..self }
     }
 
     pub(super) fn path(&self) -> Option<&Path> {
-        self.0.as_deref()
+        self.path.as_deref()
     }
 }
 
@@ -79,7 +94,7 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
         create(path)?;
     }
     let connection = connect(place)?;
-    connection.busy_timeout(BUSY_WAIT).map_err(|found| error(&found))?;
+    connection.busy_timeout(place.busy_wait).map_err(|found| error(&found))?;
     // Before anything is set: a file that is not ours to write must stay as it is.
     check_version(&connection)?;
     harden(&connection, place)?;
@@ -95,7 +110,7 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
 /// Opens another writing connection to a database that [`open`] has seen.
 pub(super) fn writer(place: &Place) -> Result<Connection> {
     let connection = connect(place)?;
-    connection.busy_timeout(BUSY_WAIT).map_err(|found| error(&found))?;
+    connection.busy_timeout(place.busy_wait).map_err(|found| error(&found))?;
     check_version(&connection)?;
     harden(&connection, place)?;
     confirm(&connection)?;
@@ -105,7 +120,7 @@ pub(super) fn writer(place: &Place) -> Result<Connection> {
 /// Opens a connection that reads.
 pub(super) fn reader(place: &Place) -> Result<Connection> {
     let connection = connect(place)?;
-    connection.busy_timeout(BUSY_WAIT).map_err(|found| error(&found))?;
+    connection.busy_timeout(place.busy_wait).map_err(|found| error(&found))?;
     for pragma in [
         "PRAGMA query_only = ON",
         "PRAGMA trusted_schema = OFF",
