@@ -96,7 +96,8 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
     let connection = connect(place)?;
     connection.busy_timeout(place.busy_wait).map_err(|found| error(&found))?;
     // Before anything is set: a file that is not ours to write must stay as it is.
-    check_version(&connection)?;
+    let version = check_version(&connection).map_err(|found| in_its_directory(found, place))?;
+    check_writable(&connection, place, version)?;
     harden(&connection, place)?;
     migrate(&connection, host_now)?;
     // Asked again after the first write: an error in switching to the log shows only now.
@@ -170,6 +171,51 @@ fn connect(place: &Place) -> Result<Connection> {
         .set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)
         .map_err(|found| error(&found))?;
     Ok(connection)
+}
+
+/// Says what is behind a file that is there and cannot be opened: its log could not be made beside
+/// it. SQLite has one word for both.
+fn in_its_directory(found: Error, place: &Place) -> Error {
+    let cant_open = matches!(&found, Error::Storage(error) if error.kind == StorageKind::CantOpen);
+    let (true, Some(path)) = (cant_open, place.path().filter(|path| path.is_file())) else {
+        return found;
+    };
+    let mut probe = path.as_os_str().to_owned();
+    probe.push("-tillite-probe");
+    let probe = PathBuf::from(probe);
+    match create(&probe) {
+        Ok(()) => {
+            let _ = std::fs::remove_file(probe);
+            found
+        }
+        Err(refused) => refused,
+    }
+}
+
+/// Refuses a file that can only be read: SQLite opens one without a word, and the first payment
+/// would be the first to hear of it.
+fn check_writable(connection: &Connection, place: &Place, version: usize) -> Result<()> {
+    // Something that writes and is undone; a transaction alone would not say. Whether the file can
+    // be written is decided before its lock is asked for, so this need not wait for anybody.
+    let probe = match version {
+        0 => "CREATE TABLE tillite_probe (nothing INTEGER)",
+        _ => "UPDATE tillite_schema SET version = version WHERE only_row = 0",
+    };
+    connection.busy_timeout(Duration::ZERO).map_err(|found| error(&found))?;
+    run(connection, "BEGIN")?;
+    let probed = run(connection, probe);
+    // Some errors have undone the transaction already.
+    if !connection.is_autocommit() {
+        run(connection, "ROLLBACK")?;
+    }
+    connection
+        .busy_timeout(place.busy_wait)
+        .map_err(|found| error(&found))?;
+    match probed {
+        Err(Error::Storage(found)) if found.kind == StorageKind::ReadOnly => Err(found.into()),
+        // Whatever else is wrong with the file, the steps that follow meet it too.
+        _ => Ok(()),
+    }
 }
 
 fn harden(connection: &Connection, place: &Place) -> Result<()> {
