@@ -36,6 +36,9 @@ const BRANDS: &[(u32, u32, usize, &[usize])] = &[
 
 const LONGEST: usize = 19;
 
+/// The most characters over which a number can be spread, a blank or dash after each digit.
+pub(crate) const LONGEST_WRITTEN: usize = 2 * LONGEST;
+
 /// Whether a card number stands anywhere in the text.
 #[cfg(feature = "engine")]
 pub(crate) fn contains_card(text: &str) -> bool {

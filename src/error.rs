@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::card::masked;
+use crate::card::{LONGEST_WRITTEN, masked};
 
 /// How many characters of a caller's text an error repeats at most.
 pub const ECHO_LIMIT: usize = 64;
@@ -323,11 +323,12 @@ fn named(name: &str) -> String {
 /// The first [`ECHO_LIMIT`] characters of a text, with a mark where it was cut. Card numbers are
 /// masked before anything is cut, so that no part of one gets through.
 pub(crate) fn shortened(text: &str) -> String {
-    let text = masked(text);
+    let start: String = text.chars().take(ECHO_LIMIT + LONGEST_WRITTEN).collect();
+    let safe = masked(&start);
     if text.chars().nth(ECHO_LIMIT).is_none() {
-        return text;
+        return safe;
     }
-    text.chars().take(ECHO_LIMIT - 1).chain(['…']).collect()
+    safe.chars().take(ECHO_LIMIT - 1).chain(['…']).collect()
 }
 
 #[cfg(test)]

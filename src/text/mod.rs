@@ -6,7 +6,7 @@ mod url;
 pub use metadata::Metadata;
 pub(crate) use url::Url;
 
-use crate::card::{contains_card, masked};
+use crate::card::{LONGEST_WRITTEN, contains_card, masked};
 use crate::error::{Error, Invalid};
 
 /// A text of 1 to `max` characters without control characters and without a card number.
@@ -32,6 +32,7 @@ pub(crate) fn optional(field: &str, value: Option<&str>, max: usize) -> Result<O
 pub(crate) fn name(field: &str, value: &str, max: usize) -> Result<String, Error> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
     if (1..=max).contains(&value.len()) && value.bytes().all(allowed) {
+        no_card(field, value)?;
         return Ok(value.to_owned());
     }
     Err(Invalid::new(field, value, format!("1 to {max} of a-z, 0-9, _ and -")).into())
@@ -50,11 +51,11 @@ pub(crate) fn idempotency_key(value: &str) -> Result<String, Error> {
 /// Somebody else's text as it is kept: bounded, without control characters, card numbers masked.
 pub(crate) fn kept(text: &str, max: usize) -> String {
     // Masked before it is cut: a card number without its last digits would not be recognised, and
-    // those follow from the others. The longest, written in single digits, has 37 characters.
+    // those follow from the others.
     let clean: String = text
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
-        .take(max.saturating_add(37))
+        .take(max.saturating_add(LONGEST_WRITTEN))
         .collect();
     masked(&clean).chars().take(max).collect()
 }

@@ -94,7 +94,9 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
         create(path)?;
     }
     let connection = connect(place)?;
-    connection.busy_timeout(place.busy_wait).map_err(|found| error(&found))?;
+    connection
+        .busy_timeout(place.busy_wait)
+        .map_err(|found| error(&found))?;
     // Before anything is set: a file that is not ours to write must stay as it is.
     let version = check_version(&connection).map_err(|found| in_its_directory(found, place))?;
     check_writable(&connection, place, version)?;
@@ -111,7 +113,9 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
 /// Opens another writing connection to a database that [`open`] has seen.
 pub(super) fn writer(place: &Place) -> Result<Connection> {
     let connection = connect(place)?;
-    connection.busy_timeout(place.busy_wait).map_err(|found| error(&found))?;
+    connection
+        .busy_timeout(place.busy_wait)
+        .map_err(|found| error(&found))?;
     check_version(&connection)?;
     harden(&connection, place)?;
     confirm(&connection)?;
@@ -121,7 +125,9 @@ pub(super) fn writer(place: &Place) -> Result<Connection> {
 /// Opens a connection that reads.
 pub(super) fn reader(place: &Place) -> Result<Connection> {
     let connection = connect(place)?;
-    connection.busy_timeout(place.busy_wait).map_err(|found| error(&found))?;
+    connection
+        .busy_timeout(place.busy_wait)
+        .map_err(|found| error(&found))?;
     for pragma in [
         "PRAGMA query_only = ON",
         "PRAGMA trusted_schema = OFF",
