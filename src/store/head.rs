@@ -65,14 +65,17 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
     let World { app, mode } = moment.world;
     let host_now = moment.host_now;
     let mut head = None;
-    // The time is computed from the row itself, so that nobody else's move can come in between.
+    // The time is computed from the row itself, so that nobody else's move can come in between. A
+    // test clock that was put at the end of time stays there.
     sql.each(
         "UPDATE tillite_head SET now = CASE \
-         WHEN now < $1 + clock_offset AND $2 <= $1 + clock_offset THEN $1 + clock_offset \
-         WHEN now < $2 THEN $2 ELSE now END WHERE app = $3 AND mode = $4 RETURNING now, seq, hash",
+         WHEN now < $1 + clock_offset AND $2 <= $1 + clock_offset \
+         THEN CASE WHEN $1 + clock_offset > $3 THEN $3 ELSE $1 + clock_offset END \
+         WHEN now < $2 THEN $2 ELSE now END WHERE app = $4 AND mode = $5 RETURNING now, seq, hash",
         &[
             host_now.as_millis().into(),
             moment.shown.as_millis().into(),
+            Timestamp::MAX.as_millis().into(),
             app.into(),
             mode_number(mode).into(),
         ],
