@@ -274,10 +274,13 @@ fn log(
     status: Option<u16>,
     detail: Option<&str>,
 ) -> Result<()> {
-    // An attempt that was written off as lost may still answer; the first word stands.
+    // An attempt that failed or was written off as lost may still turn out to have been accepted;
+    // otherwise the first word stands.
     sql.exec(
         "INSERT INTO tillite_delivery_attempt (app, mode, delivery, number, started_at, duration, outcome, status, \
-         detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (app, mode, delivery, number) DO NOTHING",
+         detail) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (app, mode, delivery, number) DO UPDATE SET \
+         started_at = excluded.started_at, duration = excluded.duration, outcome = excluded.outcome, \
+         status = excluded.status, detail = excluded.detail WHERE excluded.outcome = 'delivered'",
         &[
             world.app.into(),
             mode_number(world.mode).into(),
