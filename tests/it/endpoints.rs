@@ -1,1 +1,456 @@
+//! Endpoints, their secrets, and API keys: who hears what, who may act, and what is shown once.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tillite::webhook::{EndpointState, Format, NewEndpoint};
+use tillite::{Budget, Currency, Engine, Error, Mode, NewCustomer, NewSession, SignedRequest, WhatNow};
+
+use crate::file::{Disk, sell};
+use crate::kit::{ManualClock, Receiver, Shop, Till, builder, clean, verified};
+
+fn deliver(engine: &Engine) -> usize {
+    engine.run_due(Budget::items(1_000)).unwrap().delivered
+}
+
+/// The event names of the bodies that went to a host, in order.
+fn heard(receiver: &Receiver, host: &str) -> Vec<String> {
+    let received = receiver.received();
+    let to_host = |request: &&SignedRequest| request.url.contains(host);
+    let kind = |request: &SignedRequest| {
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        body["type"].as_str().unwrap().to_owned()
+    };
+    received.requests.iter().filter(to_host).map(kind).collect()
+}
+
+#[test]
+fn an_endpoint_hears_what_it_asked_for_in_its_formats_own_words() {
+    fn check(format: Format, events: &[&str], expected: &[&str]) {
+        let shop = Shop::open();
+        let new = NewEndpoint::new("https://shop.example/hook", format).events(events.iter());
+        let added = shop.app.endpoints().add(new).unwrap();
+        assert_eq!(added.endpoint.state, EndpointState::Enabled);
+        sell(&shop, "u_1").unwrap();
+        deliver(&shop.engine);
+        let heard = heard(&shop.receiver, "shop.example");
+        assert_eq!(heard, expected, "{events:?}");
+    }
+    check(
+        Format::XPay,
+        &["*"],
+        &["customer.created", "charge.succeeded", "checkout.session.completed"],
+    );
+    check(Format::XPay, &["charge.succeeded"], &["charge.succeeded"]);
+    check(
+        Format::XPay,
+        &[" checkout.session.completed ", "charge.succeeded", "charge.succeeded"],
+        &["charge.succeeded", "checkout.session.completed"],
+    );
+    check(Format::XPay, &["charge.failed"], &[]);
+    check(
+        Format::Standard,
+        &["entitlement.granted", "charge.initiated"],
+        &["charge.initiated", "entitlement.granted"],
+    );
+    check(
+        Format::Standard,
+        &["*"],
+        &[
+            "customer.created",
+            "checkout.session.created",
+            "charge.initiated",
+            "payment_intent.created",
+            "payment_intent.processing",
+            "checkout.session.processing",
+            "charge.succeeded",
+            "payment_intent.succeeded",
+            "checkout.session.completed",
+            "entitlement.granted",
+            "grant.created",
+        ],
+    );
+}
+
+#[test]
+fn a_name_that_the_format_does_not_have_is_refused() {
+    let shop = Shop::open();
+    let before = shop.engine.dump().unwrap();
+    let long = "x".repeat(1_000);
+    let cases: &[(Format, &[&str])] = &[
+        (Format::XPay, &[]),
+        (Format::XPay, &[""]),
+        (Format::XPay, &["checkout.session.created"]),
+        (Format::XPay, &["charge.succeeded", "*"]),
+        (Format::XPay, &["charge.*"]),
+        (Format::XPay, &["Charge.Succeeded"]),
+        (Format::Standard, &["payment_intent.payment_failed", "no.such.event"]),
+        (Format::Standard, &["*", "*x"]),
+        (Format::Standard, &[&long]),
+    ];
+    for (format, events) in cases {
+        let new = NewEndpoint::new("https://shop.example/hook", *format).events(events.iter());
+        let error = shop.app.endpoints().add(new).unwrap_err();
+        assert_eq!(error.field(), Some("events"), "{events:?}");
+        assert_eq!(error.what_now(), WhatNow::FixInput);
+        assert!(error.to_string().len() < 300, "{error}");
+    }
+    assert_eq!(shop.engine.dump().unwrap(), before);
+}
+
+#[test]
+fn a_url_has_one_endpoint_per_app_and_mode_however_it_is_written() {
+    let shop = Shop::open();
+    let add = |url: &str| {
+        shop.app
+            .endpoints()
+            .add(NewEndpoint::new(url, Format::XPay).events(["charge.failed"]))
+    };
+    let first = add("https://Shop.Example/hook").unwrap().endpoint;
+    assert_eq!(first.url, "https://Shop.Example/hook", "kept as it was given");
+    let before = shop.engine.dump().unwrap();
+    for url in [
+        "https://Shop.Example/hook",
+        "https://shop.example/hook",
+        "HTTPS://shop.example:443/hook",
+        "https://shop.example/hook#part",
+    ] {
+        let error = add(url).unwrap_err();
+        assert_eq!(error.field(), Some("url"), "{url}");
+        assert!(error.to_string().contains(first.id.as_str()), "{error}");
+    }
+    assert_eq!(shop.engine.dump().unwrap(), before);
+    for url in [
+        "https://shop.example/Hook",
+        "https://shop.example/hook/",
+        "https://shop.example/hook?a",
+        "https://shop.example:8443/hook",
+        "http://shop.example/hook",
+    ] {
+        add(url).unwrap();
+    }
+    let live = shop.engine.app("lixblogs", Mode::Live).unwrap();
+    let other = shop.engine.app("another", Mode::Test).unwrap();
+    for app in [&live, &other] {
+        let new = NewEndpoint::new("https://shop.example/hook", Format::XPay);
+        app.endpoints().add(new).unwrap();
+    }
+    clean(&shop.engine);
+}
+
+#[test]
+fn an_app_has_a_hundred_endpoints_and_no_more() {
+    let shop = Shop::open();
+    let new =
+        |at: usize| NewEndpoint::new(format!("https://shop.example/{at}"), Format::XPay).events(["charge.failed"]);
+    for at in 0..100 {
+        shop.app.endpoints().add(new(at)).unwrap();
+    }
+    let before = shop.engine.dump().unwrap();
+    let error = shop.app.endpoints().add(new(100)).unwrap_err();
+    assert_eq!(error.field(), Some("endpoints"));
+    assert!(error.to_string().contains("100"));
+    assert_eq!(shop.engine.dump().unwrap(), before);
+    // Listed in pages, oldest first, each once.
+    let mut seen = Vec::new();
+    let mut after = None;
+    loop {
+        let page = shop.app.endpoints().list(33, after.as_ref()).unwrap();
+        after = page.data.last().map(|endpoint| endpoint.id.clone());
+        seen.extend(page.data.into_iter().map(|endpoint| endpoint.id));
+        if !page.has_more {
+            break;
+        }
+    }
+    let distinct: BTreeSet<_> = seen.iter().collect();
+    assert_eq!((seen.len(), distinct.len()), (100, 100));
+}
+
+#[test]
+fn without_a_key_to_seal_secrets_there_is_no_endpoint_and_everything_else() {
+    let disk = Disk::new();
+    let keyless = || {
+        Engine::builder()
+            .clock(disk.clock.clone())
+            .transport(disk.receiver.clone())
+    };
+    for engine in [
+        keyless().open_in_memory().unwrap(),
+        keyless().open(disk.path()).unwrap(),
+    ] {
+        let shop = Shop::with(
+            engine,
+            Mode::Test,
+            disk.clock.clone(),
+            disk.till.clone(),
+            disk.receiver.clone(),
+        );
+        let before = shop.engine.dump().unwrap();
+        let error = shop
+            .app
+            .endpoints()
+            .add(NewEndpoint::new("https://shop.example/hook", Format::XPay))
+            .unwrap_err();
+        assert!(matches!(error, Error::NoSealKey(_)), "{error}");
+        assert_eq!(error.what_now(), WhatNow::AskOperator);
+        assert_eq!(shop.engine.dump().unwrap(), before);
+        let error = shop.engine.reset_seal().unwrap_err();
+        assert!(matches!(error, Error::NoSealKey(_)));
+        let session = shop
+            .app
+            .sessions()
+            .create(NewSession::tier("member", Currency::EUR).customer("u_1"))
+            .unwrap();
+        let paid = shop.app.sessions().pay(&session.id, tillite::sandbox::card::APPROVED);
+        assert!(paid.unwrap().is_complete());
+        shop.clean();
+    }
+}
+
+#[test]
+fn with_another_sealing_key_it_sells_while_deliveries_wait_until_the_seal_is_reset() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    let old = [
+        (Format::XPay, shop.endpoint(Format::XPay)),
+        (Format::Standard, shop.endpoint(Format::Standard)),
+    ];
+    deliver(&shop.engine);
+    drop(shop);
+    disk.receiver.received().requests.clear();
+
+    for key in [None, Some([7; 32])] {
+        let builder = Engine::builder()
+            .clock(disk.clock.clone())
+            .test_processor("till", disk.till.clone())
+            .transport(disk.receiver.clone());
+        let engine = match key {
+            None => builder,
+            Some(key) => builder.seal_key(key),
+        }
+        .open(disk.path())
+        .unwrap();
+        let health = engine.health().unwrap();
+        assert_eq!((health.sealed_endpoints, health.has_transport), (2, true));
+        let shop = Shop::with(
+            engine,
+            Mode::Test,
+            disk.clock.clone(),
+            disk.till.clone(),
+            disk.receiver.clone(),
+        );
+        sell(&shop, "u_1").unwrap();
+        assert_eq!(deliver(&shop.engine), 0);
+        assert!(shop.engine.claim_deliveries(100).unwrap().is_empty());
+        assert!(disk.receiver.received().requests.is_empty());
+        disk.clock.turn(Duration::from_secs(1));
+        let overdue = shop.engine.health().unwrap().oldest_overdue_delivery;
+        assert!(overdue.is_some());
+        shop.clean();
+        if key.is_none() {
+            continue;
+        }
+        // The wait has cost no attempt; new secrets let everything go.
+        let waiting = shop.app.endpoints().deliveries(100, None).unwrap().data;
+        assert!(waiting.iter().any(|delivery| delivery.attempts == 0));
+        let reset = shop.engine.reset_seal().unwrap();
+        assert_eq!(reset.len(), 2);
+        assert_eq!(shop.engine.reset_seal().unwrap().len(), 0, "what opens is left alone");
+        assert_eq!(shop.engine.health().unwrap().sealed_endpoints, 0);
+        assert!(deliver(&shop.engine) > 4);
+        assert_eq!(shop.engine.health().unwrap().oldest_overdue_delivery, None);
+        let endpoints = shop.app.endpoints().list(10, None).unwrap().data;
+        let received = disk.receiver.received();
+        for request in &received.requests {
+            let endpoint = endpoints.iter().find(|endpoint| endpoint.url == request.url).unwrap();
+            let (_, secret) = reset.iter().find(|(id, _)| *id == endpoint.id).unwrap();
+            assert!(verified(endpoint.format, secret, request, request.signed_at));
+            for (_, old) in old.iter().filter(|(format, _)| *format == endpoint.format) {
+                assert!(!verified(endpoint.format, old, request, request.signed_at));
+            }
+        }
+        drop(received);
+        shop.clean();
+    }
+}
+
+#[test]
+fn an_endpoint_added_later_hears_nothing_of_before() {
+    let shop = Shop::open();
+    sell(&shop, "u_1").unwrap();
+    shop.endpoint(Format::Standard);
+    deliver(&shop.engine);
+    // Not even of its own making.
+    assert!(heard(&shop.receiver, "shop.example").is_empty());
+    sell(&shop, "u_2").unwrap();
+    assert!(deliver(&shop.engine) > 5);
+}
+
+#[test]
+fn a_secret_is_shown_when_it_is_made_and_never_again() {
+    let shop = Shop::open();
+    let mut secrets = BTreeSet::new();
+    for format in [Format::XPay, Format::Standard] {
+        let url = format!("https://shop.example/{}", format.as_str());
+        let added = shop.app.endpoints().add(NewEndpoint::new(url, format)).unwrap();
+        let text = added.secret.expose().to_owned();
+        let body = text.strip_prefix("whsec_").unwrap();
+        assert_eq!(body.len(), 40);
+        assert!(body.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert!(data_encoding::BASE64.decode(body.as_bytes()).is_ok());
+        assert!(!format!("{added:?}").contains(body));
+        secrets.insert(body.to_owned());
+    }
+    assert_eq!(secrets.len(), 2);
+    sell(&shop, "u_1").unwrap();
+    deliver(&shop.engine);
+    let shown = format!(
+        "{:?} {:?} {}",
+        shop.app.endpoints().list(10, None).unwrap(),
+        shop.app.events(100, 0).unwrap(),
+        shop.engine.dump().unwrap()
+    );
+    for secret in &secrets {
+        assert!(!shown.contains(secret.as_str()));
+    }
+    for request in &shop.receiver.received().requests {
+        let body = String::from_utf8(request.body.clone()).unwrap();
+        assert!(secrets.iter().all(|secret| !body.contains(secret.as_str())));
+    }
+}
+
+#[test]
+fn a_key_opens_its_own_app_and_mode_until_it_is_revoked() {
+    let shop = Shop::open();
+    let live = shop.engine.app("lixblogs", Mode::Live).unwrap();
+    let other = shop.engine.app("another", Mode::Test).unwrap();
+    for (app, prefix) in [(&shop.app, "sk_test_"), (&live, "sk_live_"), (&other, "sk_test_")] {
+        let new = app.keys().create().unwrap();
+        let secret = new.secret.expose().to_owned();
+        assert!(secret.starts_with(prefix));
+        assert!(secret.starts_with(&new.key.prefix) && new.key.prefix.len() == 18);
+        let opened = shop.engine.authenticate(&secret).unwrap().unwrap();
+        assert_eq!(opened.mode(), app.mode());
+        assert_eq!(opened.slug().unwrap(), app.slug().unwrap());
+        // What the key does stands in the history under its name.
+        opened.customers().set(NewCustomer::uid("u_key")).unwrap();
+        let events = app.events(100, 0).unwrap().data;
+        let actor = &events.last().unwrap().actor;
+        assert_eq!(*actor, format!("key:{}", new.key.id));
+        assert!(app.customers().by_uid("u_key").is_ok());
+        assert_eq!(app.keys().list(10).unwrap(), [new.key.clone()]);
+        assert!(!format!("{new:?}").contains(&secret[18..]));
+
+        shop.clock.turn(Duration::from_secs(1));
+        let revoked = app.keys().revoke(&new.key.id).unwrap();
+        assert!(revoked.revoked_at.is_some());
+        assert!(shop.engine.authenticate(&secret).unwrap().is_none());
+        shop.clock.turn(Duration::from_secs(1));
+        let head = app.journal_head().unwrap();
+        assert_eq!(app.keys().revoke(&new.key.id).unwrap(), revoked, "once");
+        assert_eq!(app.journal_head().unwrap(), head);
+    }
+    shop.clean();
+}
+
+#[test]
+fn only_a_keys_whole_secret_opens_anything() {
+    let shop = Shop::open();
+    let new = shop.app.keys().create().unwrap();
+    let secret = new.secret.expose();
+    let last = if secret.ends_with('0') { "1" } else { "0" };
+    let body = &secret["sk_test_".len()..];
+    for wrong in [
+        String::new(),
+        "sk_test_".to_owned(),
+        new.key.prefix.clone(),
+        new.key.id.to_string(),
+        secret[..secret.len() - 1].to_owned(),
+        format!("{}{last}", &secret[..secret.len() - 1]),
+        format!("{secret}0"),
+        format!("{secret} "),
+        format!("sk_live_{body}"),
+        body.to_owned(),
+        secret.to_uppercase(),
+        format!("sk_test_{}", "%".repeat(40)),
+        format!("sk_test_{}", "_".repeat(40)),
+        format!("sk_test_{}", "é".repeat(20)),
+        "x".repeat(1_000_000),
+    ] {
+        assert!(
+            shop.engine.authenticate(&wrong).unwrap().is_none(),
+            "{}",
+            &wrong[..wrong.len().min(60)]
+        );
+    }
+    assert!(shop.engine.authenticate(secret).unwrap().is_some());
+    // A key's id of the other mode is refused before the file is asked.
+    let live = shop.engine.app("lixblogs", Mode::Live).unwrap();
+    let error = live.keys().revoke(&new.key.id).unwrap_err();
+    assert!(matches!(error, Error::WrongMode { .. }), "{error}");
+    let other = shop.engine.app("another", Mode::Test).unwrap();
+    let error = other.keys().revoke(&new.key.id).unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    assert!(shop.engine.authenticate(secret).unwrap().is_some());
+}
+
+#[test]
+fn events_have_positions_without_gaps_and_are_read_in_pages() {
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let engine = builder(&clock, &till, &receiver).open_in_memory().unwrap();
+    let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
+    let live = shop.engine.app("lixblogs", Mode::Live).unwrap();
+    for sale in 0..5 {
+        sell(&shop, &format!("u_{sale}")).unwrap();
+        live.customers().set(NewCustomer::uid(format!("u_{sale}"))).unwrap();
+        // A call that is refused leaves no hole.
+        shop.app
+            .sessions()
+            .create(NewSession::tier("none", Currency::EUR))
+            .unwrap_err();
+    }
+    let mut read = Vec::new();
+    loop {
+        let after = read.last().copied().unwrap_or(0);
+        let page = shop.app.events(7, after).unwrap();
+        assert!(page.data.len() == 7 || !page.has_more);
+        read.extend(page.data.iter().map(|event| event.position));
+        if !page.has_more {
+            break;
+        }
+    }
+    let head = shop.app.journal_head().unwrap();
+    assert_eq!(read, (1..=head.position).collect::<Vec<_>>());
+    assert!(head.position > 50);
+    let of_live: Vec<i64> = live
+        .events(100, 0)
+        .unwrap()
+        .data
+        .iter()
+        .map(|event| event.position)
+        .collect();
+    assert_eq!(of_live, [1, 2, 3, 4, 5]);
+    assert!(shop.app.events(10, head.position).unwrap().data.is_empty());
+    // One object's own events are without gaps too.
+    let session = &shop.app.sessions().list(1, None).unwrap().data[0];
+    let history = shop.app.history(session.id.as_str(), 100, 0).unwrap().data;
+    let moves: Vec<_> = history
+        .iter()
+        .map(|event| {
+            (
+                event.sequence,
+                event.from.as_deref(),
+                event.to.as_deref(),
+                event.actor.as_str(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        moves,
+        [
+            (1, None, Some("open"), "host"),
+            (2, Some("open"), Some("processing"), "host"),
+            (3, Some("processing"), Some("complete"), "processor:till"),
+        ]
+    );
+}

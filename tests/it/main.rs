@@ -20,3 +20,4 @@ mod sale;
 mod session;
 mod size;
 mod time;
+mod verify;

@@ -1,0 +1,387 @@
+//! The file checks itself: whatever is changed behind the engine's back breaks a promise, and the
+//! report names it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::time::Duration;
+
+use tillite::webhook::{Format, NewEndpoint};
+use tillite::{
+    Amount, Begun, Budget, Currency, Engine, Error, Expect, JournalHead, Mode, NewCustomer, NewGrant, NewLine,
+    NewSession, Outcome,
+};
+
+use crate::file::{Disk, sell, sql};
+
+/// A file in which every kind of row stands, and its newest position and hash.
+fn story() -> (Vec<u8>, JournalHead) {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    shop.endpoint(Format::XPay);
+    let more = NewEndpoint::new("https://shop.example/more", Format::Standard).events(["customer.updated"]);
+    shop.app.endpoints().add(more).unwrap();
+    sell(&shop, "u_paid").unwrap();
+    let create = |new: NewSession| shop.app.sessions().create(new).unwrap();
+    let pay = |id: &tillite::SessionId| shop.app.sessions().pay(id, "tok").unwrap();
+    let free = NewLine::inline("Sticker", Amount::zero(Currency::EUR));
+    assert!(pay(&create(NewSession::empty().line(free)).id).is_complete());
+    shop.till.answer(Outcome::Declined {
+        code: "card_declined".to_owned(),
+        message: "No".to_owned(),
+        advice: None,
+    });
+    assert!(!pay(&create(NewSession::tier("member", Currency::EUR)).id).is_complete());
+    shop.engine.run_due(Budget::items(100)).unwrap();
+    shop.app
+        .entitlements()
+        .grant(NewGrant::tier("u_twice", "member").days(1))
+        .unwrap();
+    shop.app.advance(Duration::from_secs(90 * 86_400)).unwrap();
+    shop.engine.run_due(Budget::items(100)).unwrap();
+    shop.app
+        .entitlements()
+        .grant(NewGrant::tier("u_twice", "member"))
+        .unwrap();
+    create(NewSession::empty().email("open@example.com"));
+    let flying = create(NewSession::tier("member", Currency::EUR));
+    let Begun::Ask(_) = shop.app.sessions().begin_payment(&flying.id, "tok").unwrap() else {
+        panic!("nothing to ask");
+    };
+    shop.app
+        .customers()
+        .set(NewCustomer::uid("u_paid").name("Ada"))
+        .unwrap();
+    shop.clean();
+    let head = shop.app.journal_head().unwrap();
+    shop.engine.clone().close().unwrap();
+    drop(shop);
+    (fs::read(disk.path()).unwrap(), head)
+}
+
+/// The story's file after somebody ran these statements on it, with no constraint in their way.
+fn damaged(file: &[u8], statements: &[&str]) -> (Disk, Engine) {
+    let disk = Disk::new();
+    fs::write(disk.path(), file).unwrap();
+    let raw = disk.raw();
+    for setting in ["PRAGMA foreign_keys = OFF", "PRAGMA ignore_check_constraints = ON"] {
+        sql(&raw, setting);
+    }
+    for statement in statements {
+        sql(&raw, statement);
+        let changed = sql(&raw, "SELECT changes()");
+        assert_ne!(changed, ["0"], "changes nothing: {statement}");
+    }
+    drop(raw);
+    let engine = disk.open();
+    (disk, engine)
+}
+
+fn failed(engine: &Engine, expect: &Expect) -> BTreeSet<&'static str> {
+    let report = engine.verify(expect).unwrap();
+    for broken in &report.failed {
+        assert!(!broken.ids.is_empty() && broken.ids.len() <= 20);
+    }
+    assert_eq!(report.is_clean(), report.failed.is_empty());
+    report.failed.into_iter().map(|broken| broken.invariant).collect()
+}
+
+/// Where in the story an event stands.
+const SOLD: &str = "WHERE type = 'charge.succeeded'";
+
+const DAMAGES: &[(&str, &[&str], &[&str])] = &[
+    (
+        "a charge in another currency than its intent",
+        &["UPDATE tillite_charge SET currency = 'USD' WHERE settles = 1"],
+        &["charge_within_intent"],
+    ),
+    (
+        "more given back than taken",
+        &["UPDATE tillite_charge SET refunded = captured + 1 WHERE settles = 1"],
+        &["refunds_within_capture", "file_structure"],
+    ),
+    (
+        "a line that costs a cent more",
+        &["UPDATE tillite_session_line SET subtotal = subtotal + 1, total = total + 1 WHERE tier IS NOT NULL"],
+        &["line_sums", "frozen_prices"],
+    ),
+    (
+        "a paid session whose money is held",
+        &["UPDATE tillite_charge SET settles = 0, hold = 'late' WHERE settles = 1"],
+        &["complete_means_paid_or_free"],
+    ),
+    (
+        "money that settles nothing and that nobody holds",
+        &["UPDATE tillite_charge SET settles = 0 WHERE settles = 1"],
+        &["complete_means_paid_or_free", "money_that_settles_nothing_is_held"],
+    ),
+    (
+        "a session closed over a payment in flight",
+        &["UPDATE tillite_session SET state = 'expired', expired_reason = 'buyer' WHERE state = 'processing'"],
+        &[
+            "expired_means_nothing_in_flight",
+            "processing_means_one_in_flight",
+            "session_state_is_its_newest_event",
+        ],
+    ),
+    (
+        "a session opened under a payment in flight",
+        &["UPDATE tillite_session SET state = 'open' WHERE state = 'processing'"],
+        &["processing_means_one_in_flight", "session_state_is_its_newest_event"],
+    ),
+    (
+        "a completion that was never told",
+        &["UPDATE tillite_event SET type = 'checkout.session.updated' WHERE type = 'checkout.session.completed'"],
+        &["one_completion_event", "event_chain"],
+    ),
+    (
+        "a charge that nobody asked for",
+        &["UPDATE tillite_attempt SET subject = 'ch_gone' WHERE next = 'answer'"],
+        &["charge_has_its_attempt"],
+    ),
+    (
+        "an outcome that nobody reported",
+        &["UPDATE tillite_evidence SET moved = 0 WHERE outcome = 'succeeded'"],
+        &["outcome_has_its_evidence", "final_only_by_more_than_time"],
+    ),
+    (
+        "an outcome by the passing of time alone",
+        &["UPDATE tillite_evidence SET source = 'lease' WHERE outcome = 'declined'"],
+        &["final_only_by_more_than_time"],
+    ),
+    (
+        "a version cut out of an entitlement's history",
+        &["DELETE FROM tillite_entitlement_version WHERE version = 2"],
+        &["entitlement_versions_without_gap"],
+    ),
+    (
+        "an entitlement's event given to another object",
+        &[
+            "UPDATE tillite_event SET object_id = 'ent_other', object_seq = 1 WHERE type = 'entitlement.expired' AND seq = \
+           (SELECT max(seq) FROM tillite_event WHERE type = 'entitlement.expired')",
+        ],
+        &["one_event_per_entitlement_version", "event_chain"],
+    ),
+    (
+        "a head that is ahead of its events",
+        &["UPDATE tillite_head SET seq = seq + 1 WHERE mode = 0"],
+        &["events_without_gap"],
+    ),
+    (
+        "an event of an object moved ahead",
+        &[
+            "UPDATE tillite_event SET object_seq = 9 WHERE type = 'endpoint.created' AND seq = \
+           (SELECT max(seq) FROM tillite_event WHERE type = 'endpoint.created')",
+        ],
+        &["object_events_without_gap", "event_chain"],
+    ),
+    (
+        "an event from the past",
+        &["UPDATE tillite_event SET created_at = 1 WHERE type = 'customer.updated'"],
+        &["engine_time_never_back", "event_chain"],
+    ),
+    (
+        "a session closed without a trace",
+        &[
+            "UPDATE tillite_session SET state = 'expired', expired_reason = 'buyer' \
+           WHERE state = 'open' AND email IS NOT NULL",
+        ],
+        &["session_state_is_its_newest_event"],
+    ),
+    (
+        "a charge moved without a trace",
+        &["UPDATE tillite_charge SET state = 'unknown' WHERE state = 'initiated'"],
+        &["charge_state_is_its_newest_event", "outcome_has_its_evidence"],
+    ),
+    (
+        "a session written once more than it was told",
+        &["UPDATE tillite_session SET revision = revision + 1 WHERE email IS NOT NULL"],
+        &["no_session_without_its_event"],
+    ),
+    (
+        "a charge written once more than it was told",
+        &["UPDATE tillite_charge SET revision = revision + 1 WHERE settles = 1"],
+        &["no_charge_without_its_event"],
+    ),
+    (
+        "a body that is gone",
+        &["DELETE FROM tillite_event_body WHERE seq = (SELECT max(seq) FROM tillite_event_body)"],
+        &["delivery_has_its_body", "event_chain"],
+    ),
+    (
+        "a sixth attempt",
+        &["UPDATE tillite_delivery SET attempts = 6 WHERE state = 'pending'"],
+        &["attempts_within_schedule"],
+    ),
+    (
+        "given up before the fifth attempt",
+        &["UPDATE tillite_delivery SET state = 'exhausted' WHERE state = 'pending'"],
+        &["attempts_within_schedule"],
+    ),
+    (
+        "delivered without an answer",
+        &["DELETE FROM tillite_delivery_attempt"],
+        &["delivered_has_its_acceptance"],
+    ),
+    (
+        "a test session under a live id",
+        &["UPDATE tillite_session SET id = replace(id, 'cs_test_', 'cs_live_') WHERE email IS NOT NULL"],
+        &["test_and_live_never_meet", "no_session_without_its_event"],
+    ),
+    (
+        "another request than the one that was sent",
+        &["UPDATE tillite_attempt SET request = x'7b7d' WHERE next IS NULL"],
+        &["frozen_requests"],
+    ),
+    (
+        "a byte of a webhook's body",
+        &["UPDATE tillite_event_body SET bytes = CAST(replace(CAST(bytes AS TEXT), 'event', 'Event') AS BLOB)"],
+        &["webhook_bodies"],
+    ),
+    (
+        "a webhook's body with its hash",
+        &["UPDATE tillite_event_body SET bytes = x'', hash = \
+           x'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855'"],
+        &["event_chain"],
+    ),
+    (
+        "the name of what was sold",
+        &["UPDATE tillite_session_line SET name = 'Something else'"],
+        &["frozen_prices"],
+    ),
+    (
+        "a grant of another tier",
+        &["UPDATE tillite_grant SET tier = 'gold' WHERE ends_at IS NULL"],
+        &["entitlement_is_its_grants"],
+    ),
+    (
+        "a grant that lasts longer",
+        &["UPDATE tillite_grant SET ends_at = ends_at + 315360000000 WHERE source = 'sale'"],
+        &["entitlement_is_its_grants"],
+    ),
+    (
+        "a byte of an event's body",
+        &["UPDATE tillite_event SET body = replace(body, 'Membership', 'membership') WHERE type = 'product.created'"],
+        &["event_chain"],
+    ),
+    (
+        "an event's actor",
+        &["UPDATE tillite_event SET actor = 'operator:eve' WHERE seq = 3"],
+        &["event_chain"],
+    ),
+    (
+        "an event's cause",
+        &["UPDATE tillite_event SET cause = 'nothing' WHERE seq = 3"],
+        &["event_chain"],
+    ),
+    (
+        "an event's type",
+        &["UPDATE tillite_event SET type = 'charge.pending' WHERE type = 'charge.succeeded'"],
+        &["event_chain"],
+    ),
+    (
+        "an event's hash",
+        &["UPDATE tillite_event SET hash = zeroblob(32) WHERE seq = 3"],
+        &["event_chain"],
+    ),
+    (
+        "two events in each other's place",
+        &[
+            "UPDATE tillite_event SET seq = 1000 WHERE seq = 1",
+            "UPDATE tillite_event SET seq = 1 WHERE seq = 2",
+            "UPDATE tillite_event SET seq = 2 WHERE seq = 1000",
+        ],
+        &["event_chain"],
+    ),
+    (
+        "the newest event",
+        &["DELETE FROM tillite_event WHERE seq = (SELECT seq FROM tillite_head WHERE mode = 0) AND mode = 0"],
+        // Its delivery and its body are left without it.
+        &["events_without_gap", "event_chain", "file_structure"],
+    ),
+    ("the products", &["DELETE FROM tillite_product"], &["file_structure"]),
+];
+
+#[test]
+fn whatever_is_changed_behind_the_engines_back_is_reported_by_name() {
+    let (file, _) = story();
+    let mut told = BTreeSet::new();
+    for (name, statements, broken) in DAMAGES {
+        let (_disk, engine) = damaged(&file, statements);
+        let expected: BTreeSet<&str> = broken.iter().copied().collect();
+        assert_eq!(failed(&engine, &Expect::nothing()), expected, "{name}");
+        told.extend(expected);
+    }
+    // Every check that there is has been seen to fail.
+    let (_disk, engine) = damaged(&file, &[]);
+    let report = engine.verify(&Expect::nothing()).unwrap();
+    assert!(report.is_clean(), "{:?}", report.failed);
+    let known: BTreeSet<&str> = report.checked.keys().copied().collect();
+    assert_eq!(told, known);
+    for (invariant, rows) in &report.checked {
+        assert!(*rows > 0, "{invariant} looked at nothing");
+    }
+}
+
+#[test]
+fn a_broken_link_names_the_event() {
+    let (file, _) = story();
+    let (disk, engine) = damaged(&file, &[&format!("UPDATE tillite_event SET actor = 'nobody' {SOLD}")]);
+    let [sold] = <[String; 1]>::try_from(sql(&disk.raw(), &format!("SELECT id FROM tillite_event {SOLD}"))).unwrap();
+    let report = engine.verify(&Expect::nothing()).unwrap();
+    assert_eq!(report.failed.len(), 1);
+    assert_eq!(report.failed[0].invariant, "event_chain");
+    assert_eq!(report.failed[0].ids, [sold]);
+}
+
+#[test]
+fn a_cut_off_end_is_noticed_by_who_kept_the_head_elsewhere() {
+    let (file, head) = story();
+    // The newest event, its body and its delivery are cut off without a trace, and the head is set
+    // back to the event before.
+    let (_disk, engine) = damaged(
+        &file,
+        &[
+            "DELETE FROM tillite_delivery_attempt WHERE delivery IN (SELECT id FROM tillite_delivery WHERE event = \
+             (SELECT max(seq) FROM tillite_event WHERE mode = 0)) OR delivery = (SELECT min(delivery) FROM \
+             tillite_delivery_attempt)",
+            "DELETE FROM tillite_delivery WHERE event = (SELECT max(seq) FROM tillite_event) OR id NOT IN \
+             (SELECT delivery FROM tillite_delivery_attempt)",
+            "DELETE FROM tillite_event_body WHERE seq = (SELECT max(seq) FROM tillite_event)",
+            "DELETE FROM tillite_event WHERE mode = 0 AND seq = (SELECT max(seq) FROM tillite_event WHERE mode = 0)",
+            "UPDATE tillite_head SET seq = seq - 1, hash = (SELECT hash FROM tillite_event ORDER BY seq DESC LIMIT 1) \
+             WHERE mode = 0",
+        ],
+    );
+    assert_eq!(failed(&engine, &Expect::nothing()), BTreeSet::new());
+    let report = engine.verify(&Expect::nothing().journal_head(head.clone())).unwrap();
+    assert_eq!(report.failed.len(), 1);
+    assert_eq!(report.failed[0].invariant, "event_chain");
+    assert_eq!(report.failed[0].ids, [format!("missing event {}", head.position)]);
+
+    // The whole file knows its head, an older one too; another hash at the place it does not.
+    let (_disk, engine) = damaged(&file, &[]);
+    assert_eq!(
+        failed(&engine, &Expect::nothing().journal_head(head.clone())),
+        BTreeSet::new()
+    );
+    let app = engine.find_app("lixblogs", Mode::Test).unwrap();
+    assert_eq!(app.journal_head().unwrap(), head);
+    app.customers().set(NewCustomer::uid("u_paid").name("Grace")).unwrap();
+    assert_ne!(app.journal_head().unwrap(), head);
+    assert_eq!(
+        failed(&engine, &Expect::nothing().journal_head(head.clone())),
+        BTreeSet::new()
+    );
+    let mut wrong = head.clone();
+    wrong.hash[31] ^= 1;
+    assert_eq!(
+        failed(&engine, &Expect::nothing().journal_head(wrong)),
+        BTreeSet::from(["event_chain"])
+    );
+    let unknown = JournalHead {
+        app: "unheard_of".to_owned(),
+        ..head
+    };
+    let error = engine.verify(&Expect::nothing().journal_head(unknown)).unwrap_err();
+    assert!(matches!(error, Error::NotFound { .. }), "{error}");
+}
