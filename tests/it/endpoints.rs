@@ -338,7 +338,7 @@ fn a_key_opens_its_own_app_and_mode_until_it_is_revoked() {
         let actor = &events.last().unwrap().actor;
         assert_eq!(*actor, format!("key:{}", new.key.id));
         assert!(app.customers().by_uid("u_key").is_ok());
-        assert_eq!(app.keys().list(10).unwrap(), [new.key.clone()]);
+        assert_eq!(app.keys().list(10).unwrap(), std::slice::from_ref(&new.key));
         assert!(!format!("{new:?}").contains(&secret[18..]));
 
         shop.clock.turn(Duration::from_secs(1));

@@ -152,7 +152,7 @@ fn a_failure_is_tried_again_after_its_gap_from_the_end_of_the_attempt_and_then_k
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, made));
         assert_eq!(delivery.due_at, shop.clock.now().plus(gap), "attempt {made}");
         assert_eq!(shop.engine.next_due().unwrap(), Some(delivery.due_at));
-        shop.clock.turn(gap - millisecond);
+        shop.clock.turn(gap.checked_sub(millisecond).unwrap());
         assert_eq!(deliver(&shop), (0, 0), "too early");
         shop.clock.turn(millisecond);
     }
@@ -252,7 +252,7 @@ fn a_late_failure_is_not_believed_and_a_late_acceptance_is() {
         sell(&shop, "u_1").unwrap();
         let first = one_claim(&shop);
         assert_eq!(first.lease_until, shop.clock.now().plus(LEASE));
-        shop.clock.turn(LEASE - Duration::from_millis(1));
+        shop.clock.turn(LEASE.checked_sub(Duration::from_millis(1)).unwrap());
         assert!(claim(&shop).is_empty(), "{name}: the lease holds");
         shop.clock.turn(Duration::from_millis(1));
         let second = one_claim(&shop);
