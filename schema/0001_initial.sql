@@ -289,6 +289,7 @@ CREATE TABLE tillite_grant (
     mode          INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id            TEXT NOT NULL,
     entitlement   TEXT NOT NULL,
+    number        INTEGER NOT NULL CHECK (number >= 1), -- 1 for the entitlement's first grant; of equal ranks the highest shows
     source        TEXT NOT NULL CHECK (source IN ('sale', 'manual', 'subscription')), -- what kind of reason
     source_id     TEXT NOT NULL,        -- the session's line (id:position), or the grant's own id
     tier          TEXT NOT NULL,        -- what is granted
@@ -303,10 +304,10 @@ CREATE TABLE tillite_grant (
     revision      INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, source, source_id),
+    UNIQUE (app, mode, entitlement, number),
     FOREIGN KEY (app, mode, entitlement) REFERENCES tillite_entitlement (app, mode, id),
     CHECK (ends_at IS NULL OR ends_at > starts_at)
 ) STRICT;
-CREATE INDEX tillite_grant_entitlement ON tillite_grant (app, mode, entitlement);
 
 -- What somebody may use in one line, as the newest version says.
 CREATE TABLE tillite_entitlement (

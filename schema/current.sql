@@ -237,6 +237,7 @@ CREATE TABLE tillite_grant (
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id TEXT NOT NULL,
     entitlement TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
     source TEXT NOT NULL CHECK (source IN ('sale', 'manual', 'subscription')),
     source_id TEXT NOT NULL,
     tier TEXT NOT NULL,
@@ -251,10 +252,10 @@ CREATE TABLE tillite_grant (
     revision INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, source, source_id),
+    UNIQUE (app, mode, entitlement, number),
     FOREIGN KEY (app, mode, entitlement) REFERENCES tillite_entitlement (app, mode, id),
     CHECK (ends_at IS NULL OR ends_at > starts_at)
 ) STRICT;
-CREATE INDEX tillite_grant_entitlement ON tillite_grant (app, mode, entitlement);
 CREATE TABLE tillite_head (
     app INTEGER NOT NULL REFERENCES tillite_app (app),
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),

@@ -162,6 +162,7 @@ pub(crate) fn intent(charges: Vec<Charge>) -> PaymentIntent {
 /// A grant from one second on, up to another one or for ever.
 pub(crate) fn grant(seed: u8, tier: &str, rank: i32, starts: i64, ends: Option<i64>) -> Grant {
     Grant {
+        number: u32::from(seed),
         id: id(seed),
         source: GrantSource::Manual,
         tier: tier.to_owned(),

@@ -32,8 +32,10 @@ pub(crate) fn lapse(holding: &mut Holding, at: &Setting<'_>, change: &mut Change
 /// Adds a grant.
 pub(crate) fn grant(holding: &mut Holding, terms: Terms, at: &mut Setting<'_>, change: &mut Change) -> Grant {
     lapse_first(holding, at, change);
+    let newest = holding.grants.iter().map(|known| known.number).max().unwrap_or(0);
     let grant = Grant {
         id: at.id(),
+        number: newest.saturating_add(1),
         source: terms.source,
         tier: terms.tier,
         rank: terms.rank,

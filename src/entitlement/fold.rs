@@ -84,7 +84,7 @@ fn shown(grants: &[Grant], at: Timestamp) -> Option<&Grant> {
     grants
         .iter()
         .filter(|grant| grant.is_live(at))
-        .max_by_key(|grant| (grant.rank, grant.created_at, &grant.id))
+        .max_by_key(|grant| (grant.rank, grant.number))
 }
 
 fn in_force(grants: &[Grant], shown: &Grant, at: Timestamp) -> Content {
@@ -127,7 +127,7 @@ fn ended(grants: &[Grant], at: Timestamp) -> Option<Content> {
         .iter()
         .filter_map(|grant| grant.end().map(|end| (grant, end)))
         .filter(|(grant, end)| grant.starts_at <= *end && *end <= at)
-        .max_by_key(|(grant, end)| (*end, grant.rank, grant.created_at, &grant.id))?;
+        .max_by_key(|(grant, end)| (*end, grant.rank, grant.number))?;
     let revoked = last.revoked_at == Some(end);
     Some(Content {
         tier: last.tier.clone(),

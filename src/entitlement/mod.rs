@@ -99,6 +99,8 @@ impl Status {
 pub struct Grant {
     /// The grant's id.
     pub id: GrantId,
+    /// 1 for the entitlement's first grant; the newest has the highest.
+    pub number: u32,
     /// Where it comes from.
     pub source: GrantSource,
     /// The tier.

@@ -90,8 +90,8 @@ fn grants(sql: &mut dyn Sql, world: World, entitlement: &str) -> Result<Vec<Gran
     let mut found = Vec::new();
     sql.each(
         "SELECT id, entitlement, source, source_id, tier, rank, quantity, limits, starts_at, ends_at, revoked_at, \
-         revoke_reason, created_at, revision FROM tillite_grant \
-         WHERE app = $1 AND mode = $2 AND entitlement = $3 ORDER BY id",
+         revoke_reason, created_at, revision, number FROM tillite_grant \
+         WHERE app = $1 AND mode = $2 AND entitlement = $3 ORDER BY number",
         &[world.app.into(), mode_number(world.mode).into(), entitlement.into()],
         &mut |row| {
             let source = match row.text(2)?.as_str() {
@@ -113,6 +113,7 @@ fn grants(sql: &mut dyn Sql, world: World, entitlement: &str) -> Result<Vec<Gran
                 revoke_reason: row.maybe_text(11)?,
                 created_at: instant(row.int(12)?)?,
                 revision: row.int(13)?,
+                number: small(row.int(14)?)?,
             });
             Ok(())
         },
@@ -263,14 +264,15 @@ pub(super) fn put_grant(sql: &mut dyn Sql, world: World, grant: &Grant, before: 
     };
     codec::one(if before == 0 {
         sql.exec(
-            "INSERT INTO tillite_grant (app, mode, id, entitlement, source, source_id, tier, rank, quantity, limits, \
+            "INSERT INTO tillite_grant (app, mode, id, entitlement, number, source, source_id, tier, rank, quantity, limits, \
              starts_at, ends_at, revoked_at, revoke_reason, created_at, revision) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             &[
                 world.app.into(),
                 mode.into(),
                 grant.id.as_str().into(),
                 grant.entitlement.as_str().into(),
+                grant.number.into(),
                 grant.source.as_str().into(),
                 source_id.into(),
                 (&grant.tier).into(),

@@ -66,7 +66,7 @@ const LISTED: usize = 20;
 /// Name, table whose rows are counted, and the statement that finds the ids of rows in breach.
 const CHECKS: &[(&str, &str, &str)] = &[
     (
-        "charge_is_its_session_s",
+        "charge_of_its_session",
         "tillite_charge",
         "SELECT c.id FROM tillite_charge c LEFT JOIN tillite_session s \
          ON s.app = c.app AND s.mode = c.mode AND s.id = c.session WHERE s.intent IS NULL OR s.intent <> c.intent",

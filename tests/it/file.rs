@@ -289,7 +289,7 @@ fn a_missing_and_an_empty_file_become_a_shop_for_its_owner_only() {
     engine.close().unwrap();
     assert!(path.is_file());
     let engine = odd.builder().open(&path).unwrap();
-    assert_eq!(engine.apps().unwrap(), ["shop"]);
+    assert_eq!(engine.apps(10, None).unwrap().data, ["shop"]);
 }
 
 #[test]
@@ -396,7 +396,10 @@ fn a_lock_held_by_somebody_else_is_waited_for_within_a_bound() {
     assert_eq!(disk.till.ledger().requests.len(), 0, "the processor was called");
     // Reading and opening need no lock.
     assert_eq!(app.sessions().get(&session.id).unwrap().state, SessionState::Open);
-    assert_eq!(quick().open(disk.path()).unwrap().apps().unwrap(), ["lixblogs"]);
+    assert_eq!(
+        quick().open(disk.path()).unwrap().apps(10, None).unwrap().data,
+        ["lixblogs"]
+    );
     assert_eq!(engine.dump().unwrap(), before);
     // A file that is to be joined has to be written, and says the same.
     let other = Disk::new();
@@ -528,7 +531,7 @@ fn a_file_that_somebody_migrated_meanwhile_is_neither_written_nor_read() {
         app.sessions().get(&session.id).err(),
         app.entitlements().get("u_1").err(),
         app.events(10, 0).err(),
-        engine.apps().err(),
+        engine.apps(10, None).err(),
         engine.run_due(Budget::items(1)).err(),
         engine.claim_deliveries(1).err(),
         engine.next_due().err(),
@@ -564,7 +567,7 @@ fn a_file_is_opened_twice_in_one_process_and_again_later() {
     for _ in 0..3 {
         let again = disk.open();
         assert_eq!(again.dump().unwrap(), before);
-        assert_eq!(again.apps().unwrap(), ["lixblogs"]);
+        assert_eq!(again.apps(10, None).unwrap().data, ["lixblogs"]);
         clean(&again);
     }
     assert_eq!(sql(&disk.raw(), "PRAGMA journal_mode"), ["wal"]);

@@ -146,7 +146,7 @@ fn live_time_is_moved_by_nobody() {
     sell(&shop, "u_1").unwrap();
     let before = shop.engine.dump().unwrap();
     let error = shop.app.advance(DAY).unwrap_err();
-    assert!(matches!(error, Error::WrongMode { .. }), "{error}");
+    assert!(matches!(error, Error::Refused(_)), "{error}");
     assert_eq!(error.what_now(), WhatNow::FixInput);
     assert_eq!(shop.engine.dump().unwrap(), before);
     let host = shop.clock.now();

@@ -139,6 +139,13 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         &["charge_has_its_attempt"],
     ),
     (
+        "a charge of another session's intent",
+        &[
+            "UPDATE tillite_charge SET session = (SELECT id FROM tillite_session WHERE state = 'open') WHERE settles = 1",
+        ],
+        &["charge_of_its_session"],
+    ),
+    (
         "an outcome that nobody reported",
         &["UPDATE tillite_evidence SET moved = 0 WHERE outcome = 'succeeded'"],
         &["outcome_has_its_evidence", "final_only_by_more_than_time"],
