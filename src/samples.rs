@@ -1,7 +1,11 @@
-//! Fixed values for the unit tests: a shop that sells one tier in euros, on the first day of 2026.
+//! What the unit tests have in common: a shop that sells one tier in euros on the first day of
+//! 2026, and the checks that more than one of them makes.
+
+use std::fmt::Debug;
 
 use crate::customer::Customer;
 use crate::entitlement::{Grant, GrantSource};
+use crate::error::{Error, Refused};
 use crate::id::{Id, Mint, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{Charge, ChargeState, Failure, PaymentIntent};
@@ -176,5 +180,35 @@ pub(crate) fn grant(seed: u8, tier: &str, rank: i32, starts: i64, ends: Option<i
         created_at: at(starts),
         entitlement: id(7),
         revision: 1,
+    }
+}
+
+/// Checks a state machine over every state and event: what is listed moves so, all else is refused
+/// in the given words.
+pub(crate) fn check_machine<S, E>(
+    states: &[S],
+    events: &[E],
+    listed: &[(S, E, S)],
+    next: impl Fn(S, E) -> Result<S, Refused>,
+    refused: impl Fn(S, E) -> Refused,
+) where
+    S: Copy + Debug + PartialEq,
+    E: Copy + Debug + PartialEq,
+{
+    for state in states.iter().copied() {
+        for event in events.iter().copied() {
+            let expected = listed.iter().find(|(from, on, _)| (*from, *on) == (state, event));
+            let expected = expected.map(|(_, _, to)| *to).ok_or_else(|| refused(state, event));
+            assert_eq!(next(state, event), expected, "{state:?} {event:?}");
+        }
+    }
+}
+
+/// Checks that what is asked for is accepted, or refused naming the field.
+pub(crate) fn check_refusal<T: Debug>(asked: &Result<T, Error>, refused: Option<&str>, what: &str) {
+    match (asked, refused) {
+        (Ok(_), None) => {}
+        (Err(error), Some(field)) => assert_eq!(error.field(), Some(field), "{what}: {error}"),
+        (found, expected) => panic!("{what}: {found:?}, expected a refusal of {expected:?}"),
     }
 }

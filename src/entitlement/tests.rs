@@ -95,6 +95,8 @@ fn what_is_taken_back_keeps_its_tier_and_is_told_from_what_ran_out() {
         9,
         Some(("pro", Revoked, Some(5))),
     );
+    // What had run out before it was taken back has run out.
+    check(&[revoked(sold.clone(), 15)], 15, Some(("pro", Expired, Some(10))));
     // What ended last says how it ended.
     let both = [revoked(sold.clone(), 5), grant(2, "basic", 0, 0, Some(7))];
     check(&both, 6, Some(("basic", Active, Some(7))));

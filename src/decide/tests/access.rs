@@ -3,7 +3,7 @@ use crate::change::Change;
 use crate::decide::access::{self, Terms};
 use crate::entitlement::{GrantSource, Holding, NewGrant};
 use crate::event::{Happening, Subject};
-use crate::samples::{at, grant, id, mint};
+use crate::samples::{at, check_refusal, grant, id, mint};
 use crate::text::Metadata;
 
 /// What somebody holds who was granted this much, none of it worked into a version yet.
@@ -163,11 +163,7 @@ fn what_is_granted_by_hand_is_bounded_by_field() {
         (new().idempotency_key(" "), Some("idempotency_key")),
     ] {
         let what = format!("{new:?}");
-        assert_eq!(
-            new.checked().err().as_ref().and_then(crate::Error::field),
-            refused,
-            "{what}"
-        );
+        check_refusal(&new.checked(), refused, &what);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::change::Change;
 use crate::decide::catalog::{archive, set_price, set_product};
 use crate::event::Subject;
 use crate::money::{Amount, Currency};
-use crate::samples::{at, eur, mint};
+use crate::samples::{at, check_refusal, eur, mint};
 use crate::time::Interval;
 
 /// A catalogue of one product, kept as a file would keep it.
@@ -217,11 +217,7 @@ fn a_catalogue_is_bounded_by_field() {
         (pro().description("x".repeat(1_001)), Some("description")),
     ] {
         let what = format!("{new:?}");
-        assert_eq!(
-            new.checked().err().as_ref().and_then(crate::Error::field),
-            refused,
-            "{what}"
-        );
+        check_refusal(&new.checked(), refused, &what);
     }
 }
 

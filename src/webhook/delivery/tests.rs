@@ -1,5 +1,5 @@
 use super::*;
-use crate::samples::at;
+use crate::samples::{at, check_machine};
 
 const EVENTS: [DeliveryEvent; 5] = [
     DeliveryEvent::Claim,
@@ -23,17 +23,11 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         (InFlight, On::FailedLast, Exhausted),
         (Exhausted, On::Accepted, Delivered),
     ];
-    for state in DeliveryState::ALL {
-        for event in EVENTS {
-            let expected = listed.iter().find(|(from, on, _)| (*from, *on) == (state, event));
-            let expected = expected.map(|(_, _, to)| *to).ok_or(Refused {
-                object: "delivery",
-                state: state.as_str(),
-                event: event.as_str(),
-            });
-            assert_eq!(next(state, event), expected, "{state:?} {event:?}");
-        }
-    }
+    check_machine(&DeliveryState::ALL, &EVENTS, &listed, next, |state, event| Refused {
+        object: "delivery",
+        state: state.as_str(),
+        event: event.as_str(),
+    });
 }
 
 fn answered(status: u16, body: &[u8]) -> TransportOutcome {
