@@ -330,3 +330,43 @@ impl Shop {
         history.data.into_iter().map(|event| event.kind).collect()
     }
 }
+
+/// Appends a charge to a ledger in a file, on disk before this returns. Several processes may
+/// share the file. It does not recognise repetitions: a second charge shows as a second line.
+pub fn take_money(ledger: &std::path::Path, request: &Request) -> Outcome {
+    use std::io::Write as _;
+    let mut file = std::fs::File::options().append(true).create(true).open(ledger).unwrap();
+    let line = format!("{} {} {}\n", request.session, request.idempotency_key, request.amount);
+    file.write_all(line.as_bytes()).unwrap();
+    file.sync_data().unwrap();
+    Outcome::Succeeded {
+        reference: request.idempotency_key.clone(),
+        amount: request.money().unwrap(),
+    }
+}
+
+/// What was charged by such a ledger: session and idempotency key of each charge.
+pub fn money_taken(ledger: &std::path::Path) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(ledger).unwrap_or_default();
+    text.lines()
+        .map(|line| {
+            let mut words = line.split(' ').map(str::to_owned);
+            (words.next().unwrap(), words.next().unwrap())
+        })
+        .collect()
+}
+
+/// This test program once more, running one test as another process with these variables.
+pub fn another_process(test: &str, variables: &[(&str, String)]) -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    command
+        .args([test, "--exact", "--nocapture", "--test-threads=1"])
+        .env("TILLITE_CHILD", test)
+        .envs(variables.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// Whether this process was started by [`another_process`] to run this test.
+pub fn is_another_process(test: &str) -> bool {
+    std::env::var("TILLITE_CHILD").is_ok_and(|named| named == test)
+}
