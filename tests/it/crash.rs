@@ -186,7 +186,7 @@ impl Said {
                 assert_eq!(version, "1", "{uid} was granted twice");
                 self.granted.insert(uid.to_owned());
             }
-            ["waits", _] | ["ran", _] => {}
+            ["waits" | "ran", _] => {}
             _ => panic!("{line}"),
         }
     }
