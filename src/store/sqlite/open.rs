@@ -92,6 +92,11 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
     let _one_at_a_time = OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(path) = place.path() {
         create(path)?;
+        // Asked before SQLite is: it would make a log beside the file, as read-only as the file, and
+        // leave it there when the file has become writable again.
+        if std::fs::metadata(path).is_ok_and(|meta| meta.permissions().readonly()) {
+            return Err(StorageError::new(StorageKind::ReadOnly, "the file is marked read-only").into());
+        }
     }
     let connection = connect(place)?;
     connection
