@@ -1,0 +1,403 @@
+//! What the engine costs beside the bare database.
+//!
+//! Each verb runs beside a baseline that writes the same rows with the same bytes into a file of
+//! the same schema, with the same pragmas and as many transactions, and does nothing else: no ids
+//! are drawn, no JSON is made, nothing is hashed or read back. The baseline is recorded from the
+//! engine's own file, so it stays the same work when the engine's rows change.
+//!
+//! Criterion measures each side for comparing one commit with another. Machines and disks differ
+//! far more than code does, so the figure to quote is the ratio at the end, for which both sides
+//! take turns.
+
+#![allow(missing_docs, reason = "criterion's macros write items without any")]
+#![allow(clippy::print_stdout, reason = "a benchmark's output is what it prints")]
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
+#![allow(clippy::disallowed_methods, reason = "the baseline is what the bare library does")]
+#![allow(clippy::float_arithmetic, reason = "ratios are for reading, no money is in them")]
+
+use std::cell::{Cell, RefCell};
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use criterion::{BatchSize, Criterion};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tillite::webhook::{Format, NewEndpoint};
+use tillite::{
+    Amount, Answer, Answered, App, Begun, Currency, Engine, Mode, NewGrant, NewPrice, NewProduct, NewSession, Outcome,
+    SessionId, TransportOutcome, sandbox,
+};
+
+#[path = "support/recording.rs"]
+mod recording;
+
+use recording::{Recording, Writes};
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--test");
+    let rounds = if quick { 1 } else { 300 };
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_secs(1))
+        .measurement_time(Duration::from_secs(3))
+        .configure_from_args();
+
+    let cases: [fn(bool) -> Case; 4] = [create, create_and_pay, read_entitlement, deliver];
+    let mut rows = Vec::new();
+    for case in cases {
+        let mut case = case(quick);
+        case.under(&mut criterion);
+        rows.push(case.compare(rounds));
+    }
+    criterion.final_summary();
+
+    println!("\n{:<28} {:>12} {:>12}   engine/baseline", "", "engine", "baseline");
+    for row in rows {
+        println!("{row}");
+    }
+    println!("\nMedians of {rounds} turns each. The ratio is of speeds: 1.00 is as fast as the bare database.");
+}
+
+/// A verb and its baseline. A turn is prepared out of sight of the watch, and timed.
+struct Case {
+    name: &'static str,
+    /// How many things one turn does.
+    size: u32,
+    engine: Side,
+    baseline: Side,
+    _place: TempDir,
+}
+
+/// Prepares a turn and answers what is to be timed.
+type Side = Box<dyn FnMut() -> Box<dyn FnOnce()>>;
+
+impl Case {
+    fn under(&mut self, criterion: &mut Criterion) {
+        let mut group = criterion.benchmark_group(self.name);
+        for (name, side) in [("engine", &mut self.engine), ("baseline", &mut self.baseline)] {
+            group.bench_function(name, |bencher| {
+                bencher.iter_batched(&mut *side, |turn| turn(), BatchSize::PerIteration);
+            });
+        }
+        group.finish();
+    }
+
+    /// Lets the two sides take turns and compares their medians.
+    fn compare(&mut self, rounds: usize) -> String {
+        let mut engine = Vec::new();
+        let mut baseline = Vec::new();
+        for _ in 0..rounds {
+            engine.push(timed(&mut self.engine));
+            baseline.push(timed(&mut self.baseline));
+        }
+        let engine = median(engine).as_secs_f64() / f64::from(self.size);
+        let baseline = median(baseline).as_secs_f64() / f64::from(self.size);
+        format!(
+            "{:<28} {:>9.1} us {:>9.1} us   {:.2}",
+            self.name,
+            engine * 1e6,
+            baseline * 1e6,
+            baseline / engine
+        )
+    }
+}
+
+fn timed(side: &mut Side) -> Duration {
+    let turn = side();
+    let started = Instant::now();
+    turn();
+    started.elapsed()
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// One caller makes a session.
+fn create(_quick: bool) -> Case {
+    let place = TempDir::new().unwrap();
+    let (shop, bare) = (Shop::open(&place, "engine.db"), Shop::open(&place, "bare.db"));
+    let recording = Recording::begin(&bare.path);
+    let session = bare.session();
+    let writes = recording.end(&[&session.uid]);
+    let connection = bare.into_connection();
+    Case {
+        name: "create a session",
+        size: 1,
+        engine: Box::new(move || {
+            let (app, order) = (shop.app.clone(), shop.order());
+            Box::new(move || drop(black_box(app.sessions().create(order.0).unwrap())))
+        }),
+        baseline: replay(connection, vec![writes]),
+        _place: place,
+    }
+}
+
+/// One caller makes a session and pays it through the sandbox, which answers at once: three
+/// transactions.
+fn create_and_pay(_quick: bool) -> Case {
+    let place = TempDir::new().unwrap();
+    let (shop, bare) = (Shop::open(&place, "engine.db"), Shop::open(&place, "bare.db"));
+
+    let recording = Recording::begin(&bare.path);
+    let session = bare.session();
+    let created = recording.end(&[&session.uid]);
+    let recording = created.then(&bare.path);
+    let pay = bare.app.sessions().begin_payment(&session.id, sandbox::card::APPROVED);
+    let ask = match pay.unwrap() {
+        Begun::Ask(ask) => Some(ask),
+        Begun::Done(_) => None,
+    };
+    let ask = ask.unwrap();
+    let begun = recording.end(&[&ask.request.idempotency_key]);
+    let recording = begun.then(&bare.path);
+    let outcome = Outcome::Succeeded {
+        reference: format!("sandbox_{}", ask.request.attempt),
+        amount: ask.request.money().unwrap(),
+    };
+    let payment = bare.engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
+    assert!(payment.is_complete());
+    let settled = recording.end(&[]);
+
+    let connection = bare.into_connection();
+    Case {
+        name: "create and pay a session",
+        size: 1,
+        engine: Box::new(move || {
+            let (app, order) = (shop.app.clone(), shop.order());
+            Box::new(move || {
+                let session = app.sessions().create(order.0).unwrap();
+                let payment = app.sessions().pay(&session.id, sandbox::card::APPROVED).unwrap();
+                assert!(payment.is_complete());
+            })
+        }),
+        baseline: replay(connection, vec![created, begun, settled]),
+        _place: place,
+    }
+}
+
+/// One caller reads what somebody may use; the baseline is one held statement.
+fn read_entitlement(quick: bool) -> Case {
+    let holders = if quick { 10 } else { 1_000 };
+    let place = TempDir::new().unwrap();
+    let shop = Shop::open(&place, "engine.db");
+    for number in 0..holders {
+        let grant = NewGrant::tier(format!("holder-{number}"), "member");
+        shop.app.entitlements().grant(grant).unwrap();
+    }
+    let connection: &'static Connection = Box::leak(Box::new(connect(&shop.path)));
+    let held: &'static RefCell<rusqlite::Statement<'_>> = Box::leak(Box::new(RefCell::new(
+        connection
+            .prepare(
+                "SELECT tier, status, expires_at, version FROM tillite_entitlement \
+                 WHERE app = 1 AND mode = 0 AND uid = ?1 AND line = 'main'",
+            )
+            .unwrap(),
+    )));
+    // A prime step visits the holders in an order that no cache expects.
+    let next = move |turn: &Cell<usize>| {
+        turn.set(turn.get() + 7_919);
+        format!("holder-{}", turn.get() % holders)
+    };
+    let (of_engine, of_baseline) = (Cell::new(0), Cell::new(0));
+    Case {
+        name: "read an entitlement",
+        size: 1,
+        engine: Box::new(move || {
+            let (app, uid) = (shop.app.clone(), next(&of_engine));
+            Box::new(move || assert!(black_box(app.entitlements().get(&uid).unwrap()).active))
+        }),
+        baseline: Box::new(move || {
+            let uid = next(&of_baseline);
+            Box::new(move || {
+                let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, String, Option<i64>, i64)> {
+                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+                };
+                let found = held.borrow_mut().query_row([&uid], read).unwrap();
+                assert_eq!(black_box(found).1, "active");
+            })
+        }),
+        _place: place,
+    }
+}
+
+/// One caller claims a batch of deliveries, sends each to an endpoint that accepts it at once, and
+/// acknowledges it.
+fn deliver(_quick: bool) -> Case {
+    const BATCH: u32 = 4;
+    let place = TempDir::new().unwrap();
+    let (shop, bare) = (Shop::open(&place, "engine.db"), Shop::open(&place, "bare.db"));
+    shop.add_endpoint();
+    bare.add_endpoint();
+    let connection: &'static Connection = Box::leak(Box::new(connect(&bare.path)));
+    run(connection, "PRAGMA synchronous = NORMAL");
+    Case {
+        name: "deliver a webhook, in fours",
+        size: BATCH,
+        engine: Box::new(move || {
+            (0..BATCH).for_each(|_| drop(shop.session()));
+            let engine = shop.engine.clone();
+            Box::new(move || {
+                let claimed = engine.claim_deliveries(BATCH as usize).unwrap();
+                assert_eq!(claimed.len(), BATCH as usize);
+                for delivery in claimed {
+                    let accepted = TransportOutcome::Answered(Answered::status(204));
+                    assert!(engine.acknowledge(&delivery, &accepted).unwrap());
+                }
+            })
+        }),
+        baseline: Box::new(move || {
+            (0..BATCH).for_each(|_| drop(bare.session()));
+            Box::new(move || deliver_bare(connection, BATCH))
+        }),
+        _place: place,
+    }
+}
+
+fn deliver_bare(connection: &Connection, batch: u32) {
+    run(connection, "BEGIN IMMEDIATE");
+    let claimed: Vec<(String, Vec<u8>)> = {
+        let mut claim = connection
+            .prepare_cached(
+                "UPDATE tillite_delivery SET state = 'in_flight', attempts = attempts + 1, due_at = due_at + 90000, \
+                 token = 1 WHERE app = 1 AND mode = 0 AND id IN (SELECT id FROM tillite_delivery WHERE app = 1 \
+                 AND mode = 0 AND endpoint = 1 AND state IN ('pending', 'in_flight') ORDER BY due_at, event LIMIT ?1) \
+                 RETURNING id, event",
+            )
+            .unwrap();
+        let mut body = connection
+            .prepare_cached(
+                "SELECT bytes FROM tillite_event_body WHERE app = 1 AND mode = 0 AND seq = ?1 AND format = 'standard'",
+            )
+            .unwrap();
+        let rows = claim.query_map([batch], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let taken: Vec<(String, i64)> = rows.collect::<rusqlite::Result<_>>().unwrap();
+        taken
+            .into_iter()
+            .map(|(id, event)| (id, body.query_row([event], |row| row.get(0)).unwrap()))
+            .collect()
+    };
+    run(connection, "COMMIT");
+    assert_eq!(claimed.len(), batch as usize);
+    for (id, body) in claimed {
+        black_box(body);
+        run(connection, "BEGIN IMMEDIATE");
+        let mut log = connection
+            .prepare_cached(
+                "INSERT INTO tillite_delivery_attempt (app, mode, delivery, number, started_at, duration, outcome, \
+                 status) VALUES (1, 0, ?1, 1, 1767225600000, 0, 'delivered', 204)",
+            )
+            .unwrap();
+        let mut close = connection
+            .prepare_cached(
+                "UPDATE tillite_delivery SET state = 'delivered', last_status = 204 \
+                 WHERE app = 1 AND mode = 0 AND id = ?1",
+            )
+            .unwrap();
+        assert_eq!(log.execute([&id]).unwrap() + close.execute([&id]).unwrap(), 2);
+        run(connection, "COMMIT");
+    }
+}
+
+/// A side that writes what was recorded, each turn with ids of its own.
+fn replay(connection: Connection, writes: Vec<Writes>) -> Side {
+    let connection: &'static Connection = Box::leak(Box::new(connection));
+    let mut turns = recording::Turns::of(writes);
+    Box::new(move || {
+        let turn = turns.next();
+        Box::new(move || turn.write(connection))
+    })
+}
+
+/// An engine on a file, with something to sell.
+struct Shop {
+    engine: Engine,
+    app: App,
+    path: PathBuf,
+    sold: Cell<u32>,
+}
+
+struct Ordered {
+    id: SessionId,
+    uid: String,
+}
+
+impl Shop {
+    fn open(place: &TempDir, name: &str) -> Shop {
+        let path = place.path().join(name);
+        let engine = Engine::builder().seal_key([7; 32]).open(&path).unwrap();
+        let app = engine.app("shop", Mode::Test).unwrap();
+        let price = NewPrice::new("member", Amount::minor(12_00, Currency::EUR).unwrap());
+        let product = NewProduct::new("member", "Membership").price(price);
+        app.catalog().set(product).unwrap();
+        Shop {
+            engine,
+            app,
+            path,
+            sold: Cell::new(0),
+        }
+    }
+
+    /// An order by somebody new, and who it is.
+    fn order(&self) -> (NewSession, String) {
+        self.sold.set(self.sold.get() + 1);
+        let uid = format!("buyer-{:08}", self.sold.get());
+        let order = NewSession::tier("member", Currency::EUR)
+            .for_uid(&uid)
+            .return_to("https://shop.example/thanks?session={CHECKOUT_SESSION_ID}");
+        (order, uid)
+    }
+
+    fn session(&self) -> Ordered {
+        let (order, uid) = self.order();
+        let id = self.app.sessions().create(order).unwrap().id;
+        Ordered { id, uid }
+    }
+
+    fn add_endpoint(&self) {
+        let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
+        self.app
+            .endpoints()
+            .add(endpoint.events(["checkout.session.created"]))
+            .unwrap();
+    }
+
+    /// Closes the engine and opens its file bare.
+    fn into_connection(self) -> Connection {
+        let Shop { engine, app, path, .. } = self;
+        drop(app);
+        engine.close().unwrap();
+        connect(&path)
+    }
+}
+
+/// A connection set up as the engine sets its own up.
+fn connect(path: &std::path::Path) -> Connection {
+    let connection = Connection::open(path).unwrap();
+    connection.busy_timeout(Duration::from_secs(5)).unwrap();
+    connection.set_prepared_statement_cache_capacity(192);
+    for pragma in [
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA fullfsync = ON",
+        "PRAGMA foreign_keys = ON",
+        "PRAGMA temp_store = MEMORY",
+        "PRAGMA trusted_schema = OFF",
+        "PRAGMA cell_size_check = ON",
+        "PRAGMA mmap_size = 0",
+        "PRAGMA cache_size = -16384",
+        "PRAGMA journal_size_limit = 67108864",
+    ] {
+        run(&connection, pragma);
+    }
+    connection
+}
+
+/// Runs a statement without parameters to its end.
+fn run(connection: &Connection, sql: &str) {
+    let mut statement = connection.prepare_cached(sql).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    while rows.next().unwrap().is_some() {}
+}
