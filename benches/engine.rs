@@ -153,10 +153,7 @@ fn create_and_pay(_quick: bool) -> Case {
     let ask = ask.unwrap();
     let begun = recording.end(&[&ask.request.idempotency_key]);
     let recording = begun.then(&bare.path);
-    let outcome = Outcome::Succeeded {
-        reference: format!("sandbox_{}", ask.request.attempt),
-        amount: ask.request.money().unwrap(),
-    };
+    let outcome = Outcome::succeeded(format!("sandbox_{}", ask.request.attempt), ask.request.money().unwrap());
     let payment = bare.engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
     assert!(payment.is_complete());
     let settled = recording.end(&[]);

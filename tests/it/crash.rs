@@ -76,10 +76,7 @@ impl Processor for Ledger {
     fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
         let wanted = &key.request.idempotency_key;
         if money_taken(&self.0).iter().any(|(_, taken)| taken == wanted) {
-            return Lookup::Found(Outcome::Succeeded {
-                reference: wanted.clone(),
-                amount: key.request.money().unwrap(),
-            });
+            return Lookup::Found(Outcome::succeeded(wanted.clone(), key.request.money().unwrap()));
         }
         Lookup::NotFound
     }
