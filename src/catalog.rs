@@ -262,7 +262,7 @@ impl NewPrice {
 
     pub(crate) fn checked(mut self) -> Result<NewPrice, Error> {
         self.tier = text::name("tier", &self.tier, 64)?;
-        chargeable(self.amount)?;
+        chargeable("currency", self.amount)?;
         let bounded = |field: &str, days: Option<u32>, max: u32| match days {
             Some(days) if !(1..=max).contains(&days) => {
                 Err(Error::from(Invalid::new(field, days, format!("1 to {max}"))))
@@ -301,10 +301,10 @@ fn slot(amount: Amount, terms: &Terms) -> Slot {
 }
 
 /// Refuses an amount in a currency that nothing new may be priced in.
-pub(crate) fn chargeable(amount: Amount) -> Result<(), Error> {
+pub(crate) fn chargeable(field: &str, amount: Amount) -> Result<(), Error> {
     if amount.currency().is_chargeable() {
         return Ok(());
     }
     let allowed = "a currency in use (not withdrawn, not a unit of account)";
-    Err(Invalid::new("currency", amount.currency(), allowed).into())
+    Err(Invalid::new(field, amount.currency(), allowed).into())
 }

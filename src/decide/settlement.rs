@@ -340,7 +340,8 @@ fn note(
 ) {
     attempt.evidence = attempt.evidence.saturating_add(1);
     attempt.heard_at.get_or_insert(at.host_now);
-    if verdict.reference.is_some() {
+    // Evidence that moved nothing must not rename the payment that is looked up.
+    if moved && verdict.reference.is_some() {
         attempt.reference.clone_from(&verdict.reference);
     }
     let evidence = Evidence {

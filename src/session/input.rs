@@ -11,7 +11,8 @@ use crate::text::{self, Metadata, Url};
 /// The most lines of a session.
 const MAX_LINES: usize = 100;
 const MAX_QUANTITY: u32 = 1_000_000;
-const LIFETIME_MINUTES: std::ops::RangeInclusive<u64> = 30..=43_200;
+const SHORTEST_LIFE: Duration = Duration::from_secs(30 * 60);
+const LONGEST_LIFE: Duration = Duration::from_secs(30 * 86_400);
 
 /// What happens after payment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -211,9 +212,7 @@ impl NewSession {
     pub(crate) fn checked(self, mode: Mode) -> Result<Checked, Error> {
         let lifetime = match self.lifetime {
             None => Duration::from_secs(60 * u64::from(self.dialect.lifetime_minutes())),
-            Some(given) if LIFETIME_MINUTES.contains(&(given.as_secs() / 60)) && given.as_secs() <= 43_200 * 60 => {
-                given
-            }
+            Some(given) if (SHORTEST_LIFE..=LONGEST_LIFE).contains(&given) => given,
             Some(given) => {
                 let found = format!("{} seconds", given.as_secs());
                 return Err(Invalid::new("expires_after", found, "30 minutes to 30 days").into());
@@ -393,7 +392,7 @@ fn checked_lines(lines: Vec<NewLine>) -> Result<Vec<NewLine>, Error> {
             Choice::Price(_) => {}
             Choice::Inline { name, unit_amount } => {
                 text::text(&format!("lines[{at}].name"), name, 250)?;
-                crate::catalog::chargeable(*unit_amount)?;
+                crate::catalog::chargeable(&format!("lines[{at}].currency"), *unit_amount)?;
             }
         }
     }

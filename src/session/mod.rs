@@ -271,7 +271,11 @@ fn with_parameter(url: &str, name: &str, value: &str) -> String {
         Some((rest, fragment)) => (rest, format!("#{fragment}")),
         None => (url, String::new()),
     };
-    let joint = if rest.contains('?') { '&' } else { '?' };
+    let joint = match rest.split_once('?') {
+        None => "?",
+        Some((_, "")) => "",
+        Some(_) => "&",
+    };
     format!("{rest}{joint}{name}={value}{fragment}")
 }
 

@@ -10,6 +10,7 @@ use crate::catalog::{Price, Product};
 use crate::customer::Customer;
 use crate::entitlement::Grant;
 use crate::event::{Step, Subject};
+use crate::hook::Action;
 use crate::payment::{Charge, Failure, PaymentIntent};
 use crate::session::{Completion, ExpiredReason, Line, Session, SessionState, Totals};
 use crate::text::Metadata;
@@ -331,6 +332,8 @@ struct ChargeBody<'a> {
     fee: Option<i64>,
     reference: Option<&'a str>,
     failure: Option<FailureBody<'a>>,
+    action: Option<&'a Action>,
+    action_deadline: Option<String>,
     hold: Option<&'static str>,
     settles: bool,
     created_at: String,
@@ -355,6 +358,8 @@ impl<'a> From<&'a Charge> for ChargeBody<'a> {
             fee: charge.fee.map(crate::money::Amount::as_minor),
             reference: charge.reference.as_deref(),
             failure: charge.failure.as_ref().map(FailureBody::from),
+            action: charge.action.as_ref(),
+            action_deadline: maybe(charge.action_deadline),
             hold: charge.hold.map(crate::payment::Hold::as_str),
             settles: charge.settles,
             created_at: time(charge.created_at),

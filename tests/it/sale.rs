@@ -33,9 +33,10 @@ fn a_sale_from_catalogue_to_entitlement() {
     let ran = shop.engine.run_due(Budget::items(100)).unwrap();
     assert!(ran.delivered > 4, "{ran:?}");
     for request in &shop.receiver.received().requests {
-        let (format, secret) = match request.url.ends_with("xpay") {
-            true => (Format::XPay, &secret),
-            false => (Format::Standard, &standard),
+        let (format, secret) = if request.url.ends_with("xpay") {
+            (Format::XPay, &secret)
+        } else {
+            (Format::Standard, &standard)
         };
         assert!(verified(format, secret, request, request.signed_at));
     }

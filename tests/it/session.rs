@@ -268,7 +268,7 @@ fn time_closes_a_session_at_once_and_the_sweep_only_writes_it_down() {
         let shop = Shop::open();
         let session = shop.session("u_1");
         assert_eq!(session.expires_at, session.created_at.plus(DAY));
-        turn(&shop, DAY - Duration::from_millis(1));
+        turn(&shop, DAY.checked_sub(Duration::from_millis(1)).unwrap());
         assert_eq!(shop.read(&session), session);
         turn(&shop, Duration::from_millis(1));
         let read = shop.read(&session);
