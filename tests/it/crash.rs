@@ -76,7 +76,7 @@ impl Processor for Ledger {
     fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
         let wanted = &key.request.idempotency_key;
         if money_taken(&self.0).iter().any(|(_, taken)| taken == wanted) {
-            return Lookup::Found(Outcome::succeeded(wanted.clone(), key.request.money().unwrap()));
+            return Lookup::Found(Outcome::succeeded(wanted, key.request.money().unwrap()));
         }
         Lookup::NotFound
     }
@@ -272,7 +272,7 @@ fn a_killed_process_has_lost_nothing_that_it_was_answered() {
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
         // Most die while they sell, some while they open the file and recover.
-        let after = Duration::from_micros((lot >> 33) % 150_000);
+        let after = Duration::from_micros((lot >> 33) % 70_000);
         let lines = kill_one(dir.path(), round, after, round % 5 != 0);
         clock.0.store(round * STEP, Ordering::SeqCst);
         let engine = open(dir.path(), &clock);

@@ -339,7 +339,7 @@ pub fn take_money(ledger: &std::path::Path, request: &Request) -> Outcome {
     let line = format!("{} {} {}\n", request.session, request.idempotency_key, request.amount);
     file.write_all(line.as_bytes()).unwrap();
     file.sync_data().unwrap();
-    Outcome::succeeded(request.idempotency_key.clone(), request.money().unwrap())
+    Outcome::succeeded(&request.idempotency_key, request.money().unwrap())
 }
 
 /// What was charged by such a ledger: session and idempotency key of each charge.
