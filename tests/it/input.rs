@@ -520,7 +520,7 @@ const CASES: &[Case] = &[
             let kuna = Amount::minor(1, Currency::parse("HRK")?)?;
             create(shop, NewSession::empty().line(NewLine::inline("Mug", kuna)))
         },
-        "currency",
+        "lines[0].currency",
         "in use",
     ),
     (
