@@ -51,7 +51,7 @@ pub enum Error {
     Refused(#[from] Refused),
 
     /// Another payment of the same session is in flight; no second attempt was started.
-    #[error("attempt {attempt} of this session is in flight since {since_ms} ms; its outcome decides, wait for it")]
+    #[error("charge {attempt} of this session is in flight; its outcome decides, wait for it")]
     PaymentInProgress {
         /// The id of the charge whose outcome is awaited.
         attempt: String,

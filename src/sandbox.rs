@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Invalid};
 use crate::hook::{Advice, Capabilities, Lookup, LookupKey, Outcome, Processor, Request};
+use crate::id::Mode;
 use crate::time::Timestamp;
 
 /// The name under which the sandbox stands in charges.
@@ -93,6 +94,10 @@ fn decide(request: &Request) -> Option<Outcome> {
         })
     };
     match request.method.as_deref() {
+        // Whatever it is configured as, nothing here may look like real money.
+        _ if request.mode != Mode::Test.as_str() => Some(Outcome::NotSent {
+            why: "the sandbox serves test mode only".to_owned(),
+        }),
         Some(card::APPROVED) => match request.money() {
             Ok(amount) => Some(Outcome::succeeded(format!("sandbox_{}", request.attempt), amount)),
             Err(error) => Some(Outcome::NotSent { why: error.to_string() }),

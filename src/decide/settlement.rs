@@ -190,6 +190,10 @@ fn describe(charge: &mut Charge, event: ChargeEvent, verdict: &Verdict, finding:
     charge.hold = (event == ChargeEvent::Mismatched).then_some(Hold::Mismatch);
     charge.action = None;
     charge.action_deadline = None;
+    if charge.state == ChargeState::Failed {
+        charge.authorized = 0;
+        charge.authorized_until = None;
+    }
     let (Finding::Executed(outcome) | Finding::LookedUp(Lookup::Found(outcome))) = finding else {
         return;
     };
@@ -311,7 +315,7 @@ fn schedule(attempt: &mut Attempt, charge: &Charge, learned: &Learned<'_>, host_
         attempt.next = None;
         return !std::mem::replace(&mut attempt.unresolved, true);
     }
-    if !charge.state.is_live() || charge.state == ChargeState::Authorized {
+    if !charge.state.is_live() {
         attempt.next = None;
         attempt.unresolved = false;
         return false;

@@ -172,6 +172,15 @@ impl Engine {
     /// # Errors
     /// [`crate::Error::Storage`].
     pub fn wait_due(&self, timeout: Duration) -> Result<bool> {
+        self.wait_due_for(self.own_work(), timeout)
+    }
+
+    /// Waits until some of this kind of work is due, for a host that does part of the work itself:
+    /// deliveries count without a transport too. Otherwise as [`Engine::wait_due`].
+    ///
+    /// # Errors
+    /// [`crate::Error::Storage`].
+    pub fn wait_due_for(&self, work: Work, timeout: Duration) -> Result<bool> {
         let patience = Patience::of(timeout);
         let mut seen = None;
         let mut next = None;
@@ -180,7 +189,7 @@ impl Engine {
             let commits = (rung, self.core.store.backend().foreign_commits()?);
             if seen != Some(commits) {
                 seen = Some(commits);
-                next = self.next_due()?;
+                next = self.next_due_for(work)?;
             }
             let host_now = self.core.clock.now();
             if next.is_some_and(|due| due <= host_now) {
@@ -200,24 +209,42 @@ impl Engine {
     /// # Errors
     /// [`crate::Error::Storage`].
     pub fn next_due(&self) -> Result<Option<Timestamp>> {
+        self.next_due_for(self.own_work())
+    }
+
+    /// What `run_due` of this engine can do.
+    fn own_work(&self) -> Work {
+        match self.core.transport {
+            Some(_) => Work::ALL,
+            None => Work::PAYMENTS | Work::TIME,
+        }
+    }
+
+    fn next_due_for(&self, work: Work) -> Result<Option<Timestamp>> {
         let host_now = self.core.clock.now();
         let mut earliest: Option<Timestamp> = None;
         for world in self.core.store.read(store::app::worlds)? {
             let names: Vec<String> = self.core.processors(world.mode).by_name.keys().cloned().collect();
-            let openable = match self.core.transport {
-                Some(_) => self.core.openable(world)?,
-                None => Vec::new(),
+            let openable = if work.has(Work::DELIVERIES) {
+                self.core.openable(world)?
+            } else {
+                Vec::new()
             };
             let found = self.core.view(world, |view| {
                 // Engine time runs with the host's; what is due in so long there is due in so long
                 // here.
                 let now = view.now;
                 let on_host = |at: Timestamp| host_now.plus(at.since(now));
-                let expiry = store::session::next_expiry(view.sql, view.world)?.map(on_host);
-                let lapse = store::entitlement::next_lapse(view.sql, view.world)?.map(on_host);
-                let attempt = store::payment::next_due(view.sql, view.world, &names)?;
-                let delivery = store::queue::next_claimable(view.sql, view.world, host_now, &openable)?;
-                Ok([expiry, lapse, attempt, delivery].into_iter().flatten().min())
+                let mut due = Vec::new();
+                if work.has(Work::TIME) {
+                    due.extend(store::session::next_expiry(view.sql, view.world)?.map(on_host));
+                    due.extend(store::entitlement::next_lapse(view.sql, view.world)?.map(on_host));
+                }
+                if work.has(Work::PAYMENTS) {
+                    due.extend(store::payment::next_due(view.sql, view.world, &names)?);
+                }
+                due.extend(store::queue::next_claimable(view.sql, view.world, host_now, &openable)?);
+                Ok(due.into_iter().min())
             })?;
             earliest = earliest.into_iter().chain(found).min();
         }

@@ -45,7 +45,7 @@ pub(crate) enum ChargeEvent {
 
 /// The whole machine. What is not listed is refused: such evidence is kept and changes nothing.
 ///
-/// Knowledge only grows: unknown, then pending or an action, then a final state. `Failed` to
+/// Knowledge only grows: unknown, then pending, an action or an authorisation, then a final state. `Failed` to
 /// `Succeeded` is the one contradiction that is believed, because money that moved must not be
 /// overlooked; the reverse is not. Another amount than asked that arrives for a failed charge
 /// leaves it failed, with the money held.
@@ -57,9 +57,9 @@ pub(super) fn next(state: ChargeState, event: ChargeEvent) -> Result<ChargeState
         (Initiated | Unknown | RequiresAction, On::Pending) => Pending,
         (Initiated | Unknown, On::ActionRequired) => RequiresAction,
         (Initiated | Unknown, On::Authorized) => Authorized,
-        (Initiated | Unknown | Pending | RequiresAction, On::Succeeded) => Succeeded,
-        (Initiated | Unknown | Pending | RequiresAction, On::Mismatched) => Unknown,
-        (Initiated | Unknown | Pending | RequiresAction, On::Failed) => Failed,
+        (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Succeeded) => Succeeded,
+        (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Mismatched) => Unknown,
+        (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Failed) => Failed,
         (Failed, On::Succeeded) => Succeeded,
         (Failed, On::Mismatched) => Failed,
         (state, event) => {

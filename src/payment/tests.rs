@@ -36,6 +36,9 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         (RequiresAction, On::Succeeded, Succeeded),
         (RequiresAction, On::Mismatched, Unknown),
         (RequiresAction, On::Failed, Failed),
+        (Authorized, On::Succeeded, Succeeded),
+        (Authorized, On::Mismatched, Unknown),
+        (Authorized, On::Failed, Failed),
         (Failed, On::Succeeded, Succeeded),
         (Failed, On::Mismatched, Failed),
     ];

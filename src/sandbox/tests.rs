@@ -104,3 +104,13 @@ fn the_card_that_never_answers_turns_out_to_have_charged_nothing() {
     assert!(capabilities.lookup);
     assert_eq!(capabilities.not_found_final_after, Some(Duration::ZERO));
 }
+
+#[test]
+fn nothing_in_the_sandbox_looks_like_real_money() {
+    let live = Request {
+        mode: "live".to_owned(),
+        ..request(Some(card::APPROVED))
+    };
+    let outcome = Sandbox.execute(&live, at(0));
+    assert!(matches!(outcome, Outcome::NotSent { .. }), "{outcome:?}");
+}

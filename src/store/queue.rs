@@ -358,9 +358,12 @@ pub(crate) fn list(sql: &mut dyn Sql, world: World, before: Option<&DeliveryId>,
             id: id(&row.text(0)?)?,
             event: id(&row.text(1)?)?,
             endpoint: id(&row.text(2)?)?,
+            due_at: match delivery_state(&row.text(3)?)? {
+                DeliveryState::Pending | DeliveryState::InFlight => Some(instant(row.int(5)?)?),
+                _ => None,
+            },
             state: delivery_state(&row.text(3)?)?,
             attempts: small(row.int(4)?)?,
-            due_at: instant(row.int(5)?)?,
             last_status: row.maybe_int(6)?.map(small).transpose()?,
         });
         Ok(())

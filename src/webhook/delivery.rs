@@ -134,8 +134,9 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// Attempts that may have been sent.
     pub attempts: u32,
-    /// Host time of the next attempt while it is pending, or at which its lease ends.
-    pub due_at: Timestamp,
+    /// Host time of the next attempt while it is pending, or at which its lease ends while it is in
+    /// flight; none once it is done.
+    pub due_at: Option<Timestamp>,
     /// HTTP status of the newest answer.
     pub last_status: Option<u16>,
 }

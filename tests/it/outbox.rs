@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use tillite::webhook::{DeliveryState, Format, NewEndpoint};
 use tillite::{
-    Answered, Budget, ClaimedDelivery, Clock as _, Delivery, Mode, NewSession, Secret, SignedRequest, TransportOutcome,
-    Work,
+    Answered, Budget, ClaimedDelivery, Clock as _, Currency, Delivery, Engine, Mode, NewSession, Secret, SignedRequest,
+    TransportOutcome, Work,
 };
 
 use crate::file::{Disk, sell};
-use crate::kit::{ManualClock, Receiver, Shop, Till, builder, header, locked, verified};
+use crate::kit::{ManualClock, Receiver, SEAL_KEY, Shop, Till, builder, header, locked, verified};
 
 const LEASE: Duration = Duration::from_secs(90);
 
@@ -150,8 +150,8 @@ fn a_failure_is_tried_again_after_its_gap_from_the_end_of_the_attempt_and_then_k
         let delivery = only(&shop);
         let gap = Duration::from_secs(gap);
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, made));
-        assert_eq!(delivery.due_at, shop.clock.now().plus(gap), "attempt {made}");
-        assert_eq!(shop.engine.next_due().unwrap(), Some(delivery.due_at));
+        assert_eq!(delivery.due_at, Some(shop.clock.now().plus(gap)), "attempt {made}");
+        assert_eq!(shop.engine.next_due().unwrap(), delivery.due_at);
         shop.clock.turn(gap.checked_sub(millisecond).unwrap());
         assert_eq!(deliver(&shop), (0, 0), "too early");
         shop.clock.turn(millisecond);
@@ -533,4 +533,39 @@ fn what_happens_in_one_world_is_told_to_nobody_in_another() {
         body["livemode"].as_bool()
     };
     assert_eq!((livemode("test."), livemode("live.")), (Some(false), Some(true)));
+}
+
+#[test]
+fn a_waiter_is_not_told_of_deliveries_that_nobody_can_make() {
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let engine = builder(&clock, &till, &receiver).open(&path).unwrap();
+    let shop = Shop::with(engine, Mode::Test, clock.clone(), till.clone(), receiver.clone());
+    shop.endpoint(Format::XPay);
+    let session = NewSession::tier("member", Currency::EUR).customer("u_1");
+    let session = shop.app.sessions().create(session).unwrap();
+    shop.app.sessions().pay(&session.id, "tok").unwrap();
+    let due = |engine: &Engine, work| engine.wait_due_for(work, Duration::ZERO).unwrap();
+    assert!(due(&shop.engine, Work::DELIVERIES));
+    assert!(!due(&shop.engine, Work::PAYMENTS | Work::TIME));
+    // With another key nobody here can sign them; without a transport only a host that asks for
+    // deliveries is told.
+    let keyless = builder(&clock, &till, &receiver).seal_key([9; 32]).open(&path).unwrap();
+    assert!(!due(&keyless, Work::ALL));
+    let sends_itself = Engine::builder()
+        .clock(clock.clone())
+        .seal_key(SEAL_KEY)
+        .open(&path)
+        .unwrap();
+    assert!(!sends_itself.wait_due(Duration::ZERO).unwrap());
+    assert!(due(&sends_itself, Work::DELIVERIES));
+    // Four are on their way to the endpoint; what else is due for it waits for them.
+    let held = shop.engine.claim_deliveries(4).unwrap();
+    let session = NewSession::tier("member", Currency::EUR).customer("u_2");
+    let session = shop.app.sessions().create(session).unwrap();
+    shop.app.sessions().pay(&session.id, "tok").unwrap();
+    let held = held.len() + shop.engine.claim_deliveries(4).unwrap().len();
+    assert_eq!(held, 4);
+    assert!(!due(&shop.engine, Work::DELIVERIES));
 }

@@ -508,7 +508,15 @@ fn an_authorisation_is_held_for_the_same_span_of_engine_time() {
     let charge = sale.charge();
     assert_eq!((charge.authorized, charge.captured), (999, 0));
     assert_eq!(charge.authorized_until, Some(at(100 + 3_600)));
-    assert_eq!(sale.attempt().next, None);
+    // It is asked after: the processor may have captured it, or let it lapse.
+    assert!(matches!(sale.attempt().next, Some((Await::Lookup, _))));
+    sale.hear(&declined());
+    let charge = sale.charge();
+    assert_eq!(
+        (charge.state, charge.authorized, charge.authorized_until),
+        (ChargeState::Failed, 0, None)
+    );
+    assert_eq!(sale.session.state, SessionState::Open);
 }
 
 #[test]
