@@ -136,15 +136,16 @@ const CHECKS: &[(&str, &str, &str)] = &[
         "outcome_has_its_evidence",
         "tillite_charge",
         "SELECT c.id FROM tillite_charge c WHERE c.state <> 'initiated' AND NOT EXISTS (SELECT 1 \
-         FROM tillite_attempt a JOIN tillite_evidence e ON e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
-         WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id AND e.moved = 1)",
+         FROM tillite_evidence e WHERE e.app = c.app AND e.mode = c.mode AND e.moved = 1 AND e.attempt IN ( \
+         SELECT a.id FROM tillite_attempt a WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id))",
     ),
     (
         "final_only_by_more_than_time",
         "tillite_charge",
         "SELECT c.id FROM tillite_charge c WHERE c.state NOT IN ('initiated', 'unknown') AND NOT EXISTS (SELECT 1 \
-         FROM tillite_attempt a JOIN tillite_evidence e ON e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
-         WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id AND e.moved = 1 AND e.source <> 'lease')",
+         FROM tillite_evidence e WHERE e.app = c.app AND e.mode = c.mode AND e.moved = 1 AND e.source <> 'lease' \
+         AND e.attempt IN (SELECT a.id FROM tillite_attempt a WHERE a.app = c.app AND a.mode = c.mode \
+         AND a.subject = c.id))",
     ),
     (
         "entitlement_versions_without_gap",
