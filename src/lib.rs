@@ -78,7 +78,8 @@
 //! # Features
 //! * `engine` (default): everything. Without it: ids, money, and [`webhook::verify`] for programs
 //!   that only receive, with no database in the tree.
-//! * `bundled` (default): compiles SQLite in. Without it the system's is linked, 3.37 or newer.
+//! * `bundled` (default): compiles SQLite in. Without it the system's is linked; how new it
+//!   must be depends on the rusqlite that cargo picks (0.32 takes 3.37, 0.41 needs 3.44).
 //!
 //! # Inside
 //! Floors, each importing from below only: values (`money`, `time`, `id`), the nouns, `event`,
