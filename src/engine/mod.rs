@@ -1,6 +1,7 @@
 //! The verbs. This is the only floor that reads the clock, draws randomness or calls a hook.
 
 mod app;
+mod asks;
 mod builder;
 mod catalog;
 mod core;
@@ -16,8 +17,10 @@ mod pace;
 mod payments;
 mod runner;
 mod sessions;
+mod settling;
 
 pub use app::App;
+pub use asks::{Ask, AskKind};
 pub use builder::Builder;
 pub use catalog::Catalog;
 pub use customers::Customers;
@@ -27,7 +30,7 @@ pub use entitlements::Entitlements;
 pub use events::{Expect, JournalHead};
 pub use health::Health;
 pub use keys::Keys;
-pub use payments::{Ask, AskKind, Begun, NewPayment, Payment};
+pub use payments::{Begun, NewPayment, Payment};
 pub use runner::Runner;
 pub use sessions::Sessions;
 

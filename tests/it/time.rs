@@ -4,7 +4,7 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use tillite::webhook::{DeliveryState, Format};
+use tillite::webhook::Format;
 use tillite::{
     Answered, Begun, Budget, Clock as _, Currency, Error, ExpiredReason, Mode, NewGrant, NewSession, SessionState,
     SignedRequest, Status, Timestamp, TransportOutcome, WhatNow, Work,

@@ -1,0 +1,162 @@
+//! The middle beat: what is to be asked of a processor, and the asking.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::Engine;
+use super::core::Core;
+use super::settling::settle;
+use crate::error::Result;
+use crate::hook::{Answer, Capabilities, Lookup, LookupKey, Outcome, Processor, Request};
+use crate::id::{AttemptId, World};
+use crate::payment::Attempt;
+use crate::store::{self, Access};
+use crate::time::Timestamp;
+
+/// How long after a call's own timeout its answer is still waited for before it counts as lost.
+pub(super) const LEASE_MARGIN: Duration = Duration::from_secs(10);
+
+/// The most look-ups that are taken from one world at once, so that their leases last.
+const MAX_CLAIM: u32 = 16;
+
+/// A call to a processor that is due, already committed. Make it and give the answer to
+/// [`Engine::settle`]; one that is dropped becomes unknown when its lease has ended, and is looked
+/// up.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// What to ask.
+    pub kind: AskKind,
+    /// The name of the processor to ask.
+    pub processor: String,
+    /// The frozen request.
+    pub request: Request,
+    /// The processor's own name for the payment, where it was learned.
+    pub reference: Option<String>,
+    /// Host time until which the call may run.
+    pub deadline: Timestamp,
+    pub(super) world: World,
+    pub(super) attempt: AttemptId,
+    pub(super) token: i64,
+    pub(super) asked_at: Timestamp,
+}
+
+/// What a processor is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AskKind {
+    /// To carry out the request; answer with [`Answer::Executed`].
+    Execute,
+    /// What became of it; answer with [`Answer::LookedUp`].
+    LookUp,
+}
+
+impl Engine {
+    /// Takes up to `limit` look-ups that are due, over all apps, of the processors that this engine
+    /// has: for a host that calls the processor itself. `run_due` is this with the hook.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    ///
+    /// # Durability
+    /// A claim may be lost in a power cut; then somebody looks up twice, which is harmless.
+    ///
+    /// # Events
+    /// None; `charge.unresolved` where a processor cannot be looked up.
+    pub fn claim_asks(&self, limit: usize) -> Result<Vec<Ask>> {
+        let mut asks = Vec::new();
+        for world in self.core.store.read(store::app::worlds)? {
+            if asks.len() < limit {
+                self.claim_in(world, limit - asks.len(), &mut asks)?;
+            }
+        }
+        Ok(asks)
+    }
+
+    fn claim_in(&self, world: World, limit: usize, asks: &mut Vec<Ask>) -> Result<()> {
+        let host_now = self.core.clock.now();
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX).min(MAX_CLAIM);
+        let names: Vec<String> = self.core.processors(world.mode).by_name.keys().cloned().collect();
+        let due = self
+            .core
+            .store
+            .read(|sql| store::payment::lookups_due(sql, world, host_now, &names, limit))?;
+        for attempt in due {
+            let Some(processor) = self.core.processor(world.mode, &attempt.processor) else {
+                continue;
+            };
+            let capabilities = capabilities_of(&**processor).unwrap_or_default();
+            let lease = host_now.plus(capabilities.call_timeout + LEASE_MARGIN);
+            let claimed = attempt.clone();
+            let won = self.core.store.write_raw(Access::Queue, move |sql| {
+                store::payment::claim_lookup(sql, world, &claimed, lease)
+            })?;
+            if !won {
+                continue;
+            }
+            let deadline = host_now.plus(capabilities.call_timeout);
+            let ask = ask(AskKind::LookUp, &attempt, world, attempt.token + 1, host_now, deadline)?;
+            if capabilities.lookup {
+                asks.push(ask);
+            } else {
+                let why = "the processor has no look-ups".to_owned();
+                settle(&self.core, &ask, &Answer::LookedUp(Lookup::CannotTell { why }))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Core {
+    /// Calls the processor. Whatever goes wrong in there, an answer comes out.
+    pub(super) fn ask(&self, ask: &Ask) -> Answer {
+        let processor = self.processor(ask.world.mode, &ask.processor).map(Arc::clone);
+        let nobody = || format!("no processor {:?} in this process", ask.processor);
+        let panicked = || "the processor's code panicked".to_owned();
+        match ask.kind {
+            AskKind::Execute => Answer::Executed(match processor {
+                Some(processor) => catch_unwind(AssertUnwindSafe(|| processor.execute(&ask.request, ask.deadline)))
+                    .unwrap_or_else(|_| Outcome::Unknown { why: panicked() }),
+                // Nothing was called, and nothing will be: this is certain.
+                None => Outcome::NotSent { why: nobody() },
+            }),
+            AskKind::LookUp => Answer::LookedUp(match processor {
+                Some(processor) => {
+                    let key = LookupKey {
+                        request: &ask.request,
+                        reference: ask.reference.as_deref(),
+                    };
+                    catch_unwind(AssertUnwindSafe(|| processor.lookup(&key)))
+                        .unwrap_or_else(|_| Lookup::CannotTell { why: panicked() })
+                }
+                None => Lookup::CannotTell { why: nobody() },
+            }),
+        }
+    }
+}
+
+/// What a processor can do; none if its code panics, which may pass.
+pub(super) fn capabilities_of(processor: &dyn Processor) -> Option<Capabilities> {
+    catch_unwind(AssertUnwindSafe(|| processor.capabilities())).ok()
+}
+
+pub(super) fn ask(
+    kind: AskKind,
+    attempt: &Attempt,
+    world: World,
+    token: i64,
+    asked_at: Timestamp,
+    deadline: Timestamp,
+) -> Result<Ask> {
+    Ok(Ask {
+        kind,
+        processor: attempt.processor.clone(),
+        request: Request::from_bytes(&attempt.request)?,
+        reference: attempt.reference.clone(),
+        deadline,
+        world,
+        attempt: attempt.id.clone(),
+        token,
+        asked_at,
+    })
+}

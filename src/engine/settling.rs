@@ -1,0 +1,183 @@
+//! The last beat: what was learned about an attempt, from whomever, goes into the file here.
+
+use super::asks::{Ask, capabilities_of};
+use super::core::Core;
+use super::payments::Payment;
+use super::{App, Engine};
+use crate::access::Actor;
+use crate::change::Change;
+use crate::decide::settlement::{self, Learned, Unsettled};
+use crate::entitlement::Holding;
+use crate::error::{Error, Result, StorageKind};
+use crate::hook::{Answer, Capabilities};
+use crate::id::{AttemptId, World};
+use crate::payment::{Charge, Finding};
+use crate::session::Session;
+use crate::store::{self, Tx};
+use crate::time::Timestamp;
+
+/// How often settling is tried when the disk leaves it in doubt. The evidence is in memory only,
+/// so it is worth more than one try; after the last the attempt is left to recovery.
+const SETTLE_TRIES: usize = 3;
+
+impl Engine {
+    /// Brings a processor's answer back: the last beat of a payment, and the only way in for what
+    /// was learned about one. Bringing the same answer again changes nothing, and so does an answer
+    /// that says less than what is known.
+    ///
+    /// # Errors
+    /// [`Error::Storage`]; the answer is then to be brought again. If it never is, the attempt is
+    /// looked up.
+    ///
+    /// # Durability
+    /// The outcome is on disk when this returns.
+    ///
+    /// # Events
+    /// The last ones of [`Sessions::pay`]; `charge.unknown`, `charge.pending`,
+    /// `charge.requires_action`, `charge.authorized`, `charge.mismatch`, `charge.unresolved` as the
+    /// case may be; `checkout.session.late_payment` for money that arrives too late, which is held.
+    pub fn settle(&self, ask: &Ask, answer: &Answer) -> Result<Payment> {
+        settle(&self.core, ask, answer)
+    }
+
+    /// Marks up to `limit` attempts as unknown whose call has lost its lease. Answers how many.
+    pub(super) fn recover(&self, limit: usize) -> Result<usize> {
+        let mut recovered = 0;
+        for world in self.core.store.read(store::app::worlds)? {
+            let host_now = self.core.clock.now();
+            let left = u32::try_from(limit - recovered).unwrap_or(u32::MAX);
+            let ended = self
+                .core
+                .store
+                .read(|sql| store::payment::leases_ended(sql, world, host_now, left))?;
+            for attempt in ended {
+                let learned = Finding::LeaseEnded;
+                work_in(
+                    &self.core,
+                    world,
+                    attempt.id,
+                    learned,
+                    attempt.token,
+                    host_now,
+                    Actor::Runner,
+                )?;
+                recovered += 1;
+            }
+            if recovered >= limit {
+                break;
+            }
+        }
+        Ok(recovered)
+    }
+}
+
+pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment> {
+    let finding = match answer {
+        Answer::Executed(outcome) => Finding::Executed(outcome.clone()),
+        Answer::LookedUp(lookup) => Finding::LookedUp(lookup.clone()),
+    };
+    let actor = Actor::Processor(ask.processor.clone());
+    let mut tries = 1;
+    loop {
+        let (id, actor) = (ask.attempt.clone(), actor.clone());
+        let worked = work_in(core, ask.world, id, finding.clone(), ask.token, ask.asked_at, actor);
+        match worked {
+            Err(Error::Storage(error))
+                if tries < SETTLE_TRIES && matches!(error.kind, StorageKind::OutcomeUnknown | StorageKind::Busy) =>
+            {
+                tries += 1;
+            }
+            worked => return worked,
+        }
+    }
+}
+
+/// Works what was learned about an attempt into the file.
+fn work_in(
+    core: &Core,
+    world: World,
+    id: AttemptId,
+    finding: Finding,
+    token: i64,
+    asked_at: Timestamp,
+    actor: Actor,
+) -> Result<Payment> {
+    let cause = match finding {
+        Finding::Executed(_) => "settle.answer",
+        Finding::LookedUp(_) => "settle.lookup",
+        Finding::LeaseEnded => "settle.lease",
+    };
+    let moment = core.moment(world, actor.clone(), cause)?;
+    let known: std::collections::BTreeMap<String, Capabilities> = core
+        .processors(world.mode)
+        .by_name
+        .iter()
+        .filter_map(|(name, processor)| Some((name.clone(), capabilities_of(&**processor)?)))
+        .collect();
+    core.write(moment, move |tx| {
+        let attempt = store::payment::attempt(tx.sql, tx.world, &id)?.ok_or_else(|| Error::NotFound {
+            what: "attempt",
+            id: id.to_string(),
+        })?;
+        let (subject, name) = (attempt.subject.clone(), attempt.processor.clone());
+        let of_charge = store::payment::session_of_charge(tx.sql, tx.world, &subject)?;
+        let session = store::session::get(tx.sql, tx.world, &of_charge)?;
+        let holdings = holdings(tx, &session)?;
+        let learned = Learned {
+            finding: &finding,
+            actor: actor.to_string(),
+            token,
+            asked_at,
+            capabilities: known.get(&name),
+        };
+        let mut change = Change::new();
+        let found = Unsettled {
+            attempt,
+            session,
+            holdings,
+        };
+        let session = settlement::settle(found, &learned, &mut tx.setting(), &mut change)?;
+        tx.apply(&change)?;
+        Ok(settled(session.at(tx.now), Some(&subject)))
+    })
+}
+
+/// What the beneficiary holds in the lines that a session's products belong to.
+pub(super) fn holdings(tx: &mut Tx<'_>, session: &Session) -> Result<Vec<Holding>> {
+    let Some(uid) = &session.for_uid else {
+        return Ok(Vec::new());
+    };
+    let mut lines: Vec<&str> = session
+        .lines
+        .iter()
+        .filter_map(|line| line.grants.as_ref())
+        .map(|grants| grants.line.as_str())
+        .collect();
+    lines.sort_unstable();
+    lines.dedup();
+    let mut found = Vec::new();
+    for line in lines {
+        found.extend(store::entitlement::holding(tx.sql, tx.world, uid, line)?);
+    }
+    Ok(found)
+}
+
+/// The session and the charge of that id, if it has one.
+pub(super) fn settled(session: Session, charge: Option<&str>) -> Payment {
+    let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+    let charge = charges.find(|known| Some(known.id.as_str()) == charge).cloned();
+    Payment { session, charge }
+}
+
+impl App {
+    /// Charges whose money settled nothing and waits for a decision, oldest first, up to `limit`
+    /// (1 to 100).
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the limit; [`Error::Storage`].
+    pub fn held_charges(&self, limit: u32) -> Result<Vec<Charge>> {
+        let limit = super::page_size(limit)?;
+        self.core
+            .view(self.world, |view| store::payment::held(view.sql, view.world, limit))
+    }
+}
