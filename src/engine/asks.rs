@@ -56,7 +56,7 @@ impl Engine {
     /// has: for a host that calls the processor itself. `run_due` is this with the hook.
     ///
     /// # Errors
-    /// [`Error::Storage`].
+    /// [`crate::Error::Storage`].
     ///
     /// # Durability
     /// A claim may be lost in a power cut; then somebody looks up twice, which is harmless.

@@ -105,7 +105,7 @@ impl Payment {
 /// What starting a payment came to.
 #[derive(Debug)]
 pub enum Begun {
-    /// The processor is to be asked; give what it answers to [`Engine::settle`].
+    /// The processor is to be asked; give what it answers to [`crate::Engine::settle`].
     Ask(Box<Ask>),
     /// Nobody is to be asked: there was nothing to collect, the session was complete before, or
     /// the idempotency key was used before.

@@ -33,7 +33,7 @@ impl Engine {
     /// The outcome is on disk when this returns.
     ///
     /// # Events
-    /// The last ones of [`Sessions::pay`]; `charge.unknown`, `charge.pending`,
+    /// The last ones of [`crate::Sessions::pay`]; `charge.unknown`, `charge.pending`,
     /// `charge.requires_action`, `charge.authorized`, `charge.mismatch`, `charge.unresolved` as the
     /// case may be; `checkout.session.late_payment` for money that arrives too late, which is held.
     pub fn settle(&self, ask: &Ask, answer: &Answer) -> Result<Payment> {
