@@ -33,7 +33,8 @@ pub struct Ask {
     pub request: Request,
     /// The processor's own name for the payment, where it was learned.
     pub reference: Option<String>,
-    /// Host time until which the call may run.
+    /// Host time until which the call may run. A call that was not made by then must not be made at
+    /// all: answer [`Outcome::NotSent`].
     pub deadline: Timestamp,
     pub(super) world: World,
     pub(super) attempt: AttemptId,
@@ -114,6 +115,11 @@ impl Core {
         let nobody = || format!("no processor {:?} in this process", ask.processor);
         let panicked = || "the processor's code panicked".to_owned();
         match ask.kind {
+            // A process that slept has lost its lease: the attempt may have been looked up, found
+            // nowhere and closed by now, and the buyer may have paid again.
+            AskKind::Execute if self.clock.now() > ask.deadline => Answer::Executed(Outcome::NotSent {
+                why: "the call's time was over before it was made".to_owned(),
+            }),
             AskKind::Execute => Answer::Executed(match processor {
                 Some(processor) => catch_unwind(AssertUnwindSafe(|| processor.execute(&ask.request, ask.deadline)))
                     .unwrap_or_else(|_| Outcome::Unknown { why: panicked() }),

@@ -982,6 +982,47 @@ fn an_ask_that_is_never_settled_becomes_unknown_when_its_lease_ends() {
     check(Some(seconds(3_600)), seconds(600));
 }
 
+/// Randomness during whose drawing ten minutes pass, once it is told: the process was put to sleep.
+#[derive(Clone)]
+struct Stalling(ManualClock, std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+impl tillite::Entropy for Stalling {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), tillite::EntropyFailed> {
+        if self.1.swap(false, std::sync::atomic::Ordering::SeqCst) {
+            self.0.turn(Duration::from_secs(600));
+        }
+        tillite::SystemEntropy::new().fill(bytes)
+    }
+}
+
+#[test]
+fn a_call_whose_time_is_over_before_it_is_made_is_not_made() {
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let stall = Stalling(clock.clone(), std::sync::Arc::default());
+    till.ledger().capabilities = Some(Capabilities::new().lookup().not_found_final_after(Duration::ZERO));
+    let engine = builder(&clock, &till, &receiver)
+        .entropy(stall.clone())
+        .open_in_memory()
+        .unwrap();
+    let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
+    let session = shop.session("u_1");
+    // Were the call made now, somebody else could have found the lease ended and the service
+    // without the payment, and the buyer could have paid again.
+    let (engine, app, id) = (shop.engine.clone(), shop.app.clone(), session.id.clone());
+    shop.till.tell(Told::Meanwhile(Box::new(move || {
+        engine.run_due(Budget::items(10)).unwrap();
+        assert!(app.sessions().pay(&id, "tok_2").unwrap().is_complete());
+    })));
+    stall.1.store(true, std::sync::atomic::Ordering::SeqCst);
+    let late = shop.pay(&session).unwrap();
+    assert_eq!(shop.till.charges(), 0, "nobody was asked");
+    assert_eq!(late.charge.unwrap().failure.unwrap().code, "not_sent");
+    shop.till.ledger().answers.clear();
+    assert!(shop.pay(&session).unwrap().is_complete());
+    assert_eq!(shop.till.charges(), 1);
+    shop.clean();
+}
+
 #[test]
 fn an_answer_that_comes_twice_or_says_less_changes_nothing() {
     let check = |first: Outcome, then: &[Outcome]| {
