@@ -42,7 +42,9 @@ pub(crate) fn grant(holding: &mut Holding, terms: Terms, at: &mut Setting<'_>, c
         quantity: terms.quantity,
         limits: terms.limits,
         starts_at: terms.starts_at,
-        ends_at: terms.ends_at,
+        // An end past the last representable instant is cut to it. What starts there already, at the
+        // end of a row of purchases, never ends.
+        ends_at: terms.ends_at.filter(|end| *end > terms.starts_at),
         revoked_at: None,
         revoke_reason: None,
         created_at: at.now,

@@ -532,3 +532,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn purchases_that_reach_the_end_of_time_are_granted_for_ever() {
+    let shop = Shop::open_in(tillite::Mode::Live);
+    let thousand_years = Interval::new(Unit::Year, 1_000).unwrap();
+    let price = NewPrice::new("member", euro(10_00)).lasting(thousand_years);
+    let price = shop.app.catalog().set_price(price).unwrap();
+    for bought in 1..=10 {
+        let new = NewSession::price(&price.id).customer("u_1");
+        let session = shop.app.sessions().create(new).unwrap();
+        assert!(shop.pay(&session).unwrap().is_complete());
+        let held = shop.app.entitlements().get("u_1").unwrap();
+        assert!(held.active);
+        assert_eq!(held.expires_at.is_none(), bought >= 9, "{bought}");
+    }
+    shop.clean();
+}

@@ -164,6 +164,8 @@ fn the_test_clock_stops_at_the_end_of_time_and_goes_on_selling() {
         assert_eq!(shop.app.now().unwrap(), Timestamp::MAX);
         assert!(!shop.app.entitlements().get("u_1").unwrap().active);
         shop.app.entitlements().grant(NewGrant::tier("u_2", "member")).unwrap();
+        let a_day = NewGrant::tier("u_3", "member").days(1);
+        assert!(shop.app.entitlements().grant(a_day).unwrap().active);
         shop.engine.run_due(Budget::items(10)).unwrap();
         assert_eq!(shop.app.advance(DAY).unwrap(), Timestamp::MAX);
     }
