@@ -143,7 +143,10 @@ impl Core {
 
 /// What a processor can do; none if its code panics, which may pass.
 pub(super) fn capabilities_of(processor: &dyn Processor) -> Option<Capabilities> {
-    catch_unwind(AssertUnwindSafe(|| processor.capabilities())).ok()
+    let known = catch_unwind(AssertUnwindSafe(|| processor.capabilities())).ok()?;
+    // The field can be written past the setter and its bounds.
+    let call_timeout = known.call_timeout;
+    Some(known.call_timeout(call_timeout))
 }
 
 pub(super) fn ask(

@@ -951,7 +951,8 @@ fn an_ask_that_is_never_settled_becomes_unknown_when_its_lease_ends() {
         let shop = Shop::open();
         let almost = call + Duration::from_millis(9_999);
         if let Some(timeout) = timeout {
-            let known = shop.till.capabilities().call_timeout(timeout);
+            let mut known = shop.till.capabilities();
+            known.call_timeout = timeout;
             shop.till.ledger().capabilities = Some(known);
         }
         let session = shop.session("u_1");
@@ -980,11 +981,12 @@ fn an_ask_that_is_never_settled_becomes_unknown_when_its_lease_ends() {
     // A call takes a second at least and ten minutes at most, whatever the processor says.
     check(Some(seconds(0)), seconds(1));
     check(Some(seconds(3_600)), seconds(600));
+    check(Some(Duration::MAX), seconds(600));
 }
 
 /// Randomness during whose drawing ten minutes pass, once it is told: the process was put to sleep.
 #[derive(Clone)]
-struct Stalling(ManualClock, std::sync::Arc<std::sync::atomic::AtomicBool>);
+struct Stalling(ManualClock, Arc<std::sync::atomic::AtomicBool>);
 
 impl tillite::Entropy for Stalling {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), tillite::EntropyFailed> {
@@ -998,7 +1000,7 @@ impl tillite::Entropy for Stalling {
 #[test]
 fn a_call_whose_time_is_over_before_it_is_made_is_not_made() {
     let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
-    let stall = Stalling(clock.clone(), std::sync::Arc::default());
+    let stall = Stalling(clock.clone(), Arc::default());
     till.ledger().capabilities = Some(Capabilities::new().lookup().not_found_final_after(Duration::ZERO));
     let engine = builder(&clock, &till, &receiver)
         .entropy(stall.clone())
