@@ -19,6 +19,9 @@ const MIGRATIONS: &[&str] = &[include_str!("../../../schema/0001_initial.sql")];
 /// The oldest SQLite that runs the schema (STRICT tables) and the statements (RETURNING).
 const OLDEST: i32 = 3_037_000;
 
+/// The library counts the milliseconds of a wait in 32 bits, and panics on more.
+const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX.unsigned_abs() as u64);
+
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 192;
 
@@ -48,8 +51,9 @@ impl Place {
         }
     }
 
-    /// The same place, whose lock is waited for as long as this.
+    /// The same place, whose lock is waited for as long as this, or as the library can count.
     pub(crate) fn waiting(self, busy_wait: Duration) -> Place {
+        let busy_wait = busy_wait.min(LONGEST_WAIT);
         Place { busy_wait, ..self }
     }
 
