@@ -133,7 +133,8 @@ impl Engine {
     /// once the last clone is gone. Not calling it loses nothing.
     ///
     /// # Errors
-    /// [`Error::Storage`].
+    /// [`Error::Storage`], of the kind [`crate::StorageKind::Busy`] while somebody still reads an
+    /// older state: part of what was committed is then in the write-ahead log alone.
     pub fn close(self) -> Result<()> {
         self.core.store.backend().checkpoint()
     }

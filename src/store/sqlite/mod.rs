@@ -64,18 +64,26 @@ impl Sqlite {
         })
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    /// The writer, with a new connection in place of one that was given up.
+    fn writer(&self) -> Result<MutexGuard<'_, Writer>> {
         // A panic in a command was rolled back below, so the connection behind a poisoned lock is
         // in order.
-        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner);
+        if writer.connection.is_none() {
+            let connection = open::writer(&self.place)?;
+            self.check_identity()?;
+            writer.connection = Some(connection);
+            writer.access = Access::Exact;
+        }
+        Ok(writer)
     }
 
     fn path(&self) -> Option<&Path> {
         self.place.path()
     }
 
-    /// Refuses to write into a file that is no longer the one at its path: the commit would be
-    /// lost with the file that nobody sees any more.
+    /// Refuses a file that is no longer the one at its path: a commit would be lost with the file
+    /// that nobody sees any more, and a new connection would be to another.
     fn check_identity(&self) -> Result<()> {
         let Some(path) = self.path() else {
             return Ok(());
@@ -90,8 +98,15 @@ impl Sqlite {
         let idle = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
         match idle {
             Some(connection) => Ok(connection),
-            None => open::reader(&self.place),
+            None => self.new_reader(),
         }
+    }
+
+    /// Another reading connection to the file that was opened, not to one that took its place.
+    fn new_reader(&self) -> Result<Connection> {
+        let connection = open::reader(&self.place)?;
+        self.check_identity()?;
+        Ok(connection)
     }
 
     fn put_back(&self, connection: Connection) {
@@ -106,7 +121,7 @@ impl Backend for Sqlite {
     fn read(&self, command: &mut dyn FnMut(&mut dyn Sql) -> Result<()>) -> Result<()> {
         if self.path().is_none() {
             // A database in memory lives in its one connection.
-            let mut writer = self.writer();
+            let mut writer = self.writer()?;
             let connection = writer.connection()?;
             return read_on(connection, command);
         }
@@ -120,11 +135,7 @@ impl Backend for Sqlite {
 
     fn write(&self, access: Access, mut command: Command) -> Result<()> {
         self.check_identity()?;
-        let mut writer = self.writer();
-        if writer.connection.is_none() {
-            writer.connection = Some(open::writer(&self.place)?);
-            writer.access = Access::Exact;
-        }
+        let mut writer = self.writer()?;
         writer.prepare(access)?;
         let connection = writer.connection()?;
         run(connection, "BEGIN IMMEDIATE")?;
@@ -156,7 +167,7 @@ impl Backend for Sqlite {
         let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
         let connection = match watcher.take() {
             Some(connection) => connection,
-            None => open::reader(&self.place)?,
+            None => self.new_reader()?,
         };
         let version = run_text(&connection, "PRAGMA data_version")?;
         *watcher = Some(connection);
@@ -194,9 +205,19 @@ impl Backend for Sqlite {
         if self.path().is_none() {
             return Ok(());
         }
-        let mut writer = self.writer();
+        let mut writer = self.writer()?;
         let connection = writer.connection()?;
-        run_text(connection, "PRAGMA wal_checkpoint(TRUNCATE)").map(|_| ())
+        let mut left = 0;
+        // A reader of an older state keeps what came after it in the log; the library says so in a
+        // row and calls it no error.
+        Live(connection).each("PRAGMA wal_checkpoint(TRUNCATE)", &[], &mut |row| {
+            left = row.int(1)? - row.int(2)?;
+            Ok(())
+        })?;
+        match left {
+            0 => Ok(()),
+            _ => Err(StorageError::new(StorageKind::Busy, "somebody reads an older state of the file").into()),
+        }
     }
 }
 

@@ -136,3 +136,47 @@ fn columns_are_read_as_what_they_are_or_not_at_all() {
         assert_eq!(read(column), kinds, "{column}");
     }
 }
+
+#[test]
+fn a_checkpoint_that_a_reader_holds_up_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::file(&folder.path().join("shop.db")).waiting(Duration::from_millis(20));
+    let store = Store::new(Sqlite::open(place, at(0)).unwrap());
+    let write = |slug: &'static str| {
+        store
+            .write_raw(Access::Exact, move |sql| crate::store::app::ensure(sql, slug, at(0)))
+            .unwrap()
+    };
+    let held_up = store.read(|_| {
+        write("shop");
+        store.backend().checkpoint()
+    });
+    assert!(
+        matches!(&held_up, Err(Error::Storage(error)) if error.kind == StorageKind::Busy),
+        "{held_up:?}"
+    );
+    store.backend().checkpoint().unwrap();
+    assert_eq!(store.backend().wal_bytes(), 0);
+}
+
+#[test]
+fn no_wait_is_too_long_to_be_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::file(&folder.path().join("shop.db")).waiting(Duration::MAX);
+    Sqlite::open(place, at(0)).unwrap();
+}
+
+#[test]
+fn a_file_that_took_the_place_of_the_opened_one_is_not_read_for_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let opened = Store::new(Sqlite::open(Place::file(&path), at(0)).unwrap());
+    let other = folder.path().join("other.db");
+    Sqlite::open(Place::file(&other), at(0)).unwrap();
+    std::fs::rename(&other, &path).unwrap();
+    let read = opened.read(crate::store::app::worlds);
+    assert!(
+        matches!(&read, Err(Error::Storage(error)) if error.kind == StorageKind::Moved),
+        "{read:?}"
+    );
+}
