@@ -104,7 +104,7 @@ pub(crate) fn on_sale(sql: &mut dyn Sql, world: World, product: &Product) -> Res
     sql.each(
         &format!(
             "SELECT {PRICE} FROM tillite_price c \
-             WHERE c.app = $1 AND c.mode = $2 AND c.product = $3 AND c.archived_at IS NULL ORDER BY c.id"
+             WHERE c.app = $1 AND c.mode = $2 AND c.product = $3 AND c.archived_at IS NULL"
         ),
         &[
             world.app.into(),
@@ -116,6 +116,8 @@ pub(crate) fn on_sale(sql: &mut dyn Sql, world: World, product: &Product) -> Res
             Ok(())
         },
     )?;
+    // Sorted here: asked for an order, SQLite walks every price of the world in it.
+    found.sort_unstable_by(|a, b| a.id.cmp(&b.id));
     Ok(found)
 }
 
