@@ -127,21 +127,33 @@ impl Engine {
         let mut reset = Vec::new();
         for world in core.store.read(store::app::worlds)? {
             let stored = core.store.read(|sql| store::endpoint::all_sealed(sql, world))?;
-            for (mut endpoint, sealed) in stored {
+            for (endpoint, sealed) in stored {
                 if seal.open(&sealed, endpoint.id.as_str()).is_ok() {
                     continue;
                 }
                 let secret = draw_secret()?;
-                endpoint.sealed_secret = Some(seal.seal(&secret, endpoint.id.as_str())?);
+                let fresh = seal.seal(&secret, endpoint.id.as_str())?;
                 let id = endpoint.id.clone();
                 let moment = core.moment(world, crate::access::Actor::Host, "reset_seal")?;
-                core.write(moment, move |tx| {
+                let replaced = core.write(moment, move |tx| {
+                    // Read again in the write: another process may have been quicker.
+                    let stored = store::endpoint::all_sealed(tx.sql, tx.world)?;
+                    let is_same = |(known, known_sealed): &(Endpoint, Vec<u8>)| {
+                        known.number == endpoint.number && *known_sealed == sealed
+                    };
+                    let Some((mut known, _)) = stored.into_iter().find(is_same) else {
+                        return Ok(false);
+                    };
+                    known.sealed_secret = Some(fresh.clone());
                     let mut change = Change::new();
                     let rotated = Happening::plain(EventKind::EndpointSecretRotated);
-                    change.record(Subject::Endpoint(endpoint.clone()), [rotated]);
-                    tx.apply(&change)
+                    change.record(Subject::Endpoint(known), [rotated]);
+                    tx.apply(&change)?;
+                    Ok(true)
                 })?;
-                reset.push((id, secret));
+                if replaced {
+                    reset.push((id, secret));
+                }
             }
         }
         Ok(reset)

@@ -94,7 +94,7 @@ pub(super) fn sealed_secrets(
     Ok(found)
 }
 
-/// Every sealed secret of a world with its endpoint, a page at a time.
+/// Every sealed secret of a world with its endpoint.
 pub(crate) fn all_sealed(sql: &mut dyn Sql, world: World) -> Result<Vec<(Endpoint, Vec<u8>)>> {
     let mut found = Vec::new();
     for endpoint in query(sql, world, "AND state <> 'deleted' ORDER BY number", &[])? {

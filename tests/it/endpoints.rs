@@ -259,6 +259,12 @@ fn with_another_sealing_key_it_sells_while_deliveries_wait_until_the_seal_is_res
         assert_eq!(shop.engine.health().unwrap().sealed_endpoints, 0);
         assert!(deliver(&shop.engine) > 4);
         assert_eq!(shop.engine.health().unwrap().oldest_overdue_delivery, None);
+        // Each hears of the other's new secret, if its format can say so, and not of its own.
+        let rotated = |url: &str| {
+            let heard = heard(&disk.receiver, url);
+            heard.iter().filter(|kind| *kind == "endpoint.secret_rotated").count()
+        };
+        assert_eq!((rotated("/standard"), rotated("/xpay")), (1, 0));
         let endpoints = shop.app.endpoints().list(10, None).unwrap().data;
         let received = disk.receiver.received();
         for request in &received.requests {
