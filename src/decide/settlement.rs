@@ -11,7 +11,7 @@ use crate::change::{Change, Setting};
 use crate::entitlement::{GrantSource, Holding, start_after_latest};
 use crate::error::{Error, StorageError, StorageKind};
 use crate::event::{EventKind, Happening, Subject};
-use crate::hook::{Capabilities, Lookup, Outcome};
+use crate::hook::{Action, Capabilities, Lookup, Outcome};
 use crate::payment::{
     Attempt, Await, Charge, ChargeEvent, ChargeState, Evidence, Failure, Finding, Hold, IntentStatus, PaymentIntent,
     Verdict,
@@ -31,6 +31,9 @@ const LOOKUP_GAPS: [Duration; 7] = [
     Duration::from_secs(7_200),
     Duration::from_secs(21_600),
 ];
+
+/// The most characters of what a buyer must do.
+const MAX_ACTION: usize = 4_096;
 
 /// After so many look-ups without a result somebody is told. The look-ups go on.
 const LOOKUPS_UNTIL_UNRESOLVED: u32 = 8;
@@ -202,7 +205,10 @@ fn describe(charge: &mut Charge, event: ChargeEvent, verdict: &Verdict, finding:
             charge.fee = receipt.fee.filter(|fee| fee.currency() == charge.amount.currency());
         }
         (ChargeEvent::ActionRequired, Outcome::RequiresAction { action, within, .. }) => {
-            charge.action = Some(action.clone());
+            charge.action = Some(match action {
+                Action::Redirect(url) => Action::Redirect(kept(url, MAX_ACTION)),
+                Action::Client(text) => Action::Client(kept(text, MAX_ACTION)),
+            });
             charge.action_deadline = Some(at.now.plus(*within));
         }
         (ChargeEvent::Authorized, Outcome::Authorized { receipt, expires_at }) => {

@@ -11,7 +11,7 @@ use super::settling::{holdings, settle, settled};
 use crate::change::{Change, Remember};
 use crate::decide::checkout::{self, Means};
 use crate::digest::Fields;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shortened};
 use crate::hook::{Capabilities, RouteInput};
 use crate::id::{Mode, SessionId};
 use crate::payment::Charge;
@@ -220,7 +220,7 @@ impl Sessions<'_> {
     fn processor_for(self, id: &SessionId) -> Result<(String, Capabilities)> {
         let (core, mode) = (&self.0.core, self.0.world.mode);
         let missing = |name: &str| Error::NoProcessor {
-            name: name.to_owned(),
+            name: shortened(name),
             mode: mode.as_str(),
         };
         let name = match &core.route {
