@@ -4,7 +4,7 @@ use crate::change::Change;
 use crate::decide;
 use crate::error::Result;
 use crate::id::PriceId;
-use crate::store;
+use crate::store::{self, Tx};
 
 /// Products and prices of an app in a mode.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +27,7 @@ impl Catalog<'_> {
         let new = product.checked()?;
         let moment = self.0.moment("catalog.set")?;
         self.0.core.write(moment, move |tx| {
-            let known = store::catalog::product(tx.sql, tx.world, &new.tier)?;
-            let on_sale = match &known {
-                Some(product) => store::catalog::on_sale(tx.sql, tx.world, product)?,
-                None => Vec::new(),
-            };
+            let (known, on_sale) = offered(tx, &new.tier)?;
             let mut change = Change::new();
             let product = decide::catalog::set_product(known.as_ref(), &on_sale, &new, &mut tx.setting(), &mut change);
             tx.apply(&change)?;
@@ -54,11 +50,7 @@ impl Catalog<'_> {
         let new = price.checked()?;
         let moment = self.0.moment("catalog.set_price")?;
         self.0.core.write(moment, move |tx| {
-            let known = store::catalog::product(tx.sql, tx.world, &new.tier)?;
-            let on_sale = match &known {
-                Some(product) => store::catalog::on_sale(tx.sql, tx.world, product)?,
-                None => Vec::new(),
-            };
+            let (known, on_sale) = offered(tx, &new.tier)?;
             let mut change = Change::new();
             let price = decide::catalog::set_price(known, &on_sale, &new, &mut tx.setting(), &mut change);
             tx.apply(&change)?;
@@ -124,4 +116,14 @@ impl Catalog<'_> {
             store::catalog::price(view.sql, view.world, price.as_str())
         })
     }
+}
+
+/// The product of a tier, if there is one, and its prices on sale.
+fn offered(tx: &mut Tx<'_>, tier: &str) -> Result<(Option<Product>, Vec<Price>)> {
+    let known = store::catalog::product(tx.sql, tx.world, tier)?;
+    let on_sale = match &known {
+        Some(product) => store::catalog::on_sale(tx.sql, tx.world, product)?,
+        None => Vec::new(),
+    };
+    Ok((known, on_sale))
 }

@@ -1,7 +1,7 @@
 //! Products and prices.
 
 use super::codec::{self, amount, corrupt, id, instant, maybe_instant, mode_number, small};
-use super::{Row, Sql};
+use super::{Row, Sql, rows};
 use crate::catalog::{Price, Product, Terms};
 use crate::error::{Error, Result, shortened};
 use crate::id::World;
@@ -148,14 +148,14 @@ pub(crate) fn offers_of_tier(
     offers(
         sql,
         world,
-        "p.tier = $3 AND c.currency = $4",
+        "AND p.tier = $3 AND c.currency = $4",
         &[tier.into(), currency.code().into()],
     )
 }
 
 /// What is on sale under a price id.
 pub(crate) fn offer_of_price(sql: &mut dyn Sql, world: World, price: &str) -> Result<Vec<(Product, Price)>> {
-    offers(sql, world, "c.id = $3", &[price.into()])
+    offers(sql, world, "AND c.id = $3", &[price.into()])
 }
 
 fn offers(
@@ -164,22 +164,18 @@ fn offers(
     condition: &str,
     values: &[super::Value<'_>],
 ) -> Result<Vec<(Product, Price)>> {
-    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
-    all.extend_from_slice(values);
-    let mut found = Vec::new();
-    sql.each(
+    rows(
+        sql,
+        world,
         &format!(
             "SELECT {PRODUCT}, {PRICE} FROM tillite_price c \
              JOIN tillite_product p ON p.app = c.app AND p.mode = c.mode AND p.id = c.product \
-             WHERE c.app = $1 AND c.mode = $2 AND {condition} AND c.archived_at IS NULL AND p.archived_at IS NULL"
+             WHERE c.app = $1 AND c.mode = $2 AND c.archived_at IS NULL AND p.archived_at IS NULL"
         ),
-        &all,
-        &mut |row| {
-            found.push((product_from_row(row)?, price_from_row(row, PRODUCT_WIDTH)?));
-            Ok(())
-        },
-    )?;
-    Ok(found)
+        condition,
+        values,
+        |row| Ok((product_from_row(row)?, price_from_row(row, PRODUCT_WIDTH)?)),
+    )
 }
 
 pub(super) fn put_product(sql: &mut dyn Sql, world: World, product: &Product, before: i64) -> Result<()> {

@@ -1,7 +1,7 @@
 //! Webhook endpoints and their sealed secrets.
 
 use super::codec::{self, corrupt, endpoint_state, format, id, instant, json, mode_number};
-use super::{Row, Sql, Value};
+use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::id::World;
 use crate::webhook::Endpoint;
@@ -25,14 +25,7 @@ fn from_row(row: &dyn Row) -> Result<Endpoint> {
 }
 
 fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Endpoint>> {
-    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
-    all.extend_from_slice(values);
-    let mut found = Vec::new();
-    sql.each(&format!("{COLUMNS} {rest}"), &all, &mut |row| {
-        found.push(from_row(row)?);
-        Ok(())
-    })?;
-    Ok(found)
+    rows(sql, world, COLUMNS, rest, values, from_row)
 }
 
 /// The endpoints that get deliveries.

@@ -1,7 +1,7 @@
 //! Entitlements, their versions, and the grants behind them.
 
 use super::codec::{self, corrupt, id, instant, json, maybe_instant, metadata, mode_number, small, status};
-use super::{Row, Sql, Value};
+use super::{Row, Sql, Value, rows};
 use crate::change::Folded;
 use crate::entitlement::{Content, Grant, GrantSource, Holding, Version};
 use crate::error::Result;
@@ -22,25 +22,23 @@ fn content(row: &dyn Row, first: usize) -> Result<Content> {
     })
 }
 
+fn holding_from_row(row: &dyn Row) -> Result<Holding> {
+    Ok(Holding {
+        id: id(&row.text(0)?)?,
+        uid: row.text(1)?,
+        line: row.text(2)?,
+        newest: Some(Version {
+            number: row.int(3)?,
+            content: content(row, 4)?,
+            changed_at: instant(row.int(9)?)?,
+        }),
+        folded_at: instant(row.int(10)?)?,
+        grants: Vec::new(),
+    })
+}
+
 fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Holding>> {
-    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
-    all.extend_from_slice(values);
-    let mut found = Vec::new();
-    sql.each(&format!("{HOLDING} {rest}"), &all, &mut |row| {
-        found.push(Holding {
-            id: id(&row.text(0)?)?,
-            uid: row.text(1)?,
-            line: row.text(2)?,
-            newest: Some(Version {
-                number: row.int(3)?,
-                content: content(row, 4)?,
-                changed_at: instant(row.int(9)?)?,
-            }),
-            folded_at: instant(row.int(10)?)?,
-            grants: Vec::new(),
-        });
-        Ok(())
-    })?;
+    let mut found = rows(sql, world, HOLDING, rest, values, holding_from_row)?;
     for holding in &mut found {
         holding.grants = grants(sql, world, holding.id.as_str())?;
     }

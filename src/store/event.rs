@@ -1,7 +1,7 @@
 //! Reading the event log.
 
 use super::codec::{self, digest, id, instant, mode_number};
-use super::{Row, Sql, Value};
+use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::event::Event;
 use crate::id::World;
@@ -26,14 +26,7 @@ fn from_row(row: &dyn Row) -> Result<Event> {
 }
 
 fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Event>> {
-    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
-    all.extend_from_slice(values);
-    let mut found = Vec::new();
-    sql.each(&format!("{COLUMNS} {rest}"), &all, &mut |row| {
-        found.push(from_row(row)?);
-        Ok(())
-    })?;
-    Ok(found)
+    rows(sql, world, COLUMNS, rest, values, from_row)
 }
 
 /// Events after a position, in order.

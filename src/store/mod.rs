@@ -34,6 +34,7 @@ pub(crate) use verify::Expect as ExpectHead;
 pub use verify::{Broken, Report};
 
 use crate::error::Result;
+use crate::id::World;
 
 /// A parameter of a statement: the whole type system of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +131,26 @@ pub(crate) trait Sql {
 
     /// Runs a statement to its end, handing over each row.
     fn each(&mut self, sql: &str, values: &[Value<'_>], row: EachRow<'_>) -> Result<()>;
+}
+
+/// Rows of a world. The statement's own text ends in its condition on app and mode, `$1` and `$2`;
+/// `rest` goes on from `$3`.
+fn rows<T>(
+    sql: &mut dyn Sql,
+    world: World,
+    statement: &str,
+    rest: &str,
+    values: &[Value<'_>],
+    from_row: impl Fn(&dyn Row) -> Result<T>,
+) -> Result<Vec<T>> {
+    let mut all = vec![world.app.into(), codec::mode_number(world.mode).into()];
+    all.extend_from_slice(values);
+    let mut found = Vec::new();
+    sql.each(&format!("{statement} {rest}"), &all, &mut |row| {
+        found.push(from_row(row)?);
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// What a command owes to the disk.
@@ -236,7 +257,7 @@ impl Store {
     /// Reads a world at its engine time, which is not before what was shown already.
     pub(crate) fn view<T>(
         &self,
-        world: crate::id::World,
+        world: World,
         host_now: crate::time::Timestamp,
         shown: crate::time::Timestamp,
         query: impl FnOnce(&mut View<'_>) -> Result<T>,

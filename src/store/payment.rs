@@ -4,7 +4,7 @@ use super::codec::{
     self, action, advice, amount, awaited, charge_state, corrupt, digest, hold, id, instant, json, maybe_instant,
     mode_number, operation, small,
 };
-use super::{Row, Sql, Value};
+use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::id::{AttemptId, SessionId, World};
 use crate::payment::{Attempt, Await, Charge, Evidence, Failure, Hold, PaymentIntent};
@@ -51,14 +51,7 @@ fn charge_from_row(row: &dyn Row) -> Result<Charge> {
 }
 
 fn charges(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Charge>> {
-    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
-    all.extend_from_slice(values);
-    let mut found = Vec::new();
-    sql.each(&format!("{CHARGE} {rest}"), &all, &mut |row| {
-        found.push(charge_from_row(row)?);
-        Ok(())
-    })?;
-    Ok(found)
+    rows(sql, world, CHARGE, rest, values, charge_from_row)
 }
 
 /// An intent with all its charges.
@@ -217,14 +210,7 @@ fn attempt_from_row(row: &dyn Row) -> Result<Attempt> {
 }
 
 fn attempts(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Attempt>> {
-    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
-    all.extend_from_slice(values);
-    let mut found = Vec::new();
-    sql.each(&format!("{ATTEMPT} {rest}"), &all, &mut |row| {
-        found.push(attempt_from_row(row)?);
-        Ok(())
-    })?;
-    Ok(found)
+    rows(sql, world, ATTEMPT, rest, values, attempt_from_row)
 }
 
 /// An attempt by its id.

@@ -4,7 +4,7 @@ use super::codec::{
     self, corrupt, currency, dialect, digest, id, instant, json, maybe_instant, metadata, mode_number, session_state,
     small,
 };
-use super::{Row, Sql, Value, customer, payment};
+use super::{Row, Sql, Value, customer, payment, rows};
 use crate::error::{Error, Result, shortened};
 use crate::id::{SessionId, World};
 use crate::session::{Completion, ExpiredReason, GrantTerms, Line, Session, SessionState, Totals};
@@ -73,13 +73,7 @@ fn totals(row: &dyn Row, first: usize) -> Result<Totals> {
 }
 
 fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> Result<Vec<Session>> {
-    let mut all = vec![world.app.into(), mode_number(world.mode).into()];
-    all.extend_from_slice(values);
-    let mut loaded = Vec::new();
-    sql.each(&format!("{COLUMNS} {rest}"), &all, &mut |row| {
-        loaded.push(from_row(row)?);
-        Ok(())
-    })?;
+    let loaded = rows(sql, world, COLUMNS, rest, values, from_row)?;
     loaded.into_iter().map(|loaded| complete(sql, world, loaded)).collect()
 }
 
