@@ -38,11 +38,11 @@ impl Engine {
         Ok(claimed)
     }
 
-    /// Writes down what came of a delivery. Answers whether it counted: a failure that comes after
-    /// the lease ended does not, an acceptance always does.
+    /// Writes down what came of a delivery. Answers whether it counted: a failure does not once
+    /// somebody else has taken the delivery or it is done; an acceptance does, the first time.
     ///
     /// # Errors
-    /// [`crate::Error::Storage`]; bring the same outcome again, do not send again.
+    /// [`crate::Error::NotFound`] for a delivery of another file; [`crate::Error::Storage`]; bring the same outcome again, do not send again.
     ///
     /// # Durability
     /// An acknowledgement may be lost in a power cut; then the delivery is made again.

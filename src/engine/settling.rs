@@ -26,8 +26,9 @@ impl Engine {
     /// that says less than what is known.
     ///
     /// # Errors
-    /// [`Error::Storage`]; the answer is then to be brought again. If it never is, the attempt is
-    /// looked up.
+    /// [`Error::NotFound`] for an attempt of another file; [`Error::NoEntropy`] and
+    /// [`Error::Storage`], after which the answer is to be brought again. If it never is, the attempt
+    /// is looked up.
     ///
     /// # Durability
     /// The outcome is on disk when this returns.

@@ -33,7 +33,8 @@ use crate::time::Timestamp;
 /// An attempt whose answer was never recorded becomes *unknown* when its lease (the call timeout
 /// plus ten seconds) has ended, and is looked up. It never becomes failed by time alone.
 pub trait Processor: Send + Sync {
-    /// What the service can do. Asked before each payment, so it should be cheap and constant.
+    /// What the service can do. Asked before each payment and whenever an outcome is weighed, so it
+    /// should be cheap and constant.
     fn capabilities(&self) -> Capabilities;
 
     /// Asks the service to carry out one operation and says what came of it.
@@ -174,8 +175,8 @@ pub enum Initiator {
 pub struct Request {
     /// The attempt's id, for the service's own records.
     pub attempt: String,
-    /// The key by which the service recognises a repetition. It is derived from the intent and the
-    /// attempt's number, so that the same attempt always has the same key.
+    /// The key by which the service recognises a repetition. It is derived from the session and the
+    /// charge's number, so that the same charge always has the same key.
     pub idempotency_key: String,
     /// What is asked.
     pub operation: Operation,
