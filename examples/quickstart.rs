@@ -138,6 +138,7 @@ fn status(outcome: &TransportOutcome) -> String {
     match outcome {
         TransportOutcome::Answered(answer) => answer.status.to_string(),
         TransportOutcome::Failed { why } => why.clone(),
+        _ => "no answer".to_owned(),
     }
 }
 

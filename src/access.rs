@@ -54,6 +54,7 @@ impl fmt::Display for Actor {
 
 /// An API key as it is stored: everything but the secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct ApiKey {
     /// The key's id.
     pub id: ApiKeyId,
@@ -69,6 +70,7 @@ pub struct ApiKey {
 
 /// A new API key with its secret, which is shown this once: the file keeps a hash only.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct NewApiKey {
     /// The key as it is stored.
     pub key: ApiKey,

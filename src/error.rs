@@ -192,6 +192,7 @@ impl Error {
 
 /// An argument that is not acceptable: where it stands, what was found, what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Invalid {
     /// The path of the field, such as `lines[2].quantity`.
     pub field: String,
@@ -223,6 +224,7 @@ impl std::error::Error for Invalid {}
 /// A move that an object's state machine does not list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{object} is {state}: {event} is not possible now")]
+#[non_exhaustive]
 pub struct Refused {
     /// The kind of object, such as `checkout session`.
     pub object: &'static str,
@@ -235,6 +237,7 @@ pub struct Refused {
 /// A failure of the file, its disk, or the database engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind}: {detail}")]
+#[non_exhaustive]
 pub struct StorageError {
     /// What kind of failure it is.
     pub kind: StorageKind,

@@ -64,7 +64,7 @@ fn post(request: &SignedRequest) -> io::Result<Answered> {
     let length = content_length(&headers)?.min(Answered::MAX_BODY as u64);
     let mut body = Vec::new();
     reader.take(length).read_to_end(&mut body)?;
-    Ok(Answered { status, body })
+    Ok(Answered::status(status).body(body))
 }
 
 fn connect(authority: &str, until: Instant) -> io::Result<TcpStream> {

@@ -159,6 +159,7 @@ impl Operation {
 /// Who started an operation: services and banks treat the two differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Initiator {
     /// The buyer is there and can answer a challenge.
     BuyerPresent,
@@ -210,6 +211,7 @@ pub struct Request {
 
 /// One line of what is bought.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct RequestLine {
     /// What the buyer reads.
     pub name: String,
@@ -235,6 +237,7 @@ fn unreadable() -> Error {
 
 /// What came of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The amount was taken.
     Succeeded(Receipt),
@@ -322,6 +325,7 @@ impl Receipt {
 /// What a buyer must do before a payment goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Action {
     /// Visit this URL.
     Redirect(String),
@@ -331,6 +335,7 @@ pub enum Action {
 
 /// What the service advises after a decline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Advice {
     /// This method will not work.
     Never,
@@ -364,6 +369,7 @@ pub struct LookupKey<'a> {
 
 /// What a look-up found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Lookup {
     /// The service knows the attempt: this came of it.
     Found(Outcome),
@@ -378,6 +384,7 @@ pub enum Lookup {
 
 /// What a host that makes the calls itself brings back.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Answer {
     /// The operation was asked for.
     Executed(Outcome),

@@ -49,6 +49,7 @@ pub struct SignedRequest {
 
 /// What came of sending.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TransportOutcome {
     /// The endpoint answered.
     Answered(Answered),
@@ -61,6 +62,7 @@ pub enum TransportOutcome {
 
 /// An endpoint's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answered {
     /// The HTTP status.
     pub status: u16,
@@ -79,5 +81,12 @@ impl Answered {
             status,
             body: Vec::new(),
         }
+    }
+
+    /// With the start of the reply's body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
     }
 }

@@ -113,6 +113,7 @@ pub struct Session {
 
 /// Sums over a session's lines, in minor units: `total = subtotal - discount + tax`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Totals {
     /// Unit amounts times quantities.
     pub subtotal: i64,
@@ -146,6 +147,7 @@ pub struct Line {
 
 /// What a sale grants.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct GrantTerms {
     /// The tier.
     pub tier: String,

@@ -24,6 +24,7 @@ pub(crate) struct Expect {
 
 /// What was checked and what was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Report {
     /// How many rows each check looked at.
     pub checked: BTreeMap<&'static str, u64>,
@@ -33,6 +34,7 @@ pub struct Report {
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Broken {
     /// The invariant's name.
     pub invariant: &'static str,

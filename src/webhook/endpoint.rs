@@ -73,6 +73,7 @@ impl Endpoint {
 
 /// A new endpoint with its signing secret, which is shown this once.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct AddedEndpoint {
     /// The endpoint as it is stored.
     pub endpoint: Endpoint,
