@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Engine;
 use super::core::{Core, Processors, Route};
 use super::pace::Bell;
-use crate::error::Result;
+use crate::error::{Invalid, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
 use crate::sandbox;
 use crate::seal::SealKey;
@@ -111,7 +111,7 @@ impl Builder {
     /// became of them is looked up by `run_due`.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] for a bad processor name; [`crate::Error::NewerSchema`] for a file
+    /// [`crate::Error::Invalid`] for a bad processor name or one that is given twice; [`crate::Error::NewerSchema`] for a file
     /// of a newer program, which is not touched; [`crate::Error::Storage`] for a path that cannot
     /// be opened, a file that is no database, damage, or a lock held for too long.
     ///
@@ -168,6 +168,9 @@ fn named(list: Vec<(String, Arc<dyn Processor>)>) -> Result<Processors> {
     for (name, processor) in list {
         let name = text::name("processor", &name, 64)?;
         processors.first.get_or_insert_with(|| name.clone());
+        if processors.by_name.contains_key(&name) {
+            return Err(Invalid::new("processor", name, "a name once per mode").into());
+        }
         processors.by_name.insert(name, processor);
     }
     Ok(processors)

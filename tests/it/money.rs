@@ -577,6 +577,15 @@ fn capabilities_that_panic_for_a_while_only_put_the_look_ups_off() {
 }
 
 #[test]
+fn two_processors_of_a_mode_have_two_names() {
+    let till = Till::new();
+    let twice = || Engine::builder().processor("till", till.clone());
+    let error = twice().processor("till", till.clone()).open_in_memory().unwrap_err();
+    assert_eq!(error.field(), Some("processor"));
+    twice().test_processor("till", till.clone()).open_in_memory().unwrap();
+}
+
+#[test]
 fn without_its_processor_a_payment_is_refused_before_anything_is_written() {
     type Rule = Option<fn(&RouteInput) -> String>;
     let check = |rule: Rule, name: &str| {
