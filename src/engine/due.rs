@@ -126,7 +126,9 @@ impl Engine {
         let mut ran = Ran::default();
         self.core.ran(self.core.clock.now());
         if budget.work.has(Work::PAYMENTS) {
-            ran.recovered = self.recover(budget.items)?;
+            if let Some(left) = self.left(budget, ran) {
+                ran.recovered = self.recover(left)?;
+            }
             while let Some(left) = self.left(budget, ran) {
                 let asks = self.claim_asks(left.min(1))?;
                 if asks.is_empty() {

@@ -53,9 +53,22 @@ fn run(engine: &Engine, stopping: &AtomicBool) {
             rest = Duration::from_millis(50);
             continue;
         }
-        let rung = engine.core.bell.count();
-        engine.core.bell.wait(rung, rest);
+        take_rest(engine, stopping, rest);
         rest = (rest * 2).min(LONGEST_REST);
+    }
+}
+
+/// Rests as long as it is told, or until it is to stop. Commits do not end it: threads that fail
+/// together would wake each other all the time.
+fn take_rest(engine: &Engine, stopping: &AtomicBool, rest: Duration) {
+    let patience = Patience::of(rest);
+    loop {
+        let rung = engine.core.bell.count();
+        let left = patience.left();
+        if left.is_zero() || stopping.load(Ordering::Acquire) {
+            return;
+        }
+        engine.core.bell.wait(rung, left);
     }
 }
 

@@ -1,12 +1,13 @@
 //! Two times side by side: engine time, which sells and lapses and can be moved in test mode, and
 //! the host's, which rules leases, deliveries and signatures and is never moved.
 
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tillite::webhook::Format;
 use tillite::{
-    Answered, Begun, Budget, Clock as _, Currency, Error, ExpiredReason, Mode, NewGrant, NewSession, SessionState,
+    Answered, Begun, Budget, Clock, Currency, Error, ExpiredReason, Mode, NewGrant, NewSession, SessionState,
     SignedRequest, Status, Timestamp, TransportOutcome, WhatNow, Work,
 };
 
@@ -249,6 +250,62 @@ fn a_waiter_is_woken_by_a_commit_here_and_by_one_elsewhere() {
         waiter.join().unwrap();
         shop.engine.run_due(Budget::items(100)).unwrap();
     }
+}
+
+#[test]
+fn after_its_time_a_run_starts_nothing() {
+    let shop = Shop::open();
+    let id = open_session(&shop).id;
+    let Begun::Ask(_) = shop.app.sessions().begin_payment(&id, "tok_1").unwrap() else {
+        panic!("nothing to ask");
+    };
+    shop.clock.turn(HOUR);
+    let passed = Budget::items(100).until(Timestamp::MIN);
+    assert_eq!(shop.engine.run_due(passed).unwrap().total(), 0);
+    let ran = shop.engine.run_due(Budget::items(100).until(shop.clock.now())).unwrap();
+    assert_eq!(ran.recovered, 1);
+}
+
+/// A clock that counts how often the threads of a runner read it.
+struct Counted(ManualClock, Arc<AtomicUsize>);
+
+impl Clock for Counted {
+    fn now(&self) -> Timestamp {
+        let reader = std::thread::current();
+        if reader.name().is_some_and(|name| name.starts_with("tillite-")) {
+            self.1.fetch_add(1, Ordering::Relaxed);
+        }
+        self.0.now()
+    }
+}
+
+#[test]
+fn a_runner_that_fails_rests_whoever_rings() {
+    let disk = Disk::new();
+    let count = Arc::new(AtomicUsize::new(0));
+    let path = disk.path();
+    let clock = Counted(disk.clock.clone(), Arc::clone(&count));
+    let engine = disk.builder().clock(clock).open(disk.path()).unwrap();
+    let shop = Shop::with(
+        engine,
+        Mode::Test,
+        disk.clock.clone(),
+        disk.till.clone(),
+        disk.receiver.clone(),
+    );
+    open_session(&shop);
+    shop.clock.turn(25 * HOUR);
+    // Another file at the path: what is due can be read and not be done.
+    std::fs::rename(&path, path.with_extension("away")).unwrap();
+    std::fs::write(&path, "").unwrap();
+    let runner = shop.engine.spawn_runner(2);
+    // Each refused write rings all the same.
+    for _ in 0..5_000 {
+        assert!(shop.app.advance(MINUTE).is_err());
+    }
+    assert!(runner.stop(PATIENCE));
+    let reads = count.load(Ordering::Relaxed);
+    assert!(reads < 200, "{reads} reads of the clock");
 }
 
 #[test]
