@@ -106,7 +106,8 @@ impl Builder {
         self
     }
 
-    /// Opens a file, makes it if it is not there, and brings an older one up to date. It calls no
+    /// Opens a file, makes it if it is not there, and brings an older one up to date. A path is a
+    /// path, also where SQLite would read a URI or `:memory:`. It calls no
     /// processor and no transport. Attempts whose call never came back become *unknown*; what
     /// became of them is looked up by `run_due`.
     ///

@@ -598,6 +598,64 @@ fn close_leaves_one_whole_file_behind() {
 }
 
 #[test]
+fn close_says_when_the_file_alone_is_not_whole() {
+    let disk = Disk::new();
+    let setup = disk.builder().busy_wait(Duration::from_millis(20));
+    let engine = setup.open(disk.path()).unwrap();
+    engine.app("one", Mode::Test).unwrap();
+    let reader = disk.raw();
+    sql(&reader, "BEGIN");
+    sql(&reader, "SELECT slug FROM tillite_app");
+    engine.app("two", Mode::Test).unwrap();
+    let error = engine.clone().close().unwrap_err();
+    assert_eq!(kind(&error), StorageKind::Busy, "{error}");
+    assert!(engine.health().unwrap().wal_bytes > 0);
+    sql(&reader, "ROLLBACK");
+    engine.clone().close().unwrap();
+    assert_eq!(engine.health().unwrap().wal_bytes, 0);
+}
+
+#[test]
+fn a_path_that_sqlite_would_read_otherwise_is_a_path() {
+    // Names are relative to the directory of the test program, which all tests share.
+    let unique = format!("tillite-{}", std::process::id());
+    for name in [format!("file:{unique}.db"), format!("file:{unique}?mode=memory")] {
+        let engine = Engine::builder().open(&name).unwrap();
+        engine.app("shop", Mode::Test).unwrap();
+        assert_eq!(
+            Engine::builder().open(&name).unwrap().apps(10, None).unwrap().data,
+            ["shop"]
+        );
+        engine.close().unwrap();
+        let plain = Path::new(".").join(&name);
+        let length = fs::metadata(&plain).unwrap().len();
+        fs::remove_file(plain).unwrap();
+        assert!(length > 0, "{name}");
+        assert!(!Path::new(&format!("{unique}.db")).exists() && !Path::new(&unique).exists());
+    }
+}
+
+#[test]
+fn a_file_that_others_read_while_it_is_joined_is_waited_for() {
+    let disk = Disk::new();
+    sql(&disk.raw(), "CREATE TABLE orders (id INTEGER PRIMARY KEY)");
+    let neighbour = disk.raw();
+    let (reads, read) = std::sync::mpsc::channel();
+    let (_joined, joins) = std::sync::mpsc::channel::<()>();
+    let reader = std::thread::spawn(move || {
+        sql(&neighbour, "BEGIN");
+        sql(&neighbour, "SELECT id FROM orders");
+        reads.send(()).unwrap();
+        let _ = joins.recv_timeout(Duration::from_millis(100));
+        sql(&neighbour, "ROLLBACK");
+    });
+    read.recv().unwrap();
+    let engine = disk.open();
+    reader.join().unwrap();
+    clean(&engine);
+}
+
+#[test]
 fn an_engine_in_memory_is_a_world_of_its_own() {
     let (one, two) = (Shop::open(), Shop::open());
     sell(&one, "u_1").unwrap();

@@ -25,6 +25,9 @@ const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX.unsigned_abs() as 
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 192;
 
+/// How often the switch to the write-ahead log is tried while others have the file.
+const SWITCH_TRIES: usize = 50;
+
 /// Opening is one at a time per process: a file that is being made must not be opened, and then
 /// closed, by a second opener, because closing any descriptor of a file drops the process's locks
 /// on it.
@@ -45,8 +48,13 @@ pub(crate) const MEMORY: Place = Place {
 
 impl Place {
     pub(crate) fn file(path: &Path) -> Place {
+        // In front of a relative path, so that SQLite takes none for a URI or for `:memory:`.
+        let path = match path.is_relative() {
+            true => Path::new(".").join(path),
+            false => path.to_owned(),
+        };
         Place {
-            path: Some(path.to_owned()),
+            path: Some(path),
             ..MEMORY
         }
     }
@@ -240,7 +248,7 @@ fn check_writable(connection: &Connection, place: &Place, version: usize) -> Res
 
 fn harden(connection: &Connection, place: &Place) -> Result<()> {
     if place.path().is_some() {
-        let mode = run_text(connection, "PRAGMA journal_mode = WAL")?;
+        let mode = switch_to_log(connection)?;
         if mode.as_deref() != Some("wal") {
             let detail = "the write-ahead log cannot be used here (a network file system?)";
             return Err(StorageError::new(StorageKind::Unsupported, detail).into());
@@ -260,6 +268,21 @@ fn harden(connection: &Connection, place: &Place) -> Result<()> {
         run(connection, pragma)?;
     }
     Ok(())
+}
+
+/// Switches a file to the write-ahead log and answers what it is at now.
+fn switch_to_log(connection: &Connection) -> Result<Option<String>> {
+    for _ in 1..SWITCH_TRIES {
+        match run_text(connection, "PRAGMA journal_mode = WAL") {
+            Err(Error::Storage(found)) if found.kind == StorageKind::Busy => {}
+            answer => return answer,
+        }
+        // The switch itself does not wait for a lock, but a transaction does: for somebody who reads
+        // the file, or makes it at the same moment.
+        run(connection, "BEGIN EXCLUSIVE")?;
+        run(connection, "ROLLBACK")?;
+    }
+    run_text(connection, "PRAGMA journal_mode = WAL")
 }
 
 fn confirm(connection: &Connection) -> Result<()> {
