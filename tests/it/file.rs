@@ -636,22 +636,22 @@ fn a_path_that_sqlite_would_read_otherwise_is_a_path() {
 }
 
 #[test]
-fn a_file_that_others_read_while_it_is_joined_is_waited_for() {
+fn a_file_that_others_write_while_it_is_joined_is_waited_for() {
     let disk = Disk::new();
     sql(&disk.raw(), "CREATE TABLE orders (id INTEGER PRIMARY KEY)");
     let neighbour = disk.raw();
-    let (reads, read) = std::sync::mpsc::channel();
+    let (writes, written) = std::sync::mpsc::channel();
     let (_joined, joins) = std::sync::mpsc::channel::<()>();
-    let reader = std::thread::spawn(move || {
-        sql(&neighbour, "BEGIN");
-        sql(&neighbour, "SELECT id FROM orders");
-        reads.send(()).unwrap();
+    let writer = std::thread::spawn(move || {
+        sql(&neighbour, "BEGIN IMMEDIATE");
+        sql(&neighbour, "INSERT INTO orders DEFAULT VALUES");
+        writes.send(()).unwrap();
         let _ = joins.recv_timeout(Duration::from_millis(100));
-        sql(&neighbour, "ROLLBACK");
+        sql(&neighbour, "COMMIT");
     });
-    read.recv().unwrap();
+    written.recv().unwrap();
     let engine = disk.open();
-    reader.join().unwrap();
+    writer.join().unwrap();
     clean(&engine);
 }
 

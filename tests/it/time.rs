@@ -300,7 +300,7 @@ fn a_runner_that_fails_rests_whoever_rings() {
     std::fs::write(&path, "").unwrap();
     let runner = shop.engine.spawn_runner(2);
     // Each refused write rings all the same.
-    for _ in 0..5_000 {
+    for _ in 0..20_000 {
         assert!(shop.app.advance(MINUTE).is_err());
     }
     assert!(runner.stop(PATIENCE));
