@@ -49,9 +49,10 @@ pub(crate) const MEMORY: Place = Place {
 impl Place {
     pub(crate) fn file(path: &Path) -> Place {
         // In front of a relative path, so that SQLite takes none for a URI or for `:memory:`.
-        let path = match path.is_relative() {
-            true => Path::new(".").join(path),
-            false => path.to_owned(),
+        let path = if path.is_relative() {
+            Path::new(".").join(path)
+        } else {
+            path.to_owned()
         };
         Place {
             path: Some(path),
