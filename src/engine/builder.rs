@@ -1,7 +1,7 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::Engine;
@@ -11,7 +11,7 @@ use crate::error::{Invalid, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
 use crate::sandbox;
 use crate::seal::SealKey;
-use crate::store::{BUSY_WAIT, MEMORY, Place, Sqlite, Store};
+use crate::store::{BUSY_WAIT, MEMORY, Place, Shown, Sqlite, Store};
 use crate::text;
 
 /// An engine being set up. Nothing is required: without a processor only test mode can pay (through
@@ -152,7 +152,7 @@ impl Builder {
                 transport: self.transport,
                 seal,
                 bell: Bell::default(),
-                shown: Mutex::new(BTreeMap::new()),
+                shown: Arc::new(Shown::default()),
                 last_run: AtomicI64::new(-1),
             }),
         };

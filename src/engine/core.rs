@@ -1,8 +1,8 @@
 //! What every handle shares: the store, the hooks, and the making of moments.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::pace::Bell;
 use crate::access::Actor;
@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, Transport};
 use crate::id::{Mint, Mode, World};
 use crate::seal::SealKey;
-use crate::store::{Moment, Store, Tx, View};
+use crate::store::{Moment, Shown, Store, Tx, View};
 use crate::time::Timestamp;
 
 /// A rule that names the processor of a payment.
@@ -35,9 +35,8 @@ pub(super) struct Core {
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) seal: Option<SealKey>,
     pub(super) bell: Bell,
-    /// Engine time by world that reads have shown. Writes store theirs; a read stores nothing, and a
-    /// clock that goes back must not undo what it said.
-    pub(super) shown: Mutex<BTreeMap<World, Timestamp>>,
+    /// Engine time that readers have been shown.
+    pub(super) shown: Arc<Shown>,
     /// Host time of the newest `run_due`, or -1.
     pub(super) last_run: AtomicI64,
 }
@@ -61,7 +60,7 @@ impl Core {
         Ok(Moment {
             world,
             host_now: self.clock.now(),
-            shown: self.shown(world),
+            shown: Arc::clone(&self.shown),
             mint: self.mint()?,
             actor,
             cause,
@@ -80,22 +79,11 @@ impl Core {
     }
 
     pub(super) fn view<T>(&self, world: World, query: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {
-        self.store.view(world, self.clock.now(), self.shown(world), |view| {
-            self.show(world, view.now);
+        let shown = self.shown.latest(world);
+        self.store.view(world, self.clock.now(), shown, |view| {
+            self.shown.note(world, view.now);
             query(view)
         })
-    }
-
-    /// The latest engine time that this process has shown of a world.
-    fn shown(&self, world: World) -> Timestamp {
-        let shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        shown.get(&world).copied().unwrap_or(Timestamp::MIN)
-    }
-
-    fn show(&self, world: World, now: Timestamp) {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let latest = shown.entry(world).or_insert(now);
-        *latest = now.max(*latest);
     }
 
     pub(super) fn processors(&self, mode: Mode) -> &Processors {

@@ -1,6 +1,9 @@
 //! The head row of each world. Every write moves it first; that orders writes and gives them their
 //! engine time.
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use super::codec::{self, digest, instant, mode_number};
 use super::{Sql, apply};
 use crate::access::Actor;
@@ -28,14 +31,35 @@ pub(super) fn check_schema(sql: &mut dyn Sql) -> Result<()> {
     }
 }
 
+/// Engine time by world that this process has shown to readers. Writes store theirs; a read stores
+/// nothing, and neither a clock that goes back nor a write that was kept waiting may undo what it said.
+#[derive(Debug, Default)]
+pub(crate) struct Shown(Mutex<BTreeMap<World, Timestamp>>);
+
+impl Shown {
+    /// The latest engine time that was shown of a world.
+    pub(crate) fn latest(&self, world: World) -> Timestamp {
+        let shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shown.get(&world).copied().unwrap_or(Timestamp::MIN)
+    }
+
+    /// Notes what is about to be shown.
+    pub(crate) fn note(&self, world: World, now: Timestamp) {
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let latest = shown.entry(world).or_insert(now);
+        *latest = now.max(*latest);
+    }
+}
+
 /// Everything that a command needs and may not fetch itself.
 #[derive(Clone)]
 pub(crate) struct Moment {
     pub(crate) world: World,
     /// Host time.
     pub(crate) host_now: Timestamp,
-    /// Engine time that somebody has been shown; the write's own is not before it.
-    pub(crate) shown: Timestamp,
+    /// Engine time that somebody has been shown; the write's own is not before it. It is asked inside
+    /// the transaction: others may have read on while this write waited for its turn.
+    pub(crate) shown: Arc<Shown>,
     pub(crate) mint: Mint,
     pub(crate) actor: Actor,
     /// What is being done, for the history.
@@ -74,7 +98,7 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
          WHEN now < $2 THEN $2 ELSE now END WHERE app = $4 AND mode = $5 RETURNING now, seq, hash",
         &[
             host_now.as_millis().into(),
-            moment.shown.as_millis().into(),
+            moment.shown.latest(moment.world).as_millis().into(),
             Timestamp::MAX.as_millis().into(),
             app.into(),
             mode_number(mode).into(),

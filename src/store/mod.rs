@@ -27,7 +27,7 @@ pub(crate) mod verify;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use apply::remembered;
-pub(crate) use head::{Moment, Tx, View};
+pub(crate) use head::{Moment, Shown, Tx, View};
 pub(crate) use queue::Claimed;
 pub(crate) use sqlite::{BUSY_WAIT, MEMORY, Place, Sqlite};
 pub(crate) use verify::Expect as ExpectHead;

@@ -2,17 +2,18 @@
 //! the host's, which rules leases, deliveries and signatures and is never moved.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use tillite::webhook::Format;
 use tillite::{
-    Answered, Begun, Budget, Clock, Currency, Error, ExpiredReason, Mode, NewGrant, NewSession, SessionState,
-    SignedRequest, Status, Timestamp, TransportOutcome, WhatNow, Work,
+    Answered, Begun, Budget, Clock, Currency, Engine, Entropy, EntropyFailed, Error, ExpiredReason, MAIN_LINE, Mode,
+    NewGrant, NewProduct, NewSession, SessionState, SignedRequest, Status, SystemEntropy, Timestamp, TransportOutcome,
+    WhatNow, Work,
 };
 
 use crate::file::{Disk, sell};
-use crate::kit::{ManualClock, Receiver, Shop, Till, builder, verified};
+use crate::kit::{ManualClock, Receiver, Shop, Till, builder, clean, locked, verified};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -225,10 +226,7 @@ fn an_engine_that_cannot_send_does_not_wake_for_deliveries() {
     shop.app.entitlements().grant(grant).unwrap();
     sell(&shop, "u_2").unwrap();
     assert!(shop.engine.wait_due(Duration::ZERO).unwrap());
-    let silent = tillite::Engine::builder()
-        .clock(shop.clock.clone())
-        .open(disk.path())
-        .unwrap();
+    let silent = Engine::builder().clock(shop.clock.clone()).open(disk.path()).unwrap();
     assert_ne!(silent.next_due().unwrap(), Some(shop.clock.now()));
     assert!(!silent.wait_due(Duration::ZERO).unwrap());
     assert_eq!(silent.run_due(Budget::items(100)).unwrap().total(), 0);
@@ -337,4 +335,46 @@ fn a_runner_delivers_what_falls_due_until_it_is_stopped() {
     assert!(shop.engine.wait_due(Duration::ZERO).unwrap());
     assert!(arrives.try_recv().is_err(), "a stopped runner sends nothing");
     shop.clean();
+}
+
+/// Randomness that does something else first, once: what others do while a verb is on its way.
+#[derive(Clone, Default)]
+struct Meanwhile(Arc<Mutex<Option<Action>>>);
+
+type Action = Box<dyn FnOnce() + Send>;
+
+impl Entropy for Meanwhile {
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyFailed> {
+        let first = locked(&self.0).take();
+        if let Some(first) = first {
+            first();
+        }
+        SystemEntropy::new().fill(bytes)
+    }
+}
+
+#[test]
+fn a_write_that_was_kept_waiting_is_not_dated_before_what_others_read_meanwhile() {
+    let (clock, meanwhile) = (ManualClock::new(), Meanwhile::default());
+    let engine = Engine::builder()
+        .clock(clock.clone())
+        .entropy(meanwhile.clone())
+        .open_in_memory()
+        .unwrap();
+    let app = engine.app("shop", Mode::Test).unwrap();
+    app.catalog().set(NewProduct::new("member", "Membership")).unwrap();
+    app.entitlements().grant(NewGrant::tier("u", "member").days(1)).unwrap();
+    clock.turn(23 * HOUR);
+    let seen = Arc::new(Mutex::new(None));
+    let (reader, note, turned) = (app.clone(), Arc::clone(&seen), clock.clone());
+    *locked(&meanwhile.0) = Some(Box::new(move || {
+        turned.turn(2 * HOUR);
+        *locked(&note) = Some(reader.entitlements().get("u").unwrap());
+    }));
+    app.entitlements().grant(NewGrant::tier("u", "member").days(9)).unwrap();
+    let seen = locked(&seen).take().unwrap();
+    assert_eq!((seen.version, seen.active), (2, false));
+    assert_eq!(app.entitlements().version("u", MAIN_LINE, 2).unwrap(), seen);
+    assert_eq!(app.entitlements().get("u").unwrap().version, 3);
+    clean(&engine);
 }
