@@ -78,10 +78,9 @@ pub enum Error {
         mode: &'static str,
     },
 
-    /// The processor can neither deduplicate by key nor look an attempt up, so that a lost answer
-    /// could only be resolved by hand.
+    /// The processor cannot look an attempt up, so that a lost answer could be resolved by hand only.
     #[error(
-        "processor {name:?} has neither idempotency keys nor look-ups, so a lost answer could charge twice; \
+        "processor {name:?} has no look-ups, so a lost answer could be resolved by hand only; \
          live payments through it need Builder::accept_manual_resolution"
     )]
     UnsafeProcessor {

@@ -66,7 +66,7 @@ impl Builder {
         self
     }
 
-    /// Accepts a live processor that has neither idempotency keys nor look-ups. An answer that it
+    /// Accepts a live processor that has no look-ups. An answer that it
     /// loses can then be resolved by hand only.
     pub fn accept_manual_resolution(mut self, name: impl Into<String>) -> Self {
         self.resolved_by_hand.insert(name.into());

@@ -113,7 +113,7 @@ impl Engine {
     /// one of them, or harmlessly by two.
     ///
     /// # Errors
-    /// [`crate::Error::Storage`]; what was done before it is done.
+    /// [`crate::Error::Storage`]; what was done is done, and the other kinds of work were tried.
     ///
     /// # Durability
     /// Outcomes, expiry and lapses are on disk when this returns. A claim or an acknowledgement of
@@ -125,47 +125,67 @@ impl Engine {
     pub fn run_due(&self, budget: Budget) -> Result<Ran> {
         let mut ran = Ran::default();
         self.core.ran(self.core.clock.now());
-        if budget.work.has(Work::PAYMENTS) {
-            if let Some(left) = self.left(budget, ran) {
-                ran.recovered = self.recover(left)?;
-            }
-            while let Some(left) = self.left(budget, ran) {
-                let asks = self.claim_asks(left.min(1))?;
-                if asks.is_empty() {
-                    break;
-                }
-                for ask in asks {
-                    let answer = self.core.ask(&ask);
-                    self.settle(&ask, &answer)?;
-                    ran.looked_up += 1;
-                }
-            }
-        }
-        if budget.work.has(Work::TIME) {
-            for world in self.core.store.read(store::app::worlds)? {
-                while let Some(left) = self.left(budget, ran) {
-                    let batch = left.min(BATCH);
-                    let expired = self.expire_overdue(world, batch)?;
-                    let lapsed = self.write_lapses(world, batch)?;
-                    ran.expired += expired;
-                    ran.lapsed += lapsed;
-                    if expired + lapsed == 0 {
-                        break;
-                    }
-                }
-            }
-        }
-        if budget.work.has(Work::DELIVERIES) {
-            while let Some(left) = self.left(budget, ran) {
-                let (delivered, undelivered) = self.deliver(left.min(CLAIM))?;
-                ran.delivered += delivered;
-                ran.undelivered += undelivered;
-                if delivered + undelivered == 0 {
-                    break;
-                }
-            }
-        }
+        // One kind of work that fails does not keep the others from being done.
+        let payments = self.run_payments(budget, &mut ran);
+        let time = self.run_time(budget, &mut ran);
+        let deliveries = self.run_deliveries(budget, &mut ran);
+        payments.and(time).and(deliveries)?;
         Ok(ran)
+    }
+
+    fn run_payments(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
+        if !budget.work.has(Work::PAYMENTS) {
+            return Ok(());
+        }
+        if let Some(left) = self.left(budget, *ran) {
+            ran.recovered = self.recover(left)?;
+        }
+        while let Some(left) = self.left(budget, *ran) {
+            let asks = self.claim_asks(left.min(1))?;
+            if asks.is_empty() {
+                break;
+            }
+            for ask in asks {
+                let answer = self.core.ask(&ask);
+                self.settle(&ask, &answer)?;
+                ran.looked_up += 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_time(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
+        if !budget.work.has(Work::TIME) {
+            return Ok(());
+        }
+        for world in self.core.store.read(store::app::worlds)? {
+            while let Some(left) = self.left(budget, *ran) {
+                let batch = left.min(BATCH);
+                let expired = self.expire_overdue(world, batch)?;
+                let lapsed = self.write_lapses(world, batch)?;
+                ran.expired += expired;
+                ran.lapsed += lapsed;
+                if expired + lapsed == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run_deliveries(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
+        if !budget.work.has(Work::DELIVERIES) {
+            return Ok(());
+        }
+        while let Some(left) = self.left(budget, *ran) {
+            let (delivered, undelivered) = self.deliver(left.min(CLAIM))?;
+            ran.delivered += delivered;
+            ran.undelivered += undelivered;
+            if delivered + undelivered == 0 {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until something is due, at most as long as it is told, in real time. True if something

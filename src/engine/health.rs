@@ -47,7 +47,7 @@ impl Engine {
                 let (open, unresolved) = store::payment::open_attempts(sql, world)?;
                 health.open_charges += u64::try_from(open).unwrap_or(0);
                 health.unresolved_charges += u64::try_from(unresolved).unwrap_or(0);
-                health.held_charges += store::payment::held(sql, world, 100)?.len() as u64;
+                health.held_charges += store::payment::held(sql, world, "", 100)?.len() as u64;
                 let due = store::queue::next_due(sql, world)?.filter(|due| *due <= host_now);
                 health.oldest_overdue_delivery = health.oldest_overdue_delivery.into_iter().chain(due).min();
                 store::endpoint::all_sealed(sql, world)

@@ -1,4 +1,4 @@
-use super::{App, Engine, page_size};
+use super::{App, Engine, Page, page, page_size};
 use crate::access::{Actor, ApiKey, NewApiKey, draw_key, lookup_part};
 use crate::change::Change;
 use crate::error::Result;
@@ -39,15 +39,19 @@ impl Keys<'_> {
         Ok(new)
     }
 
-    /// Keys, newest first, up to `limit` (1 to 100).
+    /// Keys, newest first, up to `limit` (1 to 100) before one.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] for the limit; [`crate::Error::Storage`].
-    pub fn list(&self, limit: u32) -> Result<Vec<ApiKey>> {
+    /// [`crate::Error::Invalid`] for the limit; [`crate::Error::WrongMode`]; [`crate::Error::Storage`].
+    pub fn list(&self, limit: u32, before: Option<&ApiKeyId>) -> Result<Page<ApiKey>> {
         let limit = page_size(limit)?;
-        self.0
-            .core
-            .view(self.0.world, |view| store::app::keys(view.sql, view.world, limit))
+        if let Some(id) = before {
+            self.0.own_mode(id.as_str(), id.mode())?;
+        }
+        self.0.core.view(self.0.world, |view| {
+            let found = store::app::keys(view.sql, view.world, before, limit + 1)?;
+            Ok(page(found, limit))
+        })
     }
 
     /// Revokes a key at once. Idempotent by state.

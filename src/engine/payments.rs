@@ -240,8 +240,7 @@ impl Sessions<'_> {
         };
         let processor = core.processor(mode, &name).ok_or_else(|| missing(&name))?;
         let capabilities = capabilities_of(&**processor).unwrap_or_default();
-        let can_tell = capabilities.lookup || capabilities.idempotency_window.is_some();
-        if mode == Mode::Live && !can_tell && !core.resolved_by_hand.contains(&name) {
+        if mode == Mode::Live && !capabilities.lookup && !core.resolved_by_hand.contains(&name) {
             return Err(Error::UnsafeProcessor { name });
         }
         Ok((name, capabilities))

@@ -3,14 +3,14 @@
 use super::asks::{Ask, capabilities_of};
 use super::core::Core;
 use super::payments::Payment;
-use super::{App, Engine};
+use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
 use crate::change::Change;
 use crate::decide::settlement::{self, Learned, Unsettled};
 use crate::entitlement::Holding;
 use crate::error::{Error, Result, StorageKind};
 use crate::hook::{Answer, Capabilities};
-use crate::id::{AttemptId, World};
+use crate::id::{AttemptId, ChargeId, World};
 use crate::payment::{Charge, Finding};
 use crate::session::Session;
 use crate::store::{self, Tx};
@@ -172,13 +172,21 @@ pub(super) fn settled(session: Session, charge: Option<&str>) -> Payment {
 
 impl App {
     /// Charges whose money settled nothing and waits for a decision, oldest first, up to `limit`
-    /// (1 to 100).
+    /// (1 to 100) after one.
     ///
     /// # Errors
-    /// [`Error::Invalid`] for the limit; [`Error::Storage`].
-    pub fn held_charges(&self, limit: u32) -> Result<Vec<Charge>> {
-        let limit = super::page_size(limit)?;
-        self.core
-            .view(self.world, |view| store::payment::held(view.sql, view.world, limit))
+    /// [`Error::Invalid`] for the limit; [`Error::WrongMode`]; [`Error::Storage`].
+    pub fn held_charges(&self, limit: u32, after: Option<&ChargeId>) -> Result<Page<Charge>> {
+        let limit = page_size(limit)?;
+        if let Some(id) = after {
+            self.own_mode(id.as_str(), id.mode())?;
+        }
+        let after = after.map_or("", ChargeId::as_str);
+        self.core.view(self.world, |view| {
+            Ok(page(
+                store::payment::held(view.sql, view.world, after, limit + 1)?,
+                limit,
+            ))
+        })
     }
 }

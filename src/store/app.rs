@@ -1,10 +1,10 @@
 //! Apps, their heads and their keys.
 
 use super::codec::{self, digest, id, instant, maybe_instant, mode_number};
-use super::{Row, Sql};
+use super::{Row, Sql, rows};
 use crate::access::ApiKey;
 use crate::error::{Error, Result, shortened};
-use crate::id::{Mode, World};
+use crate::id::{ApiKeyId, Mode, World};
 use crate::time::Timestamp;
 
 /// An app as it is stored.
@@ -148,18 +148,27 @@ pub(crate) fn key_by_lookup(sql: &mut dyn Sql, lookup: &str) -> Result<Option<(W
     Ok(found)
 }
 
-/// Keys of a world, newest first.
-pub(crate) fn keys(sql: &mut dyn Sql, world: World, limit: u32) -> Result<Vec<ApiKey>> {
-    let mut found = Vec::new();
-    sql.each(
-        &format!("{KEY_COLUMNS} WHERE app = $1 AND mode = $2 ORDER BY id DESC LIMIT $3"),
-        &[world.app.into(), mode_number(world.mode).into(), limit.into()],
-        &mut |row| {
-            found.push(key_from_row(row)?);
-            Ok(())
-        },
-    )?;
-    Ok(found)
+/// Keys of a world, newest first, before one.
+pub(crate) fn keys(sql: &mut dyn Sql, world: World, before: Option<&ApiKeyId>, limit: u32) -> Result<Vec<ApiKey>> {
+    let of_world = format!("{KEY_COLUMNS} WHERE app = $1 AND mode = $2");
+    match before {
+        None => rows(
+            sql,
+            world,
+            &of_world,
+            "ORDER BY id DESC LIMIT $3",
+            &[limit.into()],
+            key_from_row,
+        ),
+        Some(before) => rows(
+            sql,
+            world,
+            &of_world,
+            "AND id < $3 ORDER BY id DESC LIMIT $4",
+            &[before.as_str().into(), limit.into()],
+            key_from_row,
+        ),
+    }
 }
 
 pub(crate) fn key(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<ApiKey> {

@@ -79,9 +79,14 @@ pub(super) fn intent(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Pa
     Ok(intent)
 }
 
-/// Charges whose money settled nothing and waits for a decision, oldest first.
-pub(crate) fn held(sql: &mut dyn Sql, world: World, limit: u32) -> Result<Vec<Charge>> {
-    charges(sql, world, "AND hold IS NOT NULL ORDER BY id LIMIT $3", &[limit.into()])
+/// Charges whose money settled nothing and waits for a decision, oldest first, after an id.
+pub(crate) fn held(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> Result<Vec<Charge>> {
+    charges(
+        sql,
+        world,
+        "AND hold IS NOT NULL AND id > $3 ORDER BY id LIMIT $4",
+        &[after.into(), limit.into()],
+    )
 }
 
 pub(super) fn put_intent(sql: &mut dyn Sql, world: World, intent: &PaymentIntent, before: i64) -> Result<()> {

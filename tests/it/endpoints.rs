@@ -344,7 +344,7 @@ fn a_key_opens_its_own_app_and_mode_until_it_is_revoked() {
         let actor = &events.last().unwrap().actor;
         assert_eq!(*actor, format!("key:{}", new.key.id));
         assert!(app.customers().by_uid("u_key").is_ok());
-        assert_eq!(app.keys().list(10).unwrap(), std::slice::from_ref(&new.key));
+        assert_eq!(app.keys().list(10, None).unwrap().data, std::slice::from_ref(&new.key));
         assert!(!format!("{new:?}").contains(&secret[18..]));
 
         shop.clock.turn(Duration::from_secs(1));
@@ -459,4 +459,20 @@ fn events_have_positions_without_gaps_and_are_read_in_pages() {
             (3, Some("processing"), Some("complete"), "processor:till"),
         ]
     );
+}
+
+#[test]
+fn keys_are_listed_by_pages_newest_first() {
+    let shop = Shop::open();
+    for _ in 0..3 {
+        shop.app.keys().create().unwrap();
+        shop.clock.turn(Duration::from_secs(1));
+    }
+    let all = shop.app.keys().list(100, None).unwrap();
+    assert!(all.data.is_sorted_by_key(|key| std::cmp::Reverse(key.created_at)));
+    let first = shop.app.keys().list(2, None).unwrap();
+    assert!(first.has_more);
+    let second = shop.app.keys().list(2, Some(&first.data[1].id)).unwrap();
+    assert!(!second.has_more);
+    assert_eq!([first.data, second.data].concat(), all.data);
 }

@@ -777,7 +777,7 @@ fn no_secret_is_in_any_byte_of_the_file_or_of_what_is_printed() {
     printed.push(format!("{:?} {:?} {:?}", shop.engine, shop.app, disk.builder()));
     printed.push(format!("{:?}", shop.engine.claim_deliveries(100).unwrap()));
     printed.push(format!("{:?}", shop.app.endpoints().list(100, None).unwrap()));
-    printed.push(format!("{:?}", shop.app.keys().list(100).unwrap()));
+    printed.push(format!("{:?}", shop.app.keys().list(100, None).unwrap().data));
     printed.push(format!("{:?}", shop.app.events(100, 0).unwrap()));
     printed.push(format!("{:?}", shop.engine.health().unwrap()));
     for request in &shop.receiver.received().requests {

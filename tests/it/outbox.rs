@@ -566,3 +566,23 @@ fn a_waiter_is_not_told_of_deliveries_that_nobody_can_make() {
     assert_eq!(held, 4);
     assert!(!due(&shop.engine, Work::DELIVERIES));
 }
+
+#[test]
+fn a_damaged_attempt_does_not_keep_deliveries_from_being_made() {
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let disk = Disk::new();
+    let engine = builder(&clock, &till, &receiver).open(disk.path()).unwrap();
+    let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
+    endpoint(&shop, "shop.example", Format::XPay);
+    sell(&shop, "u_1").unwrap();
+    shop.till.answer(tillite::Outcome::Unknown {
+        why: "the line is dead".to_owned(),
+    });
+    let session = NewSession::tier("member", Currency::EUR).customer("u_2");
+    let session = shop.app.sessions().create(session).unwrap();
+    assert!(!shop.app.sessions().pay(&session.id, "tok").unwrap().is_complete());
+    let damage = "UPDATE tillite_attempt SET request = x'00' WHERE next = 'lookup'";
+    assert_eq!(disk.raw().execute(damage, []).unwrap(), 1);
+    shop.engine.run_due(Budget::items(100)).unwrap_err();
+    assert_eq!(shop.receiver.received().requests.len(), 1);
+}
