@@ -9,7 +9,7 @@ use crate::change::Change;
 use crate::decide::settlement::{self, Learned, Unsettled};
 use crate::entitlement::Holding;
 use crate::error::{Error, Result, StorageKind};
-use crate::hook::{Answer, Capabilities};
+use crate::hook::Answer;
 use crate::id::{AttemptId, ChargeId, World};
 use crate::payment::{Charge, Finding};
 use crate::session::Session;
@@ -52,16 +52,15 @@ impl Engine {
                 .store
                 .read(|sql| store::payment::leases_ended(sql, world, host_now, left))?;
             for attempt in ended {
-                let learned = Finding::LeaseEnded;
-                work_in(
-                    &self.core,
-                    world,
-                    attempt.id,
-                    learned,
-                    attempt.token,
-                    host_now,
-                    Actor::Runner,
-                )?;
+                let heard = Heard {
+                    attempt: attempt.id,
+                    processor: attempt.processor,
+                    finding: Finding::LeaseEnded,
+                    token: attempt.token,
+                    asked_at: host_now,
+                    actor: Actor::Runner,
+                };
+                work_in(&self.core, world, heard)?;
                 recovered += 1;
             }
             if recovered >= limit {
@@ -77,12 +76,17 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment>
         Answer::Executed(outcome) => Finding::Executed(outcome.clone()),
         Answer::LookedUp(lookup) => Finding::LookedUp(lookup.clone()),
     };
-    let actor = Actor::Processor(ask.processor.clone());
+    let heard = Heard {
+        attempt: ask.attempt.clone(),
+        processor: ask.processor.clone(),
+        finding,
+        token: ask.token,
+        asked_at: ask.asked_at,
+        actor: Actor::Processor(ask.processor.clone()),
+    };
     let mut tries = 1;
     loop {
-        let (id, actor) = (ask.attempt.clone(), actor.clone());
-        let worked = work_in(core, ask.world, id, finding.clone(), ask.token, ask.asked_at, actor);
-        match worked {
+        match work_in(core, ask.world, heard.clone()) {
             Err(Error::Storage(error))
                 if tries < SETTLE_TRIES && matches!(error.kind, StorageKind::OutcomeUnknown | StorageKind::Busy) =>
             {
@@ -93,43 +97,44 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment>
     }
 }
 
-/// Works what was learned about an attempt into the file.
-fn work_in(
-    core: &Core,
-    world: World,
-    id: AttemptId,
+/// What was learned about an attempt, on its way into the file.
+#[derive(Clone)]
+struct Heard {
+    attempt: AttemptId,
+    /// The name of the processor that the attempt was made at.
+    processor: String,
     finding: Finding,
     token: i64,
+    /// Host time at which the processor was asked.
     asked_at: Timestamp,
     actor: Actor,
-) -> Result<Payment> {
-    let cause = match finding {
+}
+
+/// Works what was learned about an attempt into the file.
+fn work_in(core: &Core, world: World, heard: Heard) -> Result<Payment> {
+    let cause = match heard.finding {
         Finding::Executed(_) => "settle.answer",
         Finding::LookedUp(_) => "settle.lookup",
         Finding::LeaseEnded => "settle.lease",
     };
-    let moment = core.moment(world, actor.clone(), cause)?;
-    let known: std::collections::BTreeMap<String, Capabilities> = core
-        .processors(world.mode)
-        .by_name
-        .iter()
-        .filter_map(|(name, processor)| Some((name.clone(), capabilities_of(&**processor)?)))
-        .collect();
+    let moment = core.moment(world, heard.actor.clone(), cause)?;
+    let processor = core.processor(world.mode, &heard.processor);
+    let capabilities = processor.and_then(|processor| capabilities_of(&**processor));
     core.write(moment, move |tx| {
-        let attempt = store::payment::attempt(tx.sql, tx.world, &id)?.ok_or_else(|| Error::NotFound {
+        let attempt = store::payment::attempt(tx.sql, tx.world, &heard.attempt)?.ok_or_else(|| Error::NotFound {
             what: "attempt",
-            id: id.to_string(),
+            id: heard.attempt.to_string(),
         })?;
-        let (subject, name) = (attempt.subject.clone(), attempt.processor.clone());
+        let subject = attempt.subject.clone();
         let of_charge = store::payment::session_of_charge(tx.sql, tx.world, &subject)?;
         let session = store::session::get(tx.sql, tx.world, &of_charge)?;
         let holdings = holdings(tx, &session)?;
         let learned = Learned {
-            finding: &finding,
-            actor: actor.to_string(),
-            token,
-            asked_at,
-            capabilities: known.get(&name),
+            finding: &heard.finding,
+            actor: heard.actor.to_string(),
+            token: heard.token,
+            asked_at: heard.asked_at,
+            capabilities: capabilities.as_ref(),
         };
         let mut change = Change::new();
         let found = Unsettled {
