@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Engine;
 use super::core::{Core, Processors, Route};
-use super::pace::Bell;
+use super::pace::{Bell, RealPace};
 use crate::error::{Invalid, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
 use crate::sandbox;
@@ -139,7 +139,8 @@ impl Builder {
         }
         let live = named(self.live)?;
         let seal = self.seal_key.map(|key| SealKey::new(&key)).transpose()?;
-        let store = Store::new(Sqlite::open(place.clone(), self.clock.now())?);
+        let pace = Arc::new(RealPace::new());
+        let store = Store::new(Sqlite::open(place.clone(), self.clock.now(), pace)?);
         let engine = Engine {
             core: Arc::new(Core {
                 store,

@@ -26,7 +26,7 @@ impl Catalog<'_> {
     pub fn set(&self, product: NewProduct) -> Result<Product> {
         let new = product.checked()?;
         let moment = self.0.moment("catalog.set")?;
-        self.0.core.write(moment, move |tx| {
+        self.0.core.write_alone(moment, move |tx| {
             let (known, on_sale) = offered(tx, &new.tier)?;
             let mut change = Change::new();
             let product = decide::catalog::set_product(known.as_ref(), &on_sale, &new, &mut tx.setting(), &mut change);
@@ -49,7 +49,7 @@ impl Catalog<'_> {
     pub fn set_price(&self, price: NewPrice) -> Result<Price> {
         let new = price.checked()?;
         let moment = self.0.moment("catalog.set_price")?;
-        self.0.core.write(moment, move |tx| {
+        self.0.core.write_alone(moment, move |tx| {
             let (known, on_sale) = offered(tx, &new.tier)?;
             let mut change = Change::new();
             let price = decide::catalog::set_price(known, &on_sale, &new, &mut tx.setting(), &mut change);
@@ -72,7 +72,7 @@ impl Catalog<'_> {
         self.0.own_mode(price.as_str(), price.mode())?;
         let wanted = price.clone();
         let moment = self.0.moment("catalog.archive_price")?;
-        self.0.core.write(moment, move |tx| {
+        self.0.core.write_alone(moment, move |tx| {
             let price = store::catalog::price(tx.sql, tx.world, wanted.as_str())?;
             let mut change = Change::new();
             let price = decide::catalog::archive(price, &mut tx.setting(), &mut change);

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, Transport};
 use crate::id::{Mint, Mode, World};
 use crate::seal::SealKey;
-use crate::store::{Moment, Shown, Store, Tx, View};
+use crate::store::{Access, Moment, Shown, Store, Tx, View};
 use crate::time::Timestamp;
 
 /// A rule that names the processor of a payment.
@@ -73,7 +73,25 @@ impl Core {
         moment: Moment,
         command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let answer = self.store.write(moment, command);
+        self.write_as(Access::Exact, moment, command)
+    }
+
+    /// The same in a transaction of its own, for a command that does much.
+    pub(super) fn write_alone<T: Send + 'static>(
+        &self,
+        moment: Moment,
+        command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.write_as(Access::Alone, moment, command)
+    }
+
+    fn write_as<T: Send + 'static>(
+        &self,
+        access: Access,
+        moment: Moment,
+        command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let answer = self.store.write(access, moment, command);
         self.bell.ring();
         answer
     }

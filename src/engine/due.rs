@@ -289,7 +289,7 @@ impl Engine {
             return Ok(0);
         }
         let moment = self.core.moment(world, Actor::Runner, "run_due.expiry")?;
-        self.core.write(moment, move |tx| {
+        self.core.write_alone(moment, move |tx| {
             // Chosen in the write: somebody may have paid one of them since it was looked at.
             let overdue = store::session::overdue(tx.sql, tx.world, tx.now, limit)?;
             for id in &overdue {
@@ -308,7 +308,7 @@ impl Engine {
             return Ok(0);
         }
         let moment = self.core.moment(world, Actor::Runner, "run_due.lapse")?;
-        self.core.write(moment, move |tx| {
+        self.core.write_alone(moment, move |tx| {
             let lapsed = store::entitlement::lapsed(tx.sql, tx.world, tx.now, limit)?;
             let count = lapsed.len();
             for holding in lapsed {

@@ -1,7 +1,37 @@
 //! Waiting: the one place where a thread sleeps. A waiter is woken by this process's own commits.
 
 use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
+
+use crate::store::Pace;
+
+/// The operating system's monotonic time and its threads.
+pub(super) struct RealPace(Instant);
+
+impl RealPace {
+    pub(super) fn new() -> RealPace {
+        RealPace(Instant::now())
+    }
+}
+
+impl Pace for RealPace {
+    fn now(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    fn sleep(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    fn park(&self, at_most: Duration) {
+        std::thread::park_timeout(at_most);
+    }
+
+    fn wake(&self, thread: &Thread) {
+        thread.unpark();
+    }
+}
 
 /// A bell that commits ring and waiters hear.
 #[derive(Default)]

@@ -6,7 +6,8 @@
 //! names its library.
 //!
 //! A write is a command that owns its data, may be run more than once, and may be run on another
-//! thread. Its value reaches the caller only after the commit.
+//! thread. Its value reaches the caller only after the commit, which it shares with whoever else
+//! writes at that moment.
 
 pub(crate) mod app;
 mod apply;
@@ -18,6 +19,7 @@ pub(crate) mod endpoint;
 pub(crate) mod entitlement;
 pub(crate) mod event;
 mod head;
+mod pace;
 pub(crate) mod payment;
 pub(crate) mod queue;
 pub(crate) mod session;
@@ -28,6 +30,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use apply::remembered;
 pub(crate) use head::{Moment, Shown, Tx, View};
+#[cfg(test)]
+pub(crate) use pace::ByHand;
+pub(crate) use pace::Pace;
 pub(crate) use queue::Claimed;
 pub(crate) use sqlite::{BUSY_WAIT, MEMORY, Place, Sqlite};
 pub(crate) use verify::Expect as ExpectHead;
@@ -153,26 +158,46 @@ fn rows<T>(
     Ok(found)
 }
 
-/// What a command owes to the disk.
+/// What a command owes to the disk, and whom it shares a transaction with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Facts about money and what follows from them: on disk before the caller hears of them.
     Exact,
+    /// As exact, and in a transaction of its own: it does so much that others would wait for it.
+    Alone,
     /// Claims and acknowledgements: losing one in a power cut only repeats it.
     Queue,
 }
 
-/// A command on its way to a backend.
-pub(crate) type Command = Box<dyn FnMut(&mut dyn Sql) -> Result<()> + Send + 'static>;
+impl Access {
+    /// Whether a transaction that was begun for one command takes in another. A commit that waits
+    /// for the disk serves those too that need not; one that does not serves nobody else.
+    pub(crate) fn takes_in(self, other: Access) -> bool {
+        match self {
+            Access::Exact => other != Access::Alone,
+            Access::Alone => false,
+            Access::Queue => other == Access::Queue,
+        }
+    }
+}
+
+/// A command on its way to a backend. It owns its data, may be run more than once, and may be run
+/// on another thread.
+pub(crate) trait Command: Send {
+    fn run(&mut self, sql: &mut dyn Sql) -> Result<()>;
+
+    /// Called when what it wrote is committed, before anybody hears of it.
+    fn committed(&mut self);
+}
 
 /// A database. Sealed: the implementations are in this crate.
 pub(crate) trait Backend: Send + Sync {
     /// Runs a command on committed data, in one consistent view.
     fn read(&self, command: &mut dyn FnMut(&mut dyn Sql) -> Result<()>) -> Result<()>;
 
-    /// Runs a command and commits what it wrote; on an error nothing is written, but for an
-    /// unknown commit, which is an error of its own kind.
-    fn write(&self, access: Access, command: Command) -> Result<()>;
+    /// Runs a command and commits what it wrote, at the schema that this program knows; on an error
+    /// nothing is written, but for an unknown commit, which is an error of its own kind.
+    fn write(&self, access: Access, command: Box<dyn Command>) -> Result<()>;
 
     /// A number that changes when anybody has committed, another process included.
     fn foreign_commits(&self) -> Result<i64>;
@@ -222,31 +247,27 @@ impl Store {
     pub(crate) fn write_raw<T: Send + 'static>(
         &self,
         access: Access,
-        mut command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
+        command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let slot = Arc::new(Mutex::new(None));
-        let inside = Arc::clone(&slot);
-        self.backend.write(
-            access,
-            Box::new(move |sql| {
-                head::check_schema(sql)?;
-                let value = command(sql)?;
-                *inside.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-                Ok(())
-            }),
-        )?;
-        // Only after the commit does the caller see what the command answered.
-        let value = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let answer = Arc::new(Mutex::new(None));
+        let errand = Errand {
+            command,
+            value: None,
+            answer: Arc::clone(&answer),
+        };
+        self.backend.write(access, Box::new(errand))?;
+        let value = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
         value.ok_or_else(|| codec::corrupt("a command that was never run"))
     }
 
     /// Runs a command in a world: its head moves first, so that writes are ordered by it.
     pub(crate) fn write<T: Send + 'static>(
         &self,
+        access: Access,
         moment: Moment,
         mut command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.write_raw(Access::Exact, move |sql| {
+        self.write_raw(access, move |sql| {
             let mut tx = head::begin(sql, &moment)?;
             let value = command(&mut tx)?;
             tx.finish()?;
@@ -263,6 +284,28 @@ impl Store {
         query: impl FnOnce(&mut View<'_>) -> Result<T>,
     ) -> Result<T> {
         self.read(|sql| query(&mut head::view(sql, world, host_now, shown)?))
+    }
+}
+
+/// A command with the value that it answers, which the caller sees only after the commit.
+struct Errand<F, T> {
+    command: F,
+    value: Option<T>,
+    answer: Arc<Mutex<Option<T>>>,
+}
+
+impl<F, T> Command for Errand<F, T>
+where
+    F: FnMut(&mut dyn Sql) -> Result<T> + Send,
+    T: Send,
+{
+    fn run(&mut self, sql: &mut dyn Sql) -> Result<()> {
+        self.value = Some((self.command)(sql)?);
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = self.value.take();
     }
 }
 

@@ -6,8 +6,12 @@ use crate::samples::at;
 /// The migrations with their comments, as they stand in the repository.
 const MIGRATIONS: &[&str] = &[include_str!("../../schema/0001_initial.sql")];
 
+fn in_memory(host_now: crate::time::Timestamp) -> Store {
+    Store::new(Sqlite::open(MEMORY, host_now, Arc::new(ByHand::default())).unwrap())
+}
+
 fn tables_of_the_schema() -> Vec<String> {
-    let store = Store::new(Sqlite::open(MEMORY, at(0)).unwrap());
+    let store = in_memory(at(0));
     let query = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tillite%' ORDER BY name";
     let mut names = Vec::new();
     let mut keep = |row: &dyn Row| -> Result<()> {
@@ -27,7 +31,7 @@ fn a_dump_lists_every_table_once() {
 
 #[test]
 fn a_dump_of_a_new_file_is_its_schema_row() {
-    let store = Store::new(Sqlite::open(MEMORY, at(7)).unwrap());
+    let store = in_memory(at(7));
     let text = store.read(dump::dump).unwrap();
     let made_at = at(7).as_millis();
     let expected = format!("tillite_schema only_row=1 version=1 made_at={made_at} instance=null held=0\n");
@@ -70,7 +74,7 @@ fn every_column_is_explained_beside_it_or_at_the_head_of_the_schema() {
 
 #[test]
 fn the_migrations_hold_the_columns_that_the_file_has() {
-    let store = Store::new(Sqlite::open(MEMORY, at(0)).unwrap());
+    let store = in_memory(at(0));
     let mut found = BTreeSet::new();
     for table in tables_of_the_schema() {
         let query = format!("SELECT name FROM pragma_table_info('{table}')");
@@ -89,7 +93,7 @@ fn the_migrations_hold_the_columns_that_the_file_has() {
 
 #[test]
 fn what_a_command_answers_is_seen_only_after_its_commit_and_what_failed_left_nothing() {
-    let store = Store::new(Sqlite::open(MEMORY, at(0)).unwrap());
+    let store = in_memory(at(0));
     let insert = "INSERT INTO tillite_app (slug, created_at) VALUES ($1, $2)";
     let apps = |store: &Store| store.read(dump::dump).unwrap().matches("tillite_app ").count();
     let failed: Result<()> = store.write_raw(Access::Exact, move |sql| {

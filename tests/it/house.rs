@@ -119,7 +119,7 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         ("transport.send(", &["engine/outbox.rs"]),
         ("thread::Builder", &["engine/runner.rs"]),
         ("thread::spawn", &[]),
-        ("thread::sleep", &[]),
+        ("thread::sleep", &["engine/pace.rs"]),
         ("unsafe ", &[]),
         ("f32", &[]),
         ("f64", &[]),

@@ -37,12 +37,15 @@ static OPENING: Mutex<()> = Mutex::new(());
 #[derive(Clone, Debug)]
 pub(crate) struct Place {
     path: Option<PathBuf>,
+    /// The name of the file system that SQLite is to use; none: the operating system's.
+    vfs: Option<String>,
     busy_wait: Duration,
 }
 
 /// A database in memory, gone with its connection.
 pub(crate) const MEMORY: Place = Place {
     path: None,
+    vfs: None,
     busy_wait: BUSY_WAIT,
 };
 
@@ -66,8 +69,29 @@ impl Place {
         Place { busy_wait, ..self }
     }
 
+    /// The path of a database that is not in memory.
     pub(super) fn path(&self) -> Option<&Path> {
         self.path.as_deref()
+    }
+
+    /// The path of a file that the operating system can be asked about.
+    pub(super) fn on_disk(&self) -> Option<&Path> {
+        self.path().filter(|_| self.vfs.is_none())
+    }
+
+    pub(super) fn busy_wait(&self) -> Duration {
+        self.busy_wait
+    }
+
+    /// Bytes in the write-ahead log.
+    pub(super) fn wal_bytes(&self) -> u64 {
+        let Some(path) = self.on_disk() else {
+            return 0;
+        };
+        let mut wal = path.as_os_str().to_owned();
+        wal.push("-wal");
+        // The size is asked by name: opening the file here would drop the process's locks on it.
+        std::fs::metadata(wal).map_or(0, |meta| meta.len())
     }
 }
 
@@ -102,8 +126,10 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
         let detail = format!("SQLite {} is older than 3.37", rusqlite::version());
         return Err(StorageError::new(StorageKind::Unsupported, detail).into());
     }
-    let _one_at_a_time = OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(path) = place.path() {
+    let _one_at_a_time = place
+        .on_disk()
+        .map(|_| OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    if let Some(path) = place.on_disk() {
         create(path)?;
         // Asked before SQLite is: it would make a log beside the file, as read-only as the file, and
         // leave it there when the file has become writable again.
@@ -124,7 +150,7 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
     if place.path().is_some() {
         confirm(&connection)?;
     }
-    let identity = place.path().and_then(Identity::of);
+    let identity = place.on_disk().and_then(Identity::of);
     Ok(Opened { connection, identity })
 }
 
@@ -184,7 +210,13 @@ fn connect(place: &Place) -> Result<Connection> {
     let connection = match place.path() {
         Some(path) => {
             let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-            Connection::open_with_flags(path, flags)
+            match &place.vfs {
+                None => Connection::open_with_flags(path, flags),
+                Some(vfs) => {
+                    let flags = flags | OpenFlags::SQLITE_OPEN_CREATE;
+                    Connection::open_with_flags_and_vfs(path, flags, vfs.as_str())
+                }
+            }
         }
         None => Connection::open_in_memory(),
     }
@@ -206,7 +238,7 @@ fn connect(place: &Place) -> Result<Connection> {
 /// it. SQLite has one word for both.
 fn in_its_directory(found: Error, place: &Place) -> Error {
     let cant_open = matches!(&found, Error::Storage(error) if error.kind == StorageKind::CantOpen);
-    let (true, Some(path)) = (cant_open, place.path().filter(|path| path.is_file())) else {
+    let (true, Some(path)) = (cant_open, place.on_disk().filter(|path| path.is_file())) else {
         return found;
     };
     let mut probe = path.as_os_str().to_owned();

@@ -1,8 +1,9 @@
 use std::path::PathBuf;
 
+use super::statement::run_text;
 use super::*;
 use crate::samples::at;
-use crate::store::{Store, Value};
+use crate::store::{ByHand, Store, Value};
 
 /// The statements that make a file's schema, as SQLite keeps them, by name and with single blanks.
 fn schema(store: &Store) -> String {
@@ -24,8 +25,12 @@ fn schema(store: &Store) -> String {
     text
 }
 
+fn open(place: Place, second: i64) -> Result<Sqlite> {
+    Sqlite::open(place, at(second), Arc::new(ByHand::default()))
+}
+
 fn memory() -> Store {
-    Store::new(Sqlite::open(MEMORY, at(0)).unwrap())
+    Store::new(open(MEMORY, 0).unwrap())
 }
 
 /// `TILLITE_BLESS=1` writes the file anew. What it holds is what the migrations of a published
@@ -45,8 +50,8 @@ fn a_file_has_the_same_schema_as_memory_and_opening_it_again_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shop.db");
     let place = || Place::file(&path);
-    let first = Store::new(Sqlite::open(place(), at(0)).unwrap());
-    let second = Store::new(Sqlite::open(place(), at(99)).unwrap());
+    let first = Store::new(open(place(), 0).unwrap());
+    let second = Store::new(open(place(), 99).unwrap());
     assert_eq!(schema(&first), schema(&memory()));
     let dumped = |store: &Store| store.read(crate::store::dump::dump).unwrap();
     assert_eq!(dumped(&first), dumped(&second));
@@ -63,7 +68,7 @@ fn tables_that_are_not_ours_are_refused_and_left_alone() {
         run(&connection, foreign).unwrap();
     }
     let before = std::fs::read(&path).unwrap();
-    let error = Sqlite::open(Place::file(&path), at(0)).err().unwrap();
+    let error = open(Place::file(&path), 0).err().unwrap();
     assert_eq!(error.code(), "storage_corrupt");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -77,7 +82,7 @@ fn a_hosts_own_table_stays_beside_ours() {
         run(&connection, "CREATE TABLE orders (id)").unwrap();
         run(&connection, "PRAGMA user_version = 7").unwrap();
     }
-    drop(Sqlite::open(Place::file(&path), at(0)).unwrap());
+    drop(open(Place::file(&path), 0).unwrap());
     let connection = Connection::open(&path).unwrap();
     assert_eq!(
         run_text(&connection, "PRAGMA user_version").unwrap().as_deref(),
@@ -94,11 +99,11 @@ fn a_file_of_a_newer_version_is_not_touched() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("newer.db");
     let raise = "UPDATE tillite_schema SET version = $1";
-    let store = Store::new(Sqlite::open(Place::file(&path), at(0)).unwrap());
+    let store = Store::new(open(Place::file(&path), 0).unwrap());
     store
         .write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(2)]))
         .unwrap();
-    let error = Sqlite::open(Place::file(&path), at(0)).err().unwrap();
+    let error = open(Place::file(&path), 0).err().unwrap();
     assert_eq!(error, Error::NewerSchema { found: 2, known: 1 });
     let moved = Error::SchemaMoved { found: 2, opened: 1 };
     let again = store.write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(1)]));
@@ -141,7 +146,7 @@ fn columns_are_read_as_what_they_are_or_not_at_all() {
 fn a_checkpoint_that_a_reader_holds_up_says_so() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::file(&folder.path().join("shop.db")).waiting(Duration::from_millis(20));
-    let store = Store::new(Sqlite::open(place, at(0)).unwrap());
+    let store = Store::new(open(place, 0).unwrap());
     let write = |slug: &'static str| {
         store
             .write_raw(Access::Exact, move |sql| crate::store::app::ensure(sql, slug, at(0)))
@@ -163,16 +168,16 @@ fn a_checkpoint_that_a_reader_holds_up_says_so() {
 fn no_wait_is_too_long_to_be_counted() {
     let folder = tempfile::tempdir().unwrap();
     let place = Place::file(&folder.path().join("shop.db")).waiting(Duration::MAX);
-    Sqlite::open(place, at(0)).unwrap();
+    open(place, 0).unwrap();
 }
 
 #[test]
 fn a_file_that_took_the_place_of_the_opened_one_is_not_read_for_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shop.db");
-    let opened = Store::new(Sqlite::open(Place::file(&path), at(0)).unwrap());
+    let opened = Store::new(open(Place::file(&path), 0).unwrap());
     let other = folder.path().join("other.db");
-    Sqlite::open(Place::file(&other), at(0)).unwrap();
+    open(Place::file(&other), 0).unwrap();
     std::fs::rename(&other, &path).unwrap();
     let read = opened.read(crate::store::app::worlds);
     assert!(

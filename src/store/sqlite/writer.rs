@@ -1,0 +1,390 @@
+//! The writing connection, and the transaction that a batch of commands shares.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use rusqlite::Connection;
+
+use super::group::{Answer, Leading, Reply, Taken, busy};
+use super::open;
+use super::statement::{Live, error, run, run_text};
+use super::{Place, unknown};
+use crate::error::{Error, Result, StorageError, StorageKind};
+use crate::store::{Access, Command, Pace, Sql, head};
+
+/// How often the file's lock is asked for while another process has it.
+const POLL: Duration = Duration::from_micros(200);
+
+/// After holding the lock for so long without a gap, one is left for other processes.
+const LONGEST_HOLD: Duration = Duration::from_millis(20);
+
+/// How long such a gap is: two polls of another process and more.
+const GAP: Duration = Duration::from_micros(500);
+
+const FULL: &str = "PRAGMA synchronous = FULL";
+
+/// After how many transactions the length of the write-ahead log is looked at.
+const LOOK_AT_LOG: u64 = 64;
+
+/// The length in bytes past which the log is emptied.
+const LONGEST_LOG: u64 = 64 << 20;
+
+/// How long emptying it waits for readers.
+const LOG_PATIENCE: Duration = Duration::from_millis(100);
+
+/// The writing connection.
+pub(super) struct Writer {
+    place: Place,
+    /// None after a failure that left it in doubt.
+    connection: Option<Connection>,
+    /// What the connection was last told about waiting for the disk.
+    synchronous: &'static str,
+    /// When the present run of transactions without a gap began, and when its last one ended.
+    holding: (Duration, Duration),
+    /// How many transactions there were.
+    batches: u64,
+}
+
+impl Writer {
+    /// Takes over a connection that has just been opened.
+    pub(super) fn new(place: Place, connection: Connection) -> Result<Writer> {
+        let mut writer = Writer {
+            place,
+            connection: None,
+            synchronous: FULL,
+            holding: (Duration::ZERO, Duration::ZERO),
+            batches: 0,
+        };
+        writer.adopt(connection)?;
+        Ok(writer)
+    }
+
+    fn adopt(&mut self, connection: Connection) -> Result<()> {
+        // The lock is polled for here, so that how long and how often is decided in one place.
+        wait_for_locks(&connection, Duration::ZERO)?;
+        self.synchronous = FULL;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// The connection; a new one in place of one that was given up, if `check` finds that it is to
+    /// the same file.
+    pub(super) fn connection(&mut self, check: impl FnOnce() -> Result<()>) -> Result<&Connection> {
+        if self.connection.is_none() {
+            let connection = open::writer(&self.place)?;
+            check()?;
+            self.adopt(connection)?;
+        }
+        self.connection
+            .as_ref()
+            .ok_or_else(|| StorageError::new(StorageKind::Io, "the connection was given up").into())
+    }
+
+    /// Runs as many commands of the line as may share a transaction, commits them, and answers
+    /// everybody only then: an answer drawn from a neighbour's uncommitted row would be lost with
+    /// it.
+    pub(super) fn run_batch(&mut self, leading: &Leading<'_>, pace: &dyn Pace, check: impl Fn() -> Result<()>) {
+        let Some((access, until)) = leading.front() else {
+            return;
+        };
+        let begun = check().and_then(|()| {
+            self.connection(check)?;
+            self.leave_a_gap(pace);
+            self.begin(access, until, pace)
+        });
+        match begun {
+            Ok(true) => {}
+            // The others in the line came later and wait longer.
+            Ok(false) => {
+                if let Some(front) = leading.take_front() {
+                    front.reply.send(Answer::Done(Err(busy())));
+                }
+                return;
+            }
+            Err(error) => {
+                self.roll_back();
+                return leading.refuse_all(&error);
+            }
+        }
+        let Some(connection) = &self.connection else {
+            return;
+        };
+        let batch = Batch::run(connection, access, leading, pace);
+        let ended = batch.end(connection);
+        self.bound_log();
+        self.holding.1 = pace.now();
+        if let Some(error) = ended.in_doubt {
+            self.give_up();
+            for (_, reply, _) in ended.steps {
+                reply.send(Answer::Done(Err(error.clone())));
+            }
+            return;
+        }
+        let mut steps = ended.steps;
+        // What follows from the commits is in place before the first caller goes on.
+        for (command, _, step) in &mut steps {
+            if matches!(step, Step::Written) {
+                command.committed();
+            }
+        }
+        for (_, reply, step) in steps {
+            reply.send(step.into_answer());
+        }
+    }
+
+    /// Lets go of the file's lock for a moment if it was held for long: whoever polls for it in
+    /// another process would otherwise hardly ever find it free.
+    fn leave_a_gap(&mut self, pace: &dyn Pace) {
+        if self.place.path().is_none() {
+            return;
+        }
+        let (since, ended) = self.holding;
+        let now = pace.now();
+        if now.saturating_sub(ended) >= GAP {
+            self.holding.0 = now;
+        } else if now.saturating_sub(since) >= LONGEST_HOLD {
+            pace.sleep(GAP);
+            self.holding.0 = pace.now();
+        }
+    }
+
+    /// Begins a transaction at the schema that this program knows; false if the file's lock was not
+    /// to be had in time.
+    fn begin(&mut self, access: Access, until: Duration, pace: &dyn Pace) -> Result<bool> {
+        self.prepare(access)?;
+        let Some(connection) = &self.connection else {
+            return Ok(false);
+        };
+        loop {
+            match run(connection, "BEGIN IMMEDIATE") {
+                Ok(()) => break,
+                Err(Error::Storage(error)) if error.kind == StorageKind::Busy => {}
+                Err(error) => return Err(error),
+            }
+            let left = until.saturating_sub(pace.now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            pace.sleep(POLL.min(left));
+        }
+        head::check_schema(&mut Live(connection))?;
+        Ok(true)
+    }
+
+    /// Sets what a commit waits for. This must stand outside the transaction to take effect.
+    fn prepare(&mut self, access: Access) -> Result<()> {
+        let wanted = synchronous(access);
+        if wanted == self.synchronous {
+            return Ok(());
+        }
+        if let Some(connection) = &self.connection {
+            run_text(connection, wanted)?;
+            self.synchronous = wanted;
+        }
+        Ok(())
+    }
+
+    fn roll_back(&mut self) {
+        let undone = match &self.connection {
+            Some(connection) => connection.is_autocommit() || run(connection, "ROLLBACK").is_ok(),
+            None => true,
+        };
+        if !undone {
+            self.give_up();
+        }
+    }
+
+    /// Drops a connection whose transaction is in doubt. One in memory is the database itself and
+    /// stays.
+    fn give_up(&mut self) {
+        if self.place.path().is_some() {
+            self.connection = None;
+        } else if let Some(connection) = &self.connection
+            && !connection.is_autocommit()
+        {
+            let _ = run(connection, "ROLLBACK");
+        }
+    }
+
+    /// Works the write-ahead log into the file and empties it; false if a reader of an older state
+    /// holds it up.
+    pub(super) fn checkpoint(&mut self, check: impl FnOnce() -> Result<()>) -> Result<bool> {
+        let wait = self.place.busy_wait();
+        let connection = self.connection(check)?;
+        wait_for_locks(connection, wait)?;
+        let left = checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
+        wait_for_locks(connection, Duration::ZERO)?;
+        Ok(left? == 0)
+    }
+
+    /// Empties the write-ahead log where it has grown past its bound. The library works it into the
+    /// file by itself, but starts it anew only in a moment without readers, and with many readers
+    /// there is none: so they are waited for, and they are short.
+    fn bound_log(&mut self) {
+        self.batches += 1;
+        if !self.batches.is_multiple_of(LOOK_AT_LOG) || self.place.wal_bytes() <= LONGEST_LOG {
+            return;
+        }
+        if let Some(connection) = &self.connection {
+            // A log that could not be emptied is no failure of what was committed; it is tried again.
+            let _ = wait_for_locks(connection, LOG_PATIENCE)
+                .and_then(|()| checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)"));
+            let _ = wait_for_locks(connection, Duration::ZERO);
+        }
+    }
+}
+
+/// What a commit waits for.
+fn synchronous(access: Access) -> &'static str {
+    match access {
+        Access::Exact | Access::Alone => FULL,
+        Access::Queue => "PRAGMA synchronous = NORMAL",
+    }
+}
+
+fn wait_for_locks(connection: &Connection, at_most: Duration) -> Result<()> {
+    connection.busy_timeout(at_most).map_err(|found| error(&found))
+}
+
+/// Works the log into the file; answers how many pages were left.
+fn checkpoint(connection: &Connection, pragma: &str) -> Result<i64> {
+    let mut left = 0;
+    // The library says what was left in a row and calls it no error.
+    Live(connection).each(pragma, &[], &mut |row| {
+        left = row.int(1)? - row.int(2)?;
+        Ok(())
+    })?;
+    Ok(left)
+}
+
+/// What came of a command, before the commit.
+enum Step {
+    Written,
+    Refused(Error),
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl Step {
+    fn into_answer(self) -> Answer {
+        match self {
+            Step::Written => Answer::Done(Ok(())),
+            Step::Refused(error) => Answer::Done(Err(error)),
+            Step::Panicked(panic) => Answer::Panicked(panic),
+        }
+    }
+}
+
+type Steps<'g> = Vec<(Box<dyn Command>, Reply<'g>, Step)>;
+
+/// The commands that share a transaction.
+struct Batch<'g> {
+    steps: Steps<'g>,
+    /// Why the whole transaction is undone.
+    undone: Option<Error>,
+}
+
+/// A batch behind its commit.
+struct Ended<'g> {
+    steps: Steps<'g>,
+    /// Why nobody knows whether it is on disk.
+    in_doubt: Option<Error>,
+}
+
+impl<'g> Batch<'g> {
+    fn run(connection: &Connection, access: Access, leading: &Leading<'g>, pace: &dyn Pace) -> Batch<'g> {
+        let began = pace.now();
+        let mut batch = Batch {
+            steps: Vec::new(),
+            undone: None,
+        };
+        while let Some(Taken { mut command, reply }) =
+            leading.next(access, batch.steps.len(), pace.now().saturating_sub(began))
+        {
+            let step = if batch.steps.is_empty() {
+                first_step(connection, &mut *command)
+            } else {
+                later_step(connection, &mut *command)
+            };
+            let failed = !matches!(step, Step::Written);
+            batch.steps.push((command, reply, step));
+            // The first has the transaction to itself until it has succeeded, and takes it along.
+            if failed && batch.steps.len() == 1 {
+                break;
+            }
+            // Some failures undo the whole transaction behind the library's back.
+            if connection.is_autocommit() {
+                batch.undone = Some(batch.cause());
+                break;
+            }
+        }
+        batch
+    }
+
+    /// Why the transaction is gone: the failure of the command that ran last.
+    fn cause(&self) -> Error {
+        match self.steps.last() {
+            Some((_, _, Step::Refused(error @ Error::Storage(_)))) => error.clone(),
+            _ => StorageError::new(StorageKind::Io, "the transaction was undone by a failure").into(),
+        }
+    }
+
+    fn end(mut self, connection: &Connection) -> Ended<'g> {
+        let mut in_doubt = None;
+        if self.undone.is_none() && !connection.is_autocommit() {
+            in_doubt = run(connection, "COMMIT").err().map(|error| unknown(&error));
+        }
+        if let Some(error) = &self.undone {
+            for (_, _, step) in &mut self.steps {
+                if !matches!(step, Step::Panicked(_)) {
+                    *step = Step::Refused(error.clone());
+                }
+            }
+        }
+        Ended {
+            steps: self.steps,
+            in_doubt,
+        }
+    }
+}
+
+/// Runs the first command of a transaction. What it did is undone with the transaction.
+fn first_step(connection: &Connection, command: &mut dyn Command) -> Step {
+    let step = call(connection, command);
+    if !matches!(step, Step::Written) && !connection.is_autocommit() {
+        // Should this fail, the connection says so when the next transaction begins on it.
+        let _ = run(connection, "ROLLBACK");
+    }
+    step
+}
+
+/// Runs a further command of a transaction, so that it can be undone alone.
+fn later_step(connection: &Connection, command: &mut dyn Command) -> Step {
+    if let Err(error) = run(connection, "SAVEPOINT tillite_step") {
+        return Step::Refused(error);
+    }
+    let step = call(connection, command);
+    if connection.is_autocommit() {
+        return step;
+    }
+    let closed = match &step {
+        Step::Written => run(connection, "RELEASE tillite_step"),
+        _ => run(connection, "ROLLBACK TO tillite_step").and_then(|()| run(connection, "RELEASE tillite_step")),
+    };
+    match closed {
+        Ok(()) => step,
+        Err(error) => {
+            // Where one step ends is not certain any more, so none is kept.
+            let _ = run(connection, "ROLLBACK");
+            Step::Refused(error)
+        }
+    }
+}
+
+fn call(connection: &Connection, command: &mut dyn Command) -> Step {
+    match catch_unwind(AssertUnwindSafe(|| command.run(&mut Live(connection)))) {
+        Ok(Ok(())) => Step::Written,
+        Ok(Err(error)) => Step::Refused(error),
+        Err(panic) => Step::Panicked(panic),
+    }
+}
