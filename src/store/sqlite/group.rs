@@ -128,6 +128,12 @@ impl Group {
         true
     }
 
+    /// How many callers stand in the line.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        locked(&self.line).waiting.len()
+    }
+
     /// The leader's hold on the line.
     pub(super) fn lead<'g>(&'g self, pace: &'g dyn Pace) -> Leading<'g> {
         Leading { group: self, pace }

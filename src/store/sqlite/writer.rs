@@ -43,7 +43,7 @@ pub(super) struct Writer {
     /// When the present run of transactions without a gap began, and when its last one ended.
     holding: (Duration, Duration),
     /// How many transactions there were.
-    batches: u64,
+    pub(super) batches: u64,
 }
 
 impl Writer {

@@ -1,3 +1,5 @@
+mod group;
+
 use std::path::PathBuf;
 
 use super::statement::run_text;
