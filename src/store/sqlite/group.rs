@@ -114,7 +114,7 @@ impl Group {
     }
 
     /// Takes a caller out of the line; false if its command is being run already.
-    fn leave(&self, ticket: &Arc<Ticket>, pace: &dyn Pace) -> bool {
+    pub(super) fn leave(&self, ticket: &Arc<Ticket>, pace: &dyn Pace) -> bool {
         let mut line = locked(&self.line);
         let Some(place) = line.waiting.iter().position(|other| Arc::ptr_eq(other, ticket)) else {
             return false;

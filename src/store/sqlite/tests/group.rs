@@ -278,6 +278,22 @@ fn the_time_in_the_line_counts_and_who_gives_up_in_it_is_gone_from_it() {
 }
 
 #[test]
+fn who_is_called_to_lead_at_the_moment_of_giving_up_leaves_the_lead_to_the_next() {
+    let (group, pace) = (Group::default(), ByHand::default());
+    let join = || {
+        let command = Told(work(|_| Ok(())), Arc::default());
+        group.join(Access::Exact, BUSY_WAIT, Box::new(command))
+    };
+    let (first, second, third) = (join(), join(), join());
+    assert!(matches!(group.turn(&first, &pace), Turn::Lead));
+    let leading = group.lead(&pace);
+    drop(leading.take_front());
+    drop(leading);
+    assert!(group.leave(&second, &pace));
+    assert!(matches!(group.turn(&third, &pace), Turn::Lead));
+}
+
+#[test]
 fn a_transaction_that_cannot_begin_fails_everybody_in_line() {
     let desk = Desk::open();
     let (let_go, leader) = desk.busy_leader(Access::Alone);
