@@ -11,7 +11,7 @@ use crate::error::{Invalid, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
 use crate::sandbox;
 use crate::seal::SealKey;
-use crate::store::{BUSY_WAIT, MEMORY, Place, Shown, Sqlite, Store};
+use crate::store::{BUSY_WAIT, MEMORY, Pace, Place, Shown, Sqlite, Store};
 use crate::text;
 
 /// An engine being set up. Nothing is required: without a processor only test mode can pay (through
@@ -139,11 +139,12 @@ impl Builder {
         }
         let live = named(self.live)?;
         let seal = self.seal_key.map(|key| SealKey::new(&key)).transpose()?;
-        let pace = Arc::new(RealPace::new());
-        let store = Store::new(Sqlite::open(place.clone(), self.clock.now(), pace)?);
+        let pace: Arc<dyn Pace> = Arc::new(RealPace::new());
+        let sqlite = Sqlite::open(place.clone(), self.clock.now(), Arc::clone(&pace))?;
         let engine = Engine {
             core: Arc::new(Core {
-                store,
+                store: Store::new(sqlite),
+                pace,
                 clock: self.clock,
                 entropy: self.entropy,
                 live,

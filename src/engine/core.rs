@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, Transport};
 use crate::id::{Mint, Mode, World};
 use crate::seal::SealKey;
-use crate::store::{Access, Moment, Shown, Store, Tx, View};
+use crate::store::{Access, Moment, Pace, Shown, Store, Tx, View};
 use crate::time::Timestamp;
 
 /// A rule that names the processor of a payment.
@@ -26,6 +26,8 @@ pub(super) struct Processors {
 
 pub(super) struct Core {
     pub(super) store: Store,
+    /// Waiting, where it is not for something to fall due.
+    pub(super) pace: Arc<dyn Pace>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) live: Processors,

@@ -1,6 +1,8 @@
 //! The last beat: what was learned about an attempt, from whomever, goes into the file here.
 
-use super::asks::{Ask, capabilities_of};
+use std::time::Duration;
+
+use super::asks::{Ask, AskKind, LEASE_MARGIN, capabilities_of};
 use super::core::Core;
 use super::payments::Payment;
 use super::{App, Engine, Page, page, page_size};
@@ -16,9 +18,13 @@ use crate::session::Session;
 use crate::store::{self, Tx};
 use crate::time::Timestamp;
 
-/// How often settling is tried when the disk leaves it in doubt. The evidence is in memory only,
-/// so it is worth more than one try; after the last the attempt is left to recovery.
-const SETTLE_TRIES: usize = 3;
+/// For how long settling is tried again when the disk fails. What the processor answered is in
+/// memory only, so it is worth waiting for; after that the attempt is left to recovery, which asks
+/// once more. What a look-up found is found again by the next, and is not waited for.
+const SETTLE_PATIENCE: Duration = LEASE_MARGIN;
+
+/// The first pause between two tries; each is twice the one before.
+const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// Brings a processor's answer back: the last beat of a payment, and the only way in for what
@@ -84,17 +90,27 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment>
         asked_at: ask.asked_at,
         actor: Actor::Processor(ask.processor.clone()),
     };
-    let mut tries = 1;
+    let patience = match ask.kind {
+        AskKind::Execute => SETTLE_PATIENCE,
+        AskKind::LookUp => Duration::ZERO,
+    };
+    let until = core.pace.now().saturating_add(patience);
+    let mut pause = SETTLE_PAUSE;
     loop {
         match work_in(core, ask.world, heard.clone()) {
-            Err(Error::Storage(error))
-                if tries < SETTLE_TRIES && matches!(error.kind, StorageKind::OutcomeUnknown | StorageKind::Busy) =>
-            {
-                tries += 1;
+            Err(Error::Storage(error)) if may_pass(error.kind) && core.pace.now() < until => {
+                core.pace.sleep(pause);
+                pause *= 2;
             }
             worked => return worked,
         }
     }
+}
+
+/// Whether a failure of the file may be over in a moment.
+fn may_pass(kind: StorageKind) -> bool {
+    use StorageKind::{Busy, CantOpen, DiskFull, Io, OutcomeUnknown};
+    matches!(kind, OutcomeUnknown | Busy | DiskFull | Io | CantOpen)
 }
 
 /// What was learned about an attempt, on its way into the file.
