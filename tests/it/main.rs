@@ -21,6 +21,7 @@ mod idempotency;
 mod input;
 mod kit;
 mod money;
+mod older;
 mod outbox;
 mod race;
 mod sale;
