@@ -124,6 +124,14 @@ CREATE TABLE tillite_delivery_attempt (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, due_at, event)
     WHERE state IN ('pending', 'in_flight');
+CREATE TABLE tillite_delivery_retention (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    gone_below TEXT NOT NULL,
+    seen_to TEXT NOT NULL,
+    next_at INTEGER NOT NULL,
+    PRIMARY KEY (app, mode)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tillite_endpoint (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -273,9 +281,10 @@ CREATE TABLE tillite_idempotency (
     key TEXT NOT NULL,
     request_hash BLOB NOT NULL CHECK (length(request_hash) = 32),
     result TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, keep_until INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (app, mode, scope, key)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tillite_idempotency_end ON tillite_idempotency (app, mode, keep_until);
 CREATE TABLE tillite_payment_intent (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -391,3 +400,5 @@ CREATE TABLE tillite_session_line (
     FOREIGN KEY (app, mode, session) REFERENCES tillite_session (app, mode, id),
     CHECK ((tier IS NULL) = (line IS NULL) AND (tier IS NULL) = (rank IS NULL))
 ) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX tillite_session_order ON tillite_session (app, mode, order_key)
+    WHERE order_key IS NOT NULL AND state IN ('open', 'processing', 'complete');

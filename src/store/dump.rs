@@ -29,6 +29,7 @@ const TABLES: &[(&str, &str)] = &[
     ("tillite_endpoint_secret", "app, mode, endpoint, number"),
     ("tillite_delivery", "app, mode, id"),
     ("tillite_delivery_attempt", "app, mode, delivery, number"),
+    ("tillite_delivery_retention", "app, mode"),
     ("tillite_idempotency", "app, mode, scope, key"),
 ];
 

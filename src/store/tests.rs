@@ -1,10 +1,24 @@
 use std::collections::BTreeSet;
 
+use super::head::SCHEMA;
 use super::*;
 use crate::samples::at;
 
-/// The migrations with their comments, as they stand in the repository.
-const MIGRATIONS: &[&str] = &[include_str!("../../schema/0001_initial.sql")];
+/// The migrations with their comments, in order, as they stand in the repository.
+fn migrations() -> Vec<String> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let numbered = |path: &std::path::PathBuf| {
+        let name = path.file_name().unwrap().to_string_lossy();
+        name.starts_with(|first: char| first.is_ascii_digit())
+    };
+    let mut files: Vec<_> = files.filter(numbered).collect();
+    files.sort_unstable();
+    files
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .collect()
+}
 
 fn in_memory(host_now: crate::time::Timestamp) -> Store {
     Store::new(Sqlite::open(MEMORY, host_now, Arc::new(ByHand::default())).unwrap())
@@ -34,7 +48,7 @@ fn a_dump_of_a_new_file_is_its_schema_row() {
     let store = in_memory(at(7));
     let text = store.read(dump::dump).unwrap();
     let made_at = at(7).as_millis();
-    let expected = format!("tillite_schema only_row=1 version=1 made_at={made_at} instance=null held=0\n");
+    let expected = format!("tillite_schema only_row=1 version={SCHEMA} made_at={made_at} instance=null held=0\n");
     assert_eq!(text, expected);
 }
 
@@ -42,13 +56,17 @@ fn a_dump_of_a_new_file_is_its_schema_row() {
 fn columns() -> Vec<(String, String, Option<String>)> {
     let mut columns = Vec::new();
     let mut table = None;
-    for line in MIGRATIONS.iter().flat_map(|migration| migration.lines()) {
-        if let Some(rest) = line.strip_prefix("CREATE TABLE ") {
+    let migrations = migrations();
+    for line in migrations.iter().flat_map(|migration| migration.lines()) {
+        let opens = ["CREATE TABLE ", "ALTER TABLE "];
+        if let Some(rest) = opens.iter().find_map(|opens| line.strip_prefix(opens)) {
             table = rest.split(' ').next().map(str::to_owned);
-        } else if line.starts_with(')') {
+        } else if !line.starts_with(' ') {
             table = None;
         } else if let Some(table) = &table {
-            let word = line.split_whitespace().next().unwrap_or_default();
+            let line = line.trim_start();
+            let word = line.strip_prefix("ADD COLUMN ").unwrap_or(line);
+            let word = word.split_whitespace().next().unwrap_or_default();
             // What starts in capitals is a constraint over several columns.
             if word.starts_with(|c: char| c.is_ascii_lowercase()) {
                 let comment = line.split_once("--").map(|(_, comment)| comment.trim().to_owned());

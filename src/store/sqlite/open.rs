@@ -14,7 +14,10 @@ use crate::time::Timestamp;
 
 /// The migrations, in order: the n-th brings a file to version n. A migration that was published
 /// is never edited; a change is a new one.
-const MIGRATIONS: &[&str] = &[include_str!("../../../schema/0001_initial.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../schema/0001_initial.sql"),
+    include_str!("../../../schema/0002_orders_and_retention.sql"),
+];
 
 /// The oldest SQLite that runs the schema (STRICT tables) and the statements (RETURNING).
 const OLDEST: i32 = 3_037_000;

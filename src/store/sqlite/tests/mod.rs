@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::statement::run_text;
 use super::*;
 use crate::samples::at;
+use crate::store::head::SCHEMA;
 use crate::store::{ByHand, Store, Value};
 
 /// The statements that make a file's schema, as SQLite keeps them, by name and with single blanks.
@@ -103,12 +104,13 @@ fn a_file_of_a_newer_version_is_not_touched() {
     let raise = "UPDATE tillite_schema SET version = $1";
     let store = Store::new(open(Place::file(&path), 0).unwrap());
     store
-        .write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(2)]))
+        .write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(SCHEMA + 1)]))
         .unwrap();
     let error = open(Place::file(&path), 0).err().unwrap();
-    assert_eq!(error, Error::NewerSchema { found: 2, known: 1 });
-    let moved = Error::SchemaMoved { found: 2, opened: 1 };
-    let again = store.write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(1)]));
+    let (found, known) = (SCHEMA + 1, SCHEMA);
+    assert_eq!(error, Error::NewerSchema { found, known });
+    let moved = Error::SchemaMoved { found, opened: known };
+    let again = store.write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(SCHEMA)]));
     assert_eq!(again, Err(moved.clone()));
     assert_eq!(store.read(|_| Ok(())), Err(moved));
 }
