@@ -59,6 +59,17 @@ pub enum Error {
         since_ms: i64,
     },
 
+    /// The order has a session that is being paid or was; no other was made.
+    #[error("order {order:?} has checkout session {session}, which is {state}; no second one was made")]
+    OrderTaken {
+        /// The order's key, shortened.
+        order: String,
+        /// The id of the session that the order has.
+        session: String,
+        /// `processing` or `complete`.
+        state: &'static str,
+    },
+
     /// The idempotency key was used before with other parameters.
     #[error("idempotency key {key:?} was used before with other parameters; use a new key for a new request")]
     IdempotencyConflict {
@@ -145,6 +156,11 @@ impl Error {
             | Error::Refused(_)
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
             Error::PaymentInProgress { .. } => WhatNow::RetryLater,
+            // What is being paid may fail; what was paid stays paid.
+            Error::OrderTaken { state, .. } => match *state {
+                "processing" => WhatNow::RetryLater,
+                _ => WhatNow::FixInput,
+            },
             Error::NoProcessor { .. }
             | Error::UnsafeProcessor { .. }
             | Error::NoSealKey(_)
@@ -168,6 +184,7 @@ impl Error {
             Error::WrongMode { .. } => "wrong_mode",
             Error::Refused(_) => "refused",
             Error::PaymentInProgress { .. } => "payment_in_progress",
+            Error::OrderTaken { .. } => "order_taken",
             Error::IdempotencyConflict { .. } => "idempotency_conflict",
             Error::NoProcessor { .. } => "no_processor",
             Error::UnsafeProcessor { .. } => "unsafe_processor",

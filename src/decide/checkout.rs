@@ -7,7 +7,7 @@ use super::settlement;
 use crate::change::{Change, Setting};
 use crate::customer::Customer;
 use crate::entitlement::Holding;
-use crate::error::{Error, Refused};
+use crate::error::{Error, Refused, shortened};
 use crate::event::{EventKind, Happening, Subject};
 use crate::hook::{Initiator, Operation, Request, RequestLine};
 use crate::payment::{Attempt, Await, Charge, ChargeState, MAX_CHARGES, PaymentIntent};
@@ -38,7 +38,7 @@ pub(crate) fn create(
         lines: Vec::new(),
         completion: new.completion,
         cancel_url: new.cancel_url,
-        order_key: None,
+        order_key: new.order_key,
         metadata: new.metadata,
         payment_intent: None,
         created_at: at.now,
@@ -54,6 +54,24 @@ pub(crate) fn create(
     change.record(Subject::Session(Box::new(session.clone())), [created]);
     session.revision += 1;
     session
+}
+
+/// Makes room for another session of an order, of which this is the one that counts: one that is
+/// open is closed, or has been by time.
+///
+/// # Errors
+/// `OrderTaken` if it is being paid or was.
+pub(crate) fn supersede(sibling: Session, at: &Setting<'_>, change: &mut Change) -> Result<(), Error> {
+    match sibling.state {
+        SessionState::Open | SessionState::Expired(_) => {
+            expire(sibling, ExpiredReason::Superseded, at, change).map(drop)
+        }
+        SessionState::Processing | SessionState::Complete => Err(Error::OrderTaken {
+            order: shortened(sibling.order_key.as_deref().unwrap_or_default()),
+            session: sibling.id.to_string(),
+            state: sibling.state.as_str(),
+        }),
+    }
 }
 
 /// Changes an open session. Its lines are fixed from the first attempt to pay on.

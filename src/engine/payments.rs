@@ -64,7 +64,7 @@ impl NewPayment {
     fn checked(self) -> Result<NewPayment> {
         text::optional("method", self.method.as_deref(), 500)?;
         text::optional("context", self.context.as_deref(), 4_096)?;
-        self.idempotency_key.as_deref().map(text::idempotency_key).transpose()?;
+        text::key("idempotency_key", self.idempotency_key.as_deref())?;
         Ok(self)
     }
 

@@ -15,19 +15,23 @@ const CREATE: &str = "sessions.create";
 
 impl Sessions<'_> {
     /// Makes a session and freezes its prices. A customer named by a uid that is not known yet is
-    /// made with it. With an idempotency key the same request gives the same session; without one,
-    /// each call makes another.
+    /// made with it.
+    ///
+    /// With an idempotency key the same request gives the same session, as it is by then; without
+    /// one, each call makes another. Of an order's sessions ([`NewSession::order_key`]) at most one
+    /// can be paid or was: an open one is closed in the same transaction.
     ///
     /// # Errors
     /// [`crate::Error::Invalid`] naming the field; [`crate::Error::NotFound`] for a tier or price
-    /// that is not on sale; [`crate::Error::IdempotencyConflict`]; [`crate::Error::Storage`].
+    /// that is not on sale; [`crate::Error::OrderTaken`] if a session of the order is being paid or
+    /// was; [`crate::Error::IdempotencyConflict`]; [`crate::Error::Storage`].
     ///
     /// # Durability
     /// On disk when this returns.
     ///
     /// # Events
-    /// `customer.created` or `customer.updated` where the customer is new or changed;
-    /// `checkout.session.created`.
+    /// `checkout.session.expired` of an open session of the same order; `customer.created` or
+    /// `customer.updated` where the customer is new or changed; `checkout.session.created`.
     pub fn create(&self, session: NewSession) -> Result<Session> {
         let new = session.checked(self.0.world.mode)?;
         let request_hash = new.fingerprint();
@@ -39,6 +43,11 @@ impl Sessions<'_> {
                 return Ok(store::session::get(tx.sql, tx.world, &SessionId::parse(&id)?)?.at(tx.now));
             }
             let mut change = Change::new();
+            if let Some(order) = &new.order_key
+                && let Some(sibling) = store::session::of_order(tx.sql, tx.world, order)?
+            {
+                decide::checkout::supersede(sibling, &tx.setting(), &mut change)?;
+            }
             let offers = offers(tx.sql, tx.world, &new.lines)?;
             let priced = decide::pricing::price_lines(&new.lines, &offers)?;
             let customer = match &new.customer {

@@ -84,7 +84,7 @@ impl NewGrant {
         {
             return Err(Invalid::new("days", days, "1 to 36500").into());
         }
-        self.idempotency_key.as_deref().map(text::idempotency_key).transpose()?;
+        text::key("idempotency_key", self.idempotency_key.as_deref())?;
         Ok(self)
     }
 

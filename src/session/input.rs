@@ -39,6 +39,7 @@ pub struct NewSession {
     pub(crate) cancel_url: Option<String>,
     pub(crate) metadata: Metadata,
     pub(crate) lifetime: Option<Duration>,
+    pub(crate) order_key: Option<String>,
     pub(crate) idempotency_key: Option<String>,
 }
 
@@ -115,6 +116,7 @@ impl NewSession {
             cancel_url: None,
             metadata: Metadata::default(),
             lifetime: None,
+            order_key: None,
             idempotency_key: None,
         }
     }
@@ -201,6 +203,16 @@ impl NewSession {
         self
     }
 
+    /// The host's order that the session serves: 1 to 255 visible ASCII characters. Of an order's
+    /// sessions at most one can be paid or was. A new one takes the place of one that is open, which
+    /// expires as superseded; while one is being paid, and once one was, a new one is refused with
+    /// [`Error::OrderTaken`].
+    #[must_use]
+    pub fn order_key(mut self, order: impl Into<String>) -> Self {
+        self.order_key = Some(order.into());
+        self
+    }
+
     /// The same key returns the same session, after a retry and after a crash: 1 to 255 visible
     /// ASCII characters.
     #[must_use]
@@ -234,7 +246,8 @@ impl NewSession {
             cancel_url: checked_url("cancel_url", self.cancel_url)?,
             metadata: self.metadata,
             lifetime,
-            idempotency_key: self.idempotency_key.as_deref().map(text::idempotency_key).transpose()?,
+            order_key: text::key("order_key", self.order_key.as_deref())?,
+            idempotency_key: text::key("idempotency_key", self.idempotency_key.as_deref())?,
         })
     }
 }
@@ -251,6 +264,7 @@ pub(crate) struct Checked {
     pub(crate) cancel_url: Option<String>,
     pub(crate) metadata: Metadata,
     pub(crate) lifetime: Duration,
+    pub(crate) order_key: Option<String>,
     pub(crate) idempotency_key: Option<String>,
 }
 
@@ -297,6 +311,11 @@ impl Checked {
                     .int(unit_amount.as_minor())
                     .text(unit_amount.currency().code()),
             };
+        }
+        // Only where there is one: the hashes of requests without are stored in files that know of
+        // no orders.
+        if let Some(order) = &self.order_key {
+            fields = fields.text("order_key").text(order);
         }
         fields.finish()
     }

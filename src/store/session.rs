@@ -138,6 +138,13 @@ pub(crate) fn get(sql: &mut dyn Sql, world: World, wanted: &SessionId) -> Result
         })
 }
 
+/// The session of an order that can be paid, is being paid or was, as it is stored.
+pub(crate) fn of_order(sql: &mut dyn Sql, world: World, order: &str) -> Result<Option<Session>> {
+    // The states stand here as they do in the index that keeps a second one out.
+    let rest = "AND order_key = $3 AND state IN ('open', 'processing', 'complete')";
+    Ok(query(sql, world, rest, &[order.into()])?.pop())
+}
+
 /// Sessions, newest first, before an id.
 pub(crate) fn list(sql: &mut dyn Sql, world: World, before: Option<&SessionId>, limit: u32) -> Result<Vec<Session>> {
     match before {

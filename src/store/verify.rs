@@ -122,6 +122,14 @@ const CHECKS: &[(&str, &str, &str)] = &[
          AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized')))",
     ),
     (
+        "one_session_that_counts_per_order",
+        "tillite_session",
+        "SELECT s.id FROM tillite_session s WHERE s.order_key IS NOT NULL \
+         AND s.state IN ('open', 'processing', 'complete') AND 1 < (SELECT count(*) FROM tillite_session o \
+         WHERE o.app = s.app AND o.mode = s.mode AND o.order_key = s.order_key \
+         AND o.state IN ('open', 'processing', 'complete'))",
+    ),
+    (
         "one_completion_event",
         "tillite_session",
         "SELECT s.id FROM tillite_session s WHERE (CASE WHEN s.state = 'complete' THEN 1 ELSE 0 END) <> \

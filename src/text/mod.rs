@@ -38,14 +38,17 @@ pub(crate) fn name(field: &str, value: &str, max: usize) -> Result<String, Error
     Err(Invalid::new(field, value, format!("1 to {max} of a-z, 0-9, _ and -")).into())
 }
 
-/// An idempotency key: 1 to 255 visible ASCII characters.
-pub(crate) fn idempotency_key(value: &str) -> Result<String, Error> {
+/// A key of the caller's, such as an idempotency key: 1 to 255 visible ASCII characters.
+pub(crate) fn key(field: &str, value: Option<&str>) -> Result<Option<String>, Error> {
+    let Some(value) = value else {
+        return Ok(None);
+    };
     if (1..=255).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic()) {
-        no_card("idempotency_key", value)?;
-        return Ok(value.to_owned());
+        no_card(field, value)?;
+        return Ok(Some(value.to_owned()));
     }
     let found = format!("{} bytes", value.len());
-    Err(Invalid::new("idempotency_key", found, "1 to 255 visible ASCII characters").into())
+    Err(Invalid::new(field, found, "1 to 255 visible ASCII characters").into())
 }
 
 /// Somebody else's text as it is kept: bounded, without control characters, card numbers masked.

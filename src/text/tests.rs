@@ -89,9 +89,10 @@ fn texts_are_bounded_in_characters_and_free_of_controls() {
         assert_eq!(field_of(name("slug", bad, 64)), "slug", "{bad:?}");
     }
     for bad in ["", " ", "a b", "é", &"k".repeat(256), "4242424242424242"] {
-        assert_eq!(field_of(idempotency_key(bad)), "idempotency_key", "{bad:?}");
+        assert_eq!(field_of(key("order_key", Some(bad))), "order_key", "{bad:?}");
     }
-    assert!(idempotency_key(&"k".repeat(255)).is_ok());
+    assert!(key("order_key", Some(&"k".repeat(255))).is_ok());
+    assert_eq!(key("order_key", None), Ok(None));
 }
 
 #[test]

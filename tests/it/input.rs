@@ -171,6 +171,9 @@ const FIELDS: &[Field] = &[
     field("sessions.create", "idempotency_key", Kind::Key, 255, |shop, text| {
         create(shop, NewSession::empty().idempotency_key(text))
     }),
+    field("sessions.create", "order_key", Kind::Key, 255, |shop, text| {
+        create(shop, NewSession::empty().order_key(text))
+    }),
     field("sessions.create", "lines[1].name", Kind::Text, 250, |shop, text| {
         let first = NewLine::inline("Mug", euro(1));
         create(

@@ -22,6 +22,7 @@ mod input;
 mod kit;
 mod money;
 mod older;
+mod order;
 mod outbox;
 mod race;
 mod sale;

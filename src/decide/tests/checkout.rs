@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use super::{HOST_AHEAD, assert_repeatable, setting, told};
 use crate::change::Change;
-use crate::decide::checkout::{Begun, Means, begin, create, expire, update};
+use crate::decide::checkout::{Begun, Means, begin, create, expire, supersede, update};
 use crate::decide::pricing::{Priced, price_lines};
 use crate::error::Error;
 use crate::event::Subject;
@@ -354,4 +354,52 @@ fn an_overdue_session_is_closed_as_of_its_own_end() {
         panic!("{change:?}");
     };
     assert_eq!(entry.subject, Subject::Session(Box::new(after)));
+}
+
+#[test]
+fn a_session_makes_room_for_another_of_its_order_only_while_no_money_can_come_of_it() {
+    use SessionState::{Complete, Expired, Open, Processing};
+    // Its expiry is at a day's end; it is asked before and after.
+    let day = 86_400;
+    let check = |state: SessionState, seconds: i64, left: Result<SessionState, &'static str>| {
+        let sibling = Session {
+            state,
+            order_key: Some("o_1".to_owned()),
+            ..session()
+        };
+        let mut change = Change::new();
+        let mut mint = mint(1);
+        let room = supersede(sibling.clone(), &setting(&mut mint, seconds), &mut change);
+        let after = match change.entries.last().map(|entry| &entry.subject) {
+            Some(Subject::Session(after)) => after.state,
+            Some(other) => panic!("{other:?}"),
+            None => sibling.state,
+        };
+        match left {
+            Ok(left) => {
+                room.unwrap();
+                assert_eq!(after, left);
+                assert_eq!(change.is_empty(), state == left);
+            }
+            Err(state) => {
+                let (order, session) = ("o_1".to_owned(), sibling.id.to_string());
+                let taken = Error::OrderTaken { order, session, state };
+                assert_eq!(room, Err(taken));
+                assert!(change.is_empty());
+            }
+        }
+    };
+    for seconds in [10, day - 1, day, 2 * day] {
+        let reason = if seconds < day {
+            ExpiredReason::Superseded
+        } else {
+            ExpiredReason::Timeout
+        };
+        check(Open, seconds, Ok(Expired(reason)));
+        check(Processing, seconds, Err("processing"));
+        check(Complete, seconds, Err("complete"));
+        for reason in ExpiredReason::ALL {
+            check(Expired(reason), seconds, Ok(Expired(reason)));
+        }
+    }
 }
