@@ -125,6 +125,8 @@ mod secret;
 mod session;
 #[cfg(feature = "engine")]
 mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 #[cfg(feature = "engine")]
 mod text;
 mod time;

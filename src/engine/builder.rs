@@ -28,6 +28,7 @@ pub struct Builder {
     entropy: Arc<dyn Entropy>,
     seal_key: Option<[u8; 32]>,
     busy_wait: Duration,
+    pace: Arc<dyn Pace>,
 }
 
 impl Builder {
@@ -42,6 +43,7 @@ impl Builder {
             entropy: Arc::new(SystemEntropy::new()),
             seal_key: None,
             busy_wait: BUSY_WAIT,
+            pace: Arc::new(RealPace::new()),
         }
     }
 
@@ -123,6 +125,23 @@ impl Builder {
         self.build(&place)
     }
 
+    /// Opens a file on a disk in memory that can fail and lose power. Otherwise as [`Builder::open`].
+    ///
+    /// # Errors
+    /// As [`Builder::open`], and what the disk is made to do.
+    #[cfg(feature = "testing")]
+    pub fn open_on(self, disk: &tillite_simdisk::Disk, name: &str) -> Result<Engine> {
+        let place = Place::on(tillite_simdisk::Disk::vfs(), &disk.path(name)).waiting(self.busy_wait);
+        self.build(&place)
+    }
+
+    /// Waits otherwise than the operating system does.
+    #[cfg(feature = "testing")]
+    pub(crate) fn pace(mut self, pace: Arc<dyn Pace>) -> Self {
+        self.pace = pace;
+        self
+    }
+
     /// Opens an engine without a file: for tests and for trying things out. Everything is gone with
     /// its last clone.
     ///
@@ -139,12 +158,11 @@ impl Builder {
         }
         let live = named(self.live)?;
         let seal = self.seal_key.map(|key| SealKey::new(&key)).transpose()?;
-        let pace: Arc<dyn Pace> = Arc::new(RealPace::new());
-        let sqlite = Sqlite::open(place.clone(), self.clock.now(), Arc::clone(&pace))?;
+        let sqlite = Sqlite::open(place.clone(), self.clock.now(), Arc::clone(&self.pace))?;
         let engine = Engine {
             core: Arc::new(Core {
                 store: Store::new(sqlite),
-                pace,
+                pace: self.pace,
                 clock: self.clock,
                 entropy: self.entropy,
                 live,

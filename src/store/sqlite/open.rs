@@ -66,6 +66,16 @@ impl Place {
         }
     }
 
+    /// A path in a file system that was registered with SQLite under a name.
+    #[cfg(feature = "testing")]
+    pub(crate) fn on(vfs: &str, path: &str) -> Place {
+        Place {
+            path: Some(PathBuf::from(path)),
+            vfs: Some(vfs.to_owned()),
+            ..MEMORY
+        }
+    }
+
     /// The same place, whose lock is waited for as long as this, or as the library can count.
     pub(crate) fn waiting(self, busy_wait: Duration) -> Place {
         let busy_wait = busy_wait.min(LONGEST_WAIT);

@@ -1,0 +1,40 @@
+/// Numbers that look random and repeat themselves: SplitMix64, which is small, fast, and the same on
+/// every machine. See <https://prng.di.unimi.it/splitmix64.c>.
+#[derive(Clone, Debug)]
+pub(super) struct Chance(u64);
+
+impl Chance {
+    pub(super) fn new(seed: u64) -> Chance {
+        Chance(seed)
+    }
+
+    pub(super) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `end`, which is not 0.
+    pub(super) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    /// True so many times in a hundred.
+    pub(super) fn percent(&mut self, percent: u64) -> bool {
+        self.below(100) < percent
+    }
+
+    /// One of these.
+    pub(super) fn one_of<T: Copy>(&mut self, first: T, others: &[T]) -> T {
+        let at = self.below(others.len() as u64 + 1);
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
+        others.get(at).copied().unwrap_or(first)
+    }
+
+    /// Another source, which this one's seed decides.
+    pub(super) fn branch(&mut self) -> Chance {
+        Chance(self.next())
+    }
+}

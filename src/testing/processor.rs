@@ -1,0 +1,363 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use super::chance::Chance;
+use super::locked;
+use super::sim::Outside;
+use crate::hook::{Capabilities, Clock, Lookup, LookupKey, Outcome, Processor, Request};
+use crate::time::Timestamp;
+
+/// A payment service in memory, with a ledger of its own that outlives every engine. It does as it
+/// is told, one request after the other; untold, it takes the money. Clones are the same service.
+///
+/// It keeps the contract of [`Processor`]: it recognises a repetition by its idempotency key, takes
+/// no money after the deadline of a call, and what it does not find 60 seconds after a call it will
+/// never find.
+#[derive(Clone, Default)]
+pub struct FakeProcessor {
+    ledger: Arc<Mutex<Ledger>>,
+    clock: Option<Arc<dyn Clock>>,
+    outside: Option<Arc<dyn Outside>>,
+}
+
+/// What the service knows.
+#[derive(Default)]
+#[non_exhaustive]
+pub struct Ledger {
+    /// What it says of itself; none: keys, look-ups, not found is final after 60 seconds.
+    pub capabilities: Option<Capabilities>,
+    /// What it is told to do with the next requests.
+    pub told: VecDeque<Told>,
+    /// What it is told to say to the next look-ups.
+    pub lookups: VecDeque<Lookup>,
+    /// What it took, by idempotency key.
+    pub charged: BTreeMap<String, Taken>,
+    /// Every request that reached it, in order.
+    pub requests: Vec<Request>,
+    /// How often it was asked to look something up.
+    pub looked_up: usize,
+    /// What it refused, by idempotency key.
+    declined: BTreeSet<String>,
+    /// What becomes of requests later, by idempotency key.
+    later: BTreeMap<String, Later>,
+    /// What it draws from when it is not told.
+    mood: Option<Chance>,
+}
+
+/// Money that was taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Taken {
+    /// The checkout session that was paid.
+    pub session: String,
+    /// The service's own name for the payment.
+    pub reference: String,
+    /// In minor units.
+    pub amount: i64,
+    /// The upper-case ISO 4217 code.
+    pub currency: String,
+}
+
+/// What becomes of a request at a time that has yet to come.
+#[derive(Clone)]
+struct Later {
+    at: Timestamp,
+    taken: Taken,
+    /// Whether the service knows of the request until then.
+    known: bool,
+    /// Whether the money is taken then.
+    succeeds: bool,
+}
+
+/// What a [`FakeProcessor`] is told to do with a request.
+#[non_exhaustive]
+pub enum Told {
+    /// Answer this and nothing else.
+    Answer(Outcome),
+    /// Take the money and say so.
+    Take,
+    /// Take the money, and lose the answer on its way.
+    TakeAndLose,
+    /// Lose the request on its way: nothing is taken, and nobody knows.
+    LoseRequest,
+    /// Lose sight of the request: the money is taken so much later, within the call's time. It needs
+    /// [`FakeProcessor::clock`].
+    ArriveLate(Duration),
+    /// Accept it and know only later whether the money is taken. It needs [`FakeProcessor::clock`].
+    Pend {
+        /// After how long it is known.
+        after: Duration,
+        /// Whether it will be taken.
+        taken: bool,
+    },
+    /// Panic before anything happened.
+    Panic,
+    /// Run this in the middle of the call, then take the money.
+    Meanwhile(Box<dyn FnOnce() + Send>),
+}
+
+impl FakeProcessor {
+    /// A service that takes whatever it is asked to.
+    #[must_use]
+    pub fn new() -> FakeProcessor {
+        FakeProcessor::default()
+    }
+
+    /// A service of varying temper, by a seed: it declines, loses requests and answers, is slow, and
+    /// sometimes cannot be asked.
+    #[must_use]
+    pub fn moody(seed: u64) -> FakeProcessor {
+        let processor = FakeProcessor::new();
+        processor.ledger().mood = Some(Chance::new(seed));
+        processor
+    }
+
+    /// The same service, by this clock.
+    #[must_use]
+    pub fn clock(mut self, clock: impl Clock + 'static) -> FakeProcessor {
+        self.clock = Some(Arc::new(clock));
+        self
+    }
+
+    /// The same service, reached through a world that may be gone.
+    pub(super) fn within(mut self, outside: Arc<dyn Outside>) -> FakeProcessor {
+        self.outside = Some(outside);
+        self
+    }
+
+    /// Ends its varying temper.
+    pub(super) fn calm(&self) {
+        self.ledger().mood = None;
+    }
+
+    /// What the service knows, to look at and to change.
+    #[must_use]
+    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.ledger)
+    }
+
+    /// Says what to do with the next request that nothing was said about yet.
+    pub fn tell(&self, told: Told) {
+        self.ledger().told.push_back(told);
+    }
+
+    /// Says what to answer to the next request.
+    pub fn answer(&self, outcome: Outcome) {
+        self.tell(Told::Answer(outcome));
+    }
+
+    /// What was taken so far, by idempotency key.
+    #[must_use]
+    pub fn charges(&self) -> Vec<Taken> {
+        self.ledger().charged.values().cloned().collect()
+    }
+
+    fn is_reached(&self) -> bool {
+        self.outside.as_ref().is_none_or(|outside| outside.is_reached())
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.as_ref().map_or(Timestamp::MIN, |clock| clock.now())
+    }
+
+    fn take(&self, request: &Request, deadline: Timestamp) -> Outcome {
+        // A call that hangs past its time is given up, as its contract asks for.
+        if !self.is_reached() || self.now() > deadline {
+            return lost("the call came to nothing");
+        }
+        self.ledger().take(request)
+    }
+
+    fn do_as_told(&self, told: Told, request: &Request, deadline: Timestamp) -> Outcome {
+        match told {
+            Told::Answer(outcome) => {
+                if matches!(outcome, Outcome::Declined { .. }) {
+                    self.ledger().declined.insert(request.idempotency_key.clone());
+                }
+                outcome
+            }
+            Told::Take => self.take(request, deadline),
+            Told::TakeAndLose => {
+                self.take(request, deadline);
+                lost("the connection broke")
+            }
+            Told::LoseRequest => lost("the connection broke"),
+            Told::ArriveLate(after) => {
+                let at = self.now().plus(after).min(deadline);
+                self.ledger().expect(request, at, false, true);
+                lost("the call timed out")
+            }
+            Told::Pend { after, taken } => {
+                let at = self.now().plus(after);
+                let reference = self.ledger().expect(request, at, true, taken);
+                Outcome::Pending { reference }
+            }
+            #[allow(clippy::panic, reason = "a processor of a test panics where it is told to")]
+            Told::Panic => panic!("told to panic"),
+            Told::Meanwhile(action) => {
+                action();
+                self.take(request, deadline)
+            }
+        }
+    }
+}
+
+impl Processor for FakeProcessor {
+    fn capabilities(&self) -> Capabilities {
+        self.ledger().capabilities.clone().unwrap_or_else(|| {
+            Capabilities::new()
+                .idempotency_window(Duration::from_secs(86_400))
+                .lookup()
+                .not_found_final_after(Duration::from_secs(60))
+        })
+    }
+
+    fn execute(&self, request: &Request, deadline: Timestamp) -> Outcome {
+        if !self.is_reached() {
+            return lost("the world is gone");
+        }
+        let now = self.now();
+        let told = {
+            let mut ledger = self.ledger();
+            ledger.requests.push(request.clone());
+            if let Some(known) = ledger.known(&request.idempotency_key, now) {
+                return known;
+            }
+            let told = ledger.told.pop_front();
+            told.unwrap_or_else(|| ledger.mood.as_mut().map_or(Told::Take, Told::drawn))
+        };
+        let answer = self.do_as_told(told, request, deadline);
+        // What happens on the way back is nothing to the service.
+        if !self.is_reached() {
+            return lost("the world is gone");
+        }
+        answer
+    }
+
+    fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
+        let why = || "the service does not answer".to_owned();
+        if !self.is_reached() {
+            return Lookup::CannotTell { why: why() };
+        }
+        let now = self.now();
+        let mut ledger = self.ledger();
+        ledger.looked_up += 1;
+        if let Some(told) = ledger.lookups.pop_front() {
+            return told;
+        }
+        if ledger.mood.as_mut().is_some_and(|mood| mood.percent(10)) {
+            return Lookup::CannotTell { why: why() };
+        }
+        match ledger.known(&key.request.idempotency_key, now) {
+            Some(outcome) => Lookup::Found(outcome),
+            None => Lookup::NotFound,
+        }
+    }
+}
+
+impl Ledger {
+    fn take(&mut self, request: &Request) -> Outcome {
+        let taken = taken(request);
+        let outcome = succeeded(&taken);
+        self.charged.insert(request.idempotency_key.clone(), taken);
+        outcome
+    }
+
+    fn expect(&mut self, request: &Request, at: Timestamp, known: bool, succeeds: bool) -> String {
+        let taken = taken(request);
+        let reference = taken.reference.clone();
+        let later = Later {
+            at,
+            taken,
+            known,
+            succeeds,
+        };
+        self.later.insert(request.idempotency_key.clone(), later);
+        reference
+    }
+
+    /// Carries out what has become due.
+    fn catch_up(&mut self, now: Timestamp) {
+        let due = self.later.iter().filter(|(_, later)| later.at <= now);
+        let due: Vec<String> = due.map(|(key, _)| key.clone()).collect();
+        for key in due {
+            match self.later.remove(&key) {
+                Some(later) if later.succeeds => drop(self.charged.insert(key, later.taken)),
+                _ => drop(self.declined.insert(key)),
+            }
+        }
+    }
+
+    /// What is known of a request.
+    fn known(&mut self, key: &str, now: Timestamp) -> Option<Outcome> {
+        self.catch_up(now);
+        if let Some(taken) = self.charged.get(key) {
+            return Some(succeeded(taken));
+        }
+        if self.declined.contains(key) {
+            return Some(declined());
+        }
+        let later = self.later.get(key).filter(|later| later.known)?;
+        let reference = later.taken.reference.clone();
+        Some(Outcome::Pending { reference })
+    }
+}
+
+impl Told {
+    /// What a service of varying temper does.
+    fn drawn(mood: &mut Chance) -> Told {
+        match mood.below(100) {
+            0..=47 => Told::Take,
+            48..=61 => Told::Answer(declined()),
+            62..=67 => Told::Answer(Outcome::NotSent {
+                why: "no connection".to_owned(),
+            }),
+            68..=77 => Told::TakeAndLose,
+            78..=87 => Told::LoseRequest,
+            88..=93 => Told::ArriveLate(Duration::from_secs(mood.below(25))),
+            _ => Told::Pend {
+                after: Duration::from_secs(mood.below(600)),
+                taken: mood.percent(60),
+            },
+        }
+    }
+}
+
+fn taken(request: &Request) -> Taken {
+    Taken {
+        session: request.session.clone(),
+        reference: format!("till_{}", request.attempt),
+        amount: request.amount,
+        currency: request.currency.clone(),
+    }
+}
+
+fn succeeded(taken: &Taken) -> Outcome {
+    let currency = crate::money::Currency::parse(&taken.currency);
+    let amount = currency.and_then(|currency| crate::money::Amount::minor(taken.amount, currency));
+    match amount {
+        Ok(amount) => Outcome::succeeded(&taken.reference, amount),
+        Err(_) => lost("an amount that cannot be"),
+    }
+}
+
+fn declined() -> Outcome {
+    Outcome::Declined {
+        code: "insufficient_funds".to_owned(),
+        message: String::new(),
+        advice: None,
+    }
+}
+
+fn lost(why: &str) -> Outcome {
+    Outcome::Unknown { why: why.to_owned() }
+}
+
+impl fmt::Debug for FakeProcessor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let charged = self.ledger().charged.len();
+        f.debug_struct("FakeProcessor").field("charged", &charged).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,130 @@
+//! What a host may believe: what it was told, and what follows from it. This is what an engine is
+//! held against, and it knows nothing of how an engine works.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::plan::Goods;
+use super::{Broken, violated};
+use crate::engine::JournalHead;
+use crate::entitlement::Entitlement;
+use crate::id::SessionId;
+use crate::payment::ChargeState;
+use crate::session::{Session, SessionState};
+use crate::time::Timestamp;
+
+/// What somebody asked for under an idempotency key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Asked {
+    pub(super) buyer: u64,
+    pub(super) goods: Goods,
+    pub(super) order: Option<u64>,
+}
+
+/// What the host was told.
+#[derive(Default)]
+pub(super) struct Beliefs {
+    /// The session of each key, with what was asked for, as it was first answered.
+    pub(super) created: BTreeMap<u64, (SessionId, Asked)>,
+    /// Everything that was ever asked for under a key, answered or not.
+    pub(super) asked: BTreeMap<u64, BTreeSet<Asked>>,
+    /// What was answered to payments with a key: the charge, and whether it took the money.
+    pub(super) paid: BTreeMap<(SessionId, u64), (String, ChargeState)>,
+    /// Sessions by id, as they were last shown.
+    pub(super) sessions: BTreeMap<SessionId, Session>,
+    /// What each version of each buyer's entitlement was.
+    versions: BTreeMap<(String, i64), Entitlement>,
+    /// The newest version that was shown of each buyer's entitlement.
+    pub(super) newest: BTreeMap<String, i64>,
+    /// Grants by hand, by key.
+    pub(super) granted: BTreeMap<u64, (u64, Option<u32>)>,
+    /// Everything that was ever to be granted under a key, answered or not.
+    pub(super) to_grant: BTreeMap<u64, BTreeSet<(u64, Option<u32>)>>,
+    /// The newest position of the journal that was shown.
+    pub(super) head: Option<JournalHead>,
+    /// The latest engine time that was shown.
+    pub(super) now: Option<Timestamp>,
+}
+
+impl Beliefs {
+    /// Takes in a session as it was shown, in an answer that began when `before` was believed.
+    pub(super) fn see_session(&mut self, session: &Session) -> Result<(), Broken> {
+        if let Some(before) = self.sessions.get(&session.id) {
+            let fixed = |session: &Session| (session.totals, session.for_uid.clone(), session.order_key.clone());
+            if fixed(before) != fixed(session) {
+                return violated("I1 an answer stays true", format!("{} was sold otherwise", session.id));
+            }
+            let ended = matches!(before.state, SessionState::Complete | SessionState::Expired(_));
+            if ended && before.state != session.state {
+                return violated(
+                    "I4 final states never change",
+                    format!("{} was {:?} and is {:?}", session.id, before.state, session.state),
+                );
+            }
+            for charge in before.payment_intent.iter().flat_map(|intent| &intent.charges) {
+                let now = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+                let Some(now) = now.clone().find(|now| now.id == charge.id) else {
+                    return violated("I1 an answer stays true", format!("charge {} is gone", charge.id));
+                };
+                if charge.state == ChargeState::Succeeded && now.state != ChargeState::Succeeded {
+                    return violated("I4 final states never change", format!("charge {} un-succeeded", charge.id));
+                }
+            }
+        }
+        let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+        let settling: Vec<_> = charges.filter(|charge| charge.settles).collect();
+        let total = session.totals.total;
+        let sound = match session.state {
+            SessionState::Complete if total == 0 => settling.is_empty(),
+            SessionState::Complete => {
+                settling.len() == 1
+                    && settling
+                        .iter()
+                        .all(|charge| charge.state == ChargeState::Succeeded && charge.captured == total)
+            }
+            _ => settling.is_empty(),
+        };
+        if !sound {
+            return violated("I9 complete is paid once", format!("{} is {:?}", session.id, session.state));
+        }
+        self.sessions.insert(session.id.clone(), session.clone());
+        Ok(())
+    }
+
+    /// Takes in an entitlement as it was shown, in an answer that began when `newest` was believed.
+    pub(super) fn see_entitlement(&mut self, seen: &Entitlement, newest: i64) -> Result<(), Broken> {
+        if seen.version < newest {
+            return violated(
+                "I12 a read sees what was answered before it",
+                format!("{} showed version {} after {newest}", seen.uid, seen.version),
+            );
+        }
+        if seen.version == 0 {
+            return Ok(());
+        }
+        let known = self.versions.entry((seen.uid.clone(), seen.version));
+        let known = known.or_insert_with(|| seen.clone());
+        if known != seen {
+            return violated(
+                "I7 a version has one content",
+                format!("{} version {}: {known:?}, then {seen:?}", seen.uid, seen.version),
+            );
+        }
+        let newest = self.newest.entry(seen.uid.clone()).or_default();
+        *newest = seen.version.max(*newest);
+        Ok(())
+    }
+
+    /// Takes in the engine time as it was shown.
+    pub(super) fn see_time(&mut self, now: Timestamp, before: Option<Timestamp>) -> Result<(), Broken> {
+        if before.is_some_and(|before| now < before) {
+            return violated("T1 time never goes back", format!("{now} after {before:?}"));
+        }
+        self.now = self.now.max(Some(now));
+        Ok(())
+    }
+
+    /// What is known of the versions of entitlements.
+    pub(super) fn versions(&self) -> impl Iterator<Item = &Entitlement> {
+        self.versions.values()
+    }
+}
