@@ -229,7 +229,6 @@ fn deliver(_quick: bool) -> Case {
     shop.add_endpoint();
     bare.add_endpoint();
     let connection: &'static Connection = Box::leak(Box::new(connect(&bare.path)));
-    run(connection, "PRAGMA synchronous = NORMAL");
     Case {
         name: "deliver a webhook, in fours",
         size: BATCH,

@@ -49,7 +49,9 @@ fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     let mut arguments = arguments;
     while let Some(name) = arguments.next() {
         let value = arguments.next().ok_or_else(|| format!("{name} wants a number"))?;
-        let number: u64 = value.parse().map_err(|_| format!("{name} wants a number, not {value:?}"))?;
+        let number: u64 = value
+            .parse()
+            .map_err(|_| format!("{name} wants a number, not {value:?}"))?;
         match name.as_str() {
             "--engines" => asked.engines = usize::try_from(number).unwrap_or(usize::MAX),
             "--from" => asked.from = number,
@@ -90,7 +92,10 @@ fn many(simulation: &Simulation, from: u64, seeds: u64) -> ExitCode {
             }
             Err(violation) => {
                 failed += 1;
-                println!("seed {seed}: {} does not hold: {}", violation.invariant, violation.found);
+                println!(
+                    "seed {seed}: {} does not hold: {}",
+                    violation.invariant, violation.found
+                );
             }
         }
     }
@@ -98,5 +103,9 @@ fn many(simulation: &Simulation, from: u64, seeds: u64) -> ExitCode {
         "{seeds} seeds from {from}: {failed} failed; {calls} calls, {crashes} crashes, {operations} disk operations, \
          {charges} charges"
     );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failed == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

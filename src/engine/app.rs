@@ -144,7 +144,7 @@ impl App {
             })
             .transpose()?;
         let app = self.world.app;
-        self.core.store.write_raw(Access::Exact, move |sql| {
+        self.core.store.write_raw(Access::Shared, move |sql| {
             store::app::set_public_url(sql, app, url.as_deref())
         })
     }

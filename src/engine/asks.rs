@@ -60,7 +60,7 @@ impl Engine {
     /// [`crate::Error::Storage`].
     ///
     /// # Durability
-    /// A claim may be lost in a power cut; then somebody looks up twice, which is harmless.
+    /// The claims are on disk when this returns.
     ///
     /// # Events
     /// None; `charge.unresolved` where a processor cannot be looked up.
@@ -89,7 +89,7 @@ impl Engine {
             let capabilities = capabilities_of(&**processor).unwrap_or_default();
             let lease = host_now.plus(capabilities.call_timeout + LEASE_MARGIN);
             let claimed = attempt.clone();
-            let won = self.core.store.write_raw(Access::Queue, move |sql| {
+            let won = self.core.store.write_raw(Access::Shared, move |sql| {
                 store::payment::claim_lookup(sql, world, &claimed, lease)
             })?;
             if !won {

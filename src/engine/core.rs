@@ -75,7 +75,7 @@ impl Core {
         moment: Moment,
         command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.write_as(Access::Exact, moment, command)
+        self.write_as(Access::Shared, moment, command)
     }
 
     /// The same in a transaction of its own, for a command that does much.

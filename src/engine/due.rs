@@ -116,8 +116,8 @@ impl Engine {
     /// [`crate::Error::Storage`]; what was done is done, and the other kinds of work were tried.
     ///
     /// # Durability
-    /// Outcomes, expiry and lapses are on disk when this returns. A claim or an acknowledgement of
-    /// a delivery may be lost in a power cut; then it is sent again.
+    /// What was done is on disk when this returns. A process that dies between sending a webhook and
+    /// writing that down sends it again.
     ///
     /// # Events
     /// Those of [`Engine::settle`]; `checkout.session.expired`; `entitlement.expired`,

@@ -92,7 +92,7 @@ impl Engine {
         let app = self
             .core
             .store
-            .write_raw(Access::Exact, move |sql| store::app::ensure(sql, &slug, host_now))?;
+            .write_raw(Access::Shared, move |sql| store::app::ensure(sql, &slug, host_now))?;
         Ok(self.handle(World { app: app.number, mode }))
     }
 

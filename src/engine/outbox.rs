@@ -21,8 +21,8 @@ impl Engine {
     /// [`crate::Error::Storage`].
     ///
     /// # Durability
-    /// A claim may be lost in a power cut; then the delivery is made again, with the same body and
-    /// event id.
+    /// The claims are on disk when this returns. One that is never acknowledged is made again when its
+    /// lease has ended, with the same body and event id.
     ///
     /// # Events
     /// None.
@@ -45,7 +45,7 @@ impl Engine {
     /// [`crate::Error::NotFound`] for a delivery of another file; [`crate::Error::Storage`]; bring the same outcome again, do not send again.
     ///
     /// # Durability
-    /// An acknowledgement may be lost in a power cut; then the delivery is made again.
+    /// On disk when this returns.
     ///
     /// # Events
     /// None.
@@ -92,7 +92,7 @@ impl Core {
             return Ok(());
         }
         let token = self.token()?;
-        let claimed = self.store.write_raw(Access::Queue, move |sql| {
+        let claimed = self.store.write_raw(Access::Shared, move |sql| {
             store::queue::claim(sql, world, host_now, limit, token, &openable)
         })?;
         for claimed in claimed {
@@ -133,7 +133,7 @@ impl Core {
         let attempted = weigh(delivery.attempt, outcome, ended);
         let (world, id, token, attempt) = (delivery.world, delivery.id.clone(), delivery.token, delivery.attempt);
         let started = delivery.request.signed_at;
-        let counted = self.store.write_raw(Access::Queue, move |sql| {
+        let counted = self.store.write_raw(Access::Shared, move |sql| {
             store::queue::acknowledge(sql, world, &id, token, attempt, started, ended, &attempted)
         })?;
         self.bell.ring();
@@ -142,7 +142,7 @@ impl Core {
 
     fn give_back(&self, delivery: &ClaimedDelivery) -> Result<()> {
         let (world, id, token, host_now) = (delivery.world, delivery.id.clone(), delivery.token, self.clock.now());
-        self.store.write_raw(Access::Queue, move |sql| {
+        self.store.write_raw(Access::Shared, move |sql| {
             store::queue::give_back(sql, world, &id, token, host_now)
         })
     }

@@ -158,27 +158,18 @@ fn rows<T>(
     Ok(found)
 }
 
-/// What a command owes to the disk, and whom it shares a transaction with.
+/// Whom a command shares its transaction with.
+///
+/// Every transaction waits for the disk, that of a claim too, which could be lost without harm: what
+/// was committed without waiting stands in the log before what is committed after it. If the next sync
+/// fails, the former may be gone from the medium for good, and then a power cut loses everything
+/// behind it, acknowledged or not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
-    /// Facts about money and what follows from them: on disk before the caller hears of them.
-    Exact,
-    /// As exact, and in a transaction of its own: it does so much that others would wait for it.
+    /// With whoever writes at the same moment.
+    Shared,
+    /// With nobody: it does so much that others would wait for it.
     Alone,
-    /// Claims and acknowledgements: losing one in a power cut only repeats it.
-    Queue,
-}
-
-impl Access {
-    /// Whether a transaction that was begun for one command takes in another. A commit that waits
-    /// for the disk serves those too that need not; one that does not serves nobody else.
-    pub(crate) fn takes_in(self, other: Access) -> bool {
-        match self {
-            Access::Exact => other != Access::Alone,
-            Access::Alone => false,
-            Access::Queue => other == Access::Queue,
-        }
-    }
 }
 
 /// A command on its way to a backend. It owns its data, may be run more than once, and may be run

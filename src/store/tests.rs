@@ -114,11 +114,11 @@ fn what_a_command_answers_is_seen_only_after_its_commit_and_what_failed_left_not
     let store = in_memory(at(0));
     let insert = "INSERT INTO tillite_app (slug, created_at) VALUES ($1, $2)";
     let apps = |store: &Store| store.read(dump::dump).unwrap().matches("tillite_app ").count();
-    let failed: Result<()> = store.write_raw(Access::Exact, move |sql| {
+    let failed: Result<()> = store.write_raw(Access::Shared, move |sql| {
         sql.exec(insert, &["a".into(), 0i64.into()])?;
         Err(codec::corrupt("on purpose"))
     });
     assert_eq!((failed.unwrap_err().code(), apps(&store)), ("storage_corrupt", 0));
-    let wrote = store.write_raw(Access::Exact, move |sql| sql.exec(insert, &["a".into(), 0i64.into()]));
+    let wrote = store.write_raw(Access::Shared, move |sql| sql.exec(insert, &["a".into(), 0i64.into()]));
     assert_eq!((wrote, apps(&store)), (Ok(1), 1));
 }

@@ -358,6 +358,33 @@ fn lost(why: &str) -> Outcome {
 impl fmt::Debug for FakeProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let charged = self.ledger().charged.len();
-        f.debug_struct("FakeProcessor").field("charged", &charged).finish_non_exhaustive()
+        f.debug_struct("FakeProcessor")
+            .field("charged", &charged)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ledger")
+            .field("charged", &self.charged)
+            .field("requests", &self.requests.len())
+            .field("looked_up", &self.looked_up)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Told::Answer(_) => "Answer",
+            Told::Take => "Take",
+            Told::TakeAndLose => "TakeAndLose",
+            Told::LoseRequest => "LoseRequest",
+            Told::ArriveLate(_) => "ArriveLate",
+            Told::Pend { .. } => "Pend",
+            Told::Panic => "Panic",
+            Told::Meanwhile(_) => "Meanwhile",
+        })
     }
 }

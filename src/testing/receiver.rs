@@ -123,6 +123,17 @@ impl Received {
 impl fmt::Debug for FakeReceiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let requests = self.received().requests.len();
-        f.debug_struct("FakeReceiver").field("requests", &requests).finish_non_exhaustive()
+        f.debug_struct("FakeReceiver")
+            .field("requests", &requests)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Received {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Received")
+            .field("requests", &self.requests.len())
+            .field("unsigned", &self.unsigned)
+            .finish_non_exhaustive()
     }
 }

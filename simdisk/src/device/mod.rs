@@ -14,10 +14,10 @@ use std::sync::Arc;
 use crate::chance::Chance;
 use crate::fault::{Fault, Faults};
 use bytes::Bytes;
-use file::{File, Opening};
 pub(crate) use file::SECTOR;
-pub(crate) use lock::{Level, SharedAsk};
+use file::{File, Opening};
 use lock::SharedLocks;
+pub(crate) use lock::{Level, SharedAsk};
 pub(crate) use shared_memory::{REGION, Region};
 
 /// The longest that a file gets, in bytes. A damaged database may ask for anything.
@@ -239,7 +239,11 @@ impl Device {
         let mut found = Names::new();
         for name in all {
             let (new, old) = (self.names.get(name), self.names_on_medium.get(name));
-            let which = if new == old || self.chance.percent(50) { new } else { old };
+            let which = if new == old || self.chance.percent(50) {
+                new
+            } else {
+                old
+            };
             if let Some(file) = which {
                 found.insert(name.clone(), *file);
             }

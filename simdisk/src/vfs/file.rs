@@ -39,7 +39,9 @@ impl SimFile {
     /// `room` can hold a `SimFile`.
     pub(super) unsafe fn fill(room: *mut ffi::sqlite3_file, handle: Handle) {
         let opened = SimFile {
-            base: ffi::sqlite3_file { pMethods: &raw const METHODS },
+            base: ffi::sqlite3_file {
+                pMethods: &raw const METHODS,
+            },
             handle: Box::into_raw(Box::new(handle)),
         };
         // SAFETY: the caller's promise.

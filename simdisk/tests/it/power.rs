@@ -90,7 +90,11 @@ impl Campaign {
             if let Some(fault) = self.lasting {
                 disk.fault_after(0, fault);
             }
-            let cut = if numbers.below(2) == 0 { Fault::PowerCut } else { Fault::TornPowerCut };
+            let cut = if numbers.below(2) == 0 {
+                Fault::PowerCut
+            } else {
+                Fault::TornPowerCut
+            };
             disk.fault_after(numbers.below(120), cut);
             let in_flight = loop {
                 let id = rows.len() as u64 + 1;
@@ -190,7 +194,11 @@ fn a_journal_that_is_deleted_without_a_sync_of_the_directory_loses_the_last_comm
             lasting: None,
         }
         .run();
-        assert_eq!((careful.lost, careful.damaged), (0, 0), "{journal} {synchronous} {careful:?}");
+        assert_eq!(
+            (careful.lost, careful.damaged),
+            (0, 0),
+            "{journal} {synchronous} {careful:?}"
+        );
     }
 }
 

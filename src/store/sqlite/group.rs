@@ -160,7 +160,7 @@ pub(super) struct Leading<'g> {
 }
 
 impl<'g> Leading<'g> {
-    /// What the front of the line owes to the disk, and until when it waits.
+    /// Whom the front of the line shares with, and until when it waits.
     pub(super) fn front(&self) -> Option<(Access, Duration)> {
         let line = locked(&self.group.line);
         line.waiting.front().map(|front| (front.access, front.until))
@@ -177,7 +177,7 @@ impl<'g> Leading<'g> {
         if taken >= MOST_COMMANDS || (taken > 0 && open >= LONGEST_BATCH) {
             return None;
         }
-        self.take(|access| taken == 0 || batch.takes_in(access))
+        self.take(|access| taken == 0 || (batch, access) == (Access::Shared, Access::Shared))
     }
 
     fn take(&self, fits: impl FnOnce(Access) -> bool) -> Option<Taken<'g>> {

@@ -8,7 +8,7 @@ use rusqlite::Connection;
 
 use super::group::{Answer, Leading, Reply, Taken, busy};
 use super::open;
-use super::statement::{Live, error, run, run_text};
+use super::statement::{Live, error, run};
 use super::{Place, unknown};
 use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::store::{Access, Command, Pace, Sql, head};
@@ -21,8 +21,6 @@ const LONGEST_HOLD: Duration = Duration::from_millis(20);
 
 /// How long such a gap is: two polls of another process and more.
 const GAP: Duration = Duration::from_micros(500);
-
-const FULL: &str = "PRAGMA synchronous = FULL";
 
 /// After how many transactions the length of the write-ahead log is looked at.
 const LOOK_AT_LOG: u64 = 64;
@@ -38,8 +36,6 @@ pub(super) struct Writer {
     place: Place,
     /// None after a failure that left it in doubt.
     connection: Option<Connection>,
-    /// What the connection was last told about waiting for the disk.
-    synchronous: &'static str,
     /// When the present run of transactions without a gap began, and when its last one ended.
     holding: (Duration, Duration),
     /// How many transactions there were.
@@ -52,7 +48,6 @@ impl Writer {
         let mut writer = Writer {
             place,
             connection: None,
-            synchronous: FULL,
             holding: (Duration::ZERO, Duration::ZERO),
             batches: 0,
         };
@@ -63,7 +58,6 @@ impl Writer {
     fn adopt(&mut self, connection: Connection) -> Result<()> {
         // The lock is polled for here, so that how long and how often is decided in one place.
         wait_for_locks(&connection, Duration::ZERO)?;
-        self.synchronous = FULL;
         self.connection = Some(connection);
         Ok(())
     }
@@ -91,7 +85,7 @@ impl Writer {
         let begun = check().and_then(|()| {
             self.connection(check)?;
             self.leave_a_gap(pace);
-            self.begin(access, until, pace)
+            self.begin(until, pace)
         });
         match begun {
             Ok(true) => {}
@@ -151,8 +145,7 @@ impl Writer {
 
     /// Begins a transaction at the schema that this program knows; false if the file's lock was not
     /// to be had in time.
-    fn begin(&mut self, access: Access, until: Duration, pace: &dyn Pace) -> Result<bool> {
-        self.prepare(access)?;
+    fn begin(&self, until: Duration, pace: &dyn Pace) -> Result<bool> {
         let Some(connection) = &self.connection else {
             return Ok(false);
         };
@@ -170,19 +163,6 @@ impl Writer {
         }
         head::check_schema(&mut Live(connection))?;
         Ok(true)
-    }
-
-    /// Sets what a commit waits for. This must stand outside the transaction to take effect.
-    fn prepare(&mut self, access: Access) -> Result<()> {
-        let wanted = synchronous(access);
-        if wanted == self.synchronous {
-            return Ok(());
-        }
-        if let Some(connection) = &self.connection {
-            run_text(connection, wanted)?;
-            self.synchronous = wanted;
-        }
-        Ok(())
     }
 
     fn roll_back(&mut self) {
@@ -232,14 +212,6 @@ impl Writer {
                 .and_then(|()| checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)"));
             let _ = wait_for_locks(connection, Duration::ZERO);
         }
-    }
-}
-
-/// What a commit waits for.
-fn synchronous(access: Access) -> &'static str {
-    match access {
-        Access::Exact | Access::Alone => FULL,
-        Access::Queue => "PRAGMA synchronous = NORMAL",
     }
 }
 

@@ -9,6 +9,7 @@ use crate::engine::{App, Budget, Engine, NewPayment};
 use crate::entitlement::NewGrant;
 use crate::error::{Error, Result, StorageKind};
 use crate::hook::Clock as _;
+use crate::id::SessionId;
 use crate::money::Currency;
 use crate::session::{NewLine, NewSession, Session};
 
@@ -48,7 +49,12 @@ impl Host<'_> {
     /// Makes one call and takes in what it answers.
     pub(super) fn act(&self, op: &Op) -> Seen {
         match op {
-            Op::Create { key, buyer, goods, order } => {
+            Op::Create {
+                key,
+                buyer,
+                goods,
+                order,
+            } => {
                 let asked = Asked {
                     buyer: *buyer,
                     goods: *goods,
@@ -58,26 +64,33 @@ impl Host<'_> {
             }
             Op::Pay { session, key } => self.pay(*session, *key),
             Op::Expire { session } => self.with_session(*session, |id| {
-                let expired = self.app.sessions().expire(id);
-                self.session(expired)
+                let before = self.believed(id);
+                self.session(self.app.sessions().expire(id), before.as_ref())
             }),
             Op::Look { session } => self.with_session(*session, |id| {
+                let before = self.believed(id);
                 let found = self.app.sessions().get(id);
                 if matches!(found, Err(Error::NotFound { .. })) {
-                    return violated("I12 a read sees what was answered before it", format!("{id} is not found"));
+                    return violated(
+                        "I12 a read sees what was answered before it",
+                        format!("{id} is not found"),
+                    );
                 }
-                self.session(found)
+                self.session(found, before.as_ref())
             }),
             Op::Page => self.page(),
             Op::Grant { key, buyer, days } => self.grant(*key, *buyer, *days),
             Op::Revoke { buyer } => {
                 let newest = self.newest(*buyer);
-                self.answered(self.app.entitlements().revoke(&uid(*buyer), None, "it was asked for"), |after| {
-                    for entitlement in &after {
-                        self.world.beliefs().see_entitlement(entitlement, newest)?;
-                    }
-                    Ok(format!("{} lines", after.len()))
-                })
+                self.answered(
+                    self.app.entitlements().revoke(&uid(*buyer), None, "it was asked for"),
+                    |after| {
+                        for entitlement in &after {
+                            self.world.beliefs().see_entitlement(entitlement, newest)?;
+                        }
+                        Ok(format!("{} lines", after.len()))
+                    },
+                )
             }
             Op::Hold { buyer } => {
                 let newest = self.newest(*buyer);
@@ -145,14 +158,19 @@ impl Host<'_> {
         self.world.beliefs().newest.get(&uid(buyer)).copied().unwrap_or(0)
     }
 
-    fn session(&self, session: Result<Session>) -> Seen {
+    /// What was last shown of a session.
+    fn believed(&self, id: &SessionId) -> Option<Session> {
+        self.world.beliefs().sessions.get(id).cloned()
+    }
+
+    fn session(&self, session: Result<Session>, before: Option<&Session>) -> Seen {
         self.answered(session, |session| {
-            self.world.beliefs().see_session(&session)?;
+            self.world.beliefs().see_session(&session, before)?;
             Ok(format!("{} {:?}", session.id, session.state))
         })
     }
 
-    fn with_session(&self, key: u64, call: impl FnOnce(&crate::id::SessionId) -> Seen) -> Seen {
+    fn with_session(&self, key: u64, call: impl FnOnce(&SessionId) -> Seen) -> Seen {
         let known = self.world.beliefs().created.get(&key).map(|(id, _)| id.clone());
         known.map_or_else(|| Ok("nothing was made".to_owned()), |id| call(&id))
     }
@@ -160,10 +178,11 @@ impl Host<'_> {
     fn create(&self, key: Option<u64>, asked: Asked) -> Seen {
         let new = order(asked)?;
         let Some(key) = key else {
-            return self.session(self.app.sessions().create(new));
+            return self.session(self.app.sessions().create(new), None);
         };
         self.world.beliefs().asked.entry(key).or_default().insert(asked);
         let before = self.world.beliefs().created.get(&key).cloned();
+        let known = before.as_ref().and_then(|(id, _)| self.believed(id));
         match self.app.sessions().create(new.idempotency_key(format!("create-{key}"))) {
             Ok(session) => {
                 let mut beliefs = self.world.beliefs();
@@ -174,17 +193,25 @@ impl Host<'_> {
                     return violated("I1 a key has one answer", what);
                 }
                 // Somebody else may have been answered meanwhile.
-                let known = beliefs.created.entry(key).or_insert_with(|| (session.id.clone(), asked));
-                if known.0 != session.id {
-                    let what = format!("key {key} made {} and {}", known.0, session.id);
+                let first = beliefs
+                    .created
+                    .entry(key)
+                    .or_insert_with(|| (session.id.clone(), asked));
+                if first.0 != session.id {
+                    let what = format!("key {key} made {} and {}", first.0, session.id);
                     return violated("I1 a key has one answer", what);
                 }
-                beliefs.see_session(&session)?;
+                beliefs.see_session(&session, known.as_ref())?;
                 Ok(format!("{} {:?}", session.id, session.state))
             }
             Err(Error::IdempotencyConflict { .. }) => {
                 let same = before.is_some_and(|(_, first)| first == asked);
-                let others = self.world.beliefs().asked.get(&key).is_some_and(|asked| asked.len() > 1);
+                let others = self
+                    .world
+                    .beliefs()
+                    .asked
+                    .get(&key)
+                    .is_some_and(|asked| asked.len() > 1);
                 if same || !others {
                     return violated("I1 a key has one answer", format!("key {key} conflicts with itself"));
                 }
@@ -202,14 +229,18 @@ impl Host<'_> {
                 payment = payment.idempotency_key(format!("pay-{id}-{key}"));
             }
             let before = key.and_then(|key| self.world.beliefs().paid.get(&(id.clone(), key)).cloned());
+            let known = self.believed(id);
             self.answered(self.app.sessions().pay(id, payment), |payment| {
                 let mut beliefs = self.world.beliefs();
-                beliefs.see_session(&payment.session)?;
+                beliefs.see_session(&payment.session, known.as_ref())?;
                 let charge = payment.charge.map(|charge| (charge.id.to_string(), charge.state));
                 if let (Some(before), Some(now)) = (&before, &charge)
                     && before.0 != now.0
                 {
-                    return violated("I1 a key has one answer", format!("{id} was paid by {before:?}, then {now:?}"));
+                    return violated(
+                        "I1 a key has one answer",
+                        format!("{id} was paid by {before:?}, then {now:?}"),
+                    );
                 }
                 if let (Some(key), Some(charge)) = (key, &charge) {
                     beliefs.paid.insert((id.clone(), key), charge.clone());
@@ -225,7 +256,12 @@ impl Host<'_> {
             new = new.days(days);
         }
         let newest = self.newest(buyer);
-        self.world.beliefs().to_grant.entry(key).or_default().insert((buyer, days));
+        self.world
+            .beliefs()
+            .to_grant
+            .entry(key)
+            .or_default()
+            .insert((buyer, days));
         let before = self.world.beliefs().granted.get(&key).copied();
         match self.app.entitlements().grant(new) {
             Ok(after) => {
@@ -238,7 +274,12 @@ impl Host<'_> {
                 Ok(format!("{} {} v{}", after.tier, after.active, after.version))
             }
             Err(Error::IdempotencyConflict { .. }) => {
-                let tried = self.world.beliefs().to_grant.get(&key).map_or(0, std::collections::BTreeSet::len);
+                let tried = self
+                    .world
+                    .beliefs()
+                    .to_grant
+                    .get(&key)
+                    .map_or(0, std::collections::BTreeSet::len);
                 if before == Some((buyer, days)) || tried < 2 {
                     return violated("I1 a key has one answer", format!("key {key} conflicts with itself"));
                 }
@@ -251,7 +292,7 @@ impl Host<'_> {
     /// Pages through all sessions: each is there once, in order, and none is missing that was
     /// answered before.
     fn page(&self) -> Seen {
-        let believed: Vec<_> = self.world.beliefs().sessions.keys().cloned().collect();
+        let believed = self.world.beliefs().sessions.clone();
         let mut found: Vec<Session> = Vec::new();
         loop {
             let before = found.last().map(|last| last.id.clone());
@@ -266,13 +307,18 @@ impl Host<'_> {
             }
         }
         let in_order = found.windows(2).all(|pair| pair[0].id > pair[1].id);
-        let missing = believed.iter().find(|id| !found.iter().any(|session| session.id == **id));
+        let missing = believed
+            .keys()
+            .find(|id| !found.iter().any(|session| session.id == **id));
         if !in_order || missing.is_some() {
-            return violated("I10 pages are the whole list", format!("missing {missing:?}, in order: {in_order}"));
+            return violated(
+                "I10 pages are the whole list",
+                format!("missing {missing:?}, in order: {in_order}"),
+            );
         }
         let mut beliefs = self.world.beliefs();
         for session in &found {
-            beliefs.see_session(session)?;
+            beliefs.see_session(session, believed.get(&session.id))?;
         }
         Ok(format!("{} sessions", found.len()))
     }

@@ -8,7 +8,7 @@ use super::{Broken, violated};
 use crate::engine::JournalHead;
 use crate::entitlement::Entitlement;
 use crate::id::SessionId;
-use crate::payment::ChargeState;
+use crate::payment::{Charge, ChargeState};
 use crate::session::{Session, SessionState};
 use crate::time::Timestamp;
 
@@ -46,47 +46,21 @@ pub(super) struct Beliefs {
 }
 
 impl Beliefs {
-    /// Takes in a session as it was shown, in an answer that began when `before` was believed.
-    pub(super) fn see_session(&mut self, session: &Session) -> Result<(), Broken> {
-        if let Some(before) = self.sessions.get(&session.id) {
-            let fixed = |session: &Session| (session.totals, session.for_uid.clone(), session.order_key.clone());
-            if fixed(before) != fixed(session) {
-                return violated("I1 an answer stays true", format!("{} was sold otherwise", session.id));
-            }
-            let ended = matches!(before.state, SessionState::Complete | SessionState::Expired(_));
-            if ended && before.state != session.state {
-                return violated(
-                    "I4 final states never change",
-                    format!("{} was {:?} and is {:?}", session.id, before.state, session.state),
-                );
-            }
-            for charge in before.payment_intent.iter().flat_map(|intent| &intent.charges) {
-                let now = session.payment_intent.iter().flat_map(|intent| &intent.charges);
-                let Some(now) = now.clone().find(|now| now.id == charge.id) else {
-                    return violated("I1 an answer stays true", format!("charge {} is gone", charge.id));
-                };
-                if charge.state == ChargeState::Succeeded && now.state != ChargeState::Succeeded {
-                    return violated("I4 final states never change", format!("charge {} un-succeeded", charge.id));
-                }
-            }
+    /// Takes in a session as it was shown, in an answer that began when it was believed to be as
+    /// `before`.
+    pub(super) fn see_session(&mut self, session: &Session, before: Option<&Session>) -> Result<(), Broken> {
+        sound(session)?;
+        if let Some(before) = before {
+            follows(session, before)?;
         }
-        let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
-        let settling: Vec<_> = charges.filter(|charge| charge.settles).collect();
-        let total = session.totals.total;
-        let sound = match session.state {
-            SessionState::Complete if total == 0 => settling.is_empty(),
-            SessionState::Complete => {
-                settling.len() == 1
-                    && settling
-                        .iter()
-                        .all(|charge| charge.state == ChargeState::Succeeded && charge.captured == total)
-            }
-            _ => settling.is_empty(),
-        };
-        if !sound {
-            return violated("I9 complete is paid once", format!("{} is {:?}", session.id, session.state));
+        // An answer that began earlier may end later.
+        let known = self
+            .sessions
+            .entry(session.id.clone())
+            .or_insert_with(|| session.clone());
+        if session.revision >= known.revision {
+            known.clone_from(session);
         }
-        self.sessions.insert(session.id.clone(), session.clone());
         Ok(())
     }
 
@@ -127,4 +101,49 @@ impl Beliefs {
     pub(super) fn versions(&self) -> impl Iterator<Item = &Entitlement> {
         self.versions.values()
     }
+}
+
+/// Whether a session can be as it is shown.
+fn sound(session: &Session) -> Result<(), Broken> {
+    let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+    let settling: Vec<_> = charges.filter(|charge| charge.settles).collect();
+    let total = session.totals.total;
+    let paid = |charge: &&Charge| charge.state == ChargeState::Succeeded && charge.captured == total;
+    let sound = match session.state {
+        SessionState::Complete if total == 0 => settling.is_empty(),
+        SessionState::Complete => settling.len() == 1 && settling.iter().all(paid),
+        _ => settling.is_empty(),
+    };
+    if sound {
+        return Ok(());
+    }
+    violated(
+        "I9 complete is paid once",
+        format!("{} is {:?}", session.id, session.state),
+    )
+}
+
+/// Whether a session can be as it is shown after it was as it was.
+fn follows(session: &Session, before: &Session) -> Result<(), Broken> {
+    let fixed = |session: &Session| (session.totals, session.for_uid.clone(), session.order_key.clone());
+    if session.revision < before.revision || fixed(before) != fixed(session) {
+        let what = format!("{} was {before:?} and is {session:?}", session.id);
+        return violated("I1 an answer stays true", what);
+    }
+    let ended = matches!(before.state, SessionState::Complete | SessionState::Expired(_));
+    if ended && before.state != session.state {
+        let what = format!("{} was {:?} and is {:?}", session.id, before.state, session.state);
+        return violated("I4 final states never change", what);
+    }
+    for charge in before.payment_intent.iter().flat_map(|intent| &intent.charges) {
+        let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+        let now = charges.find(|now| now.id == charge.id).map(|now| now.state);
+        if now.is_none() || charge.state == ChargeState::Succeeded && now != Some(ChargeState::Succeeded) {
+            return violated(
+                "I4 final states never change",
+                format!("charge {} is {now:?}", charge.id),
+            );
+        }
+    }
+    Ok(())
 }

@@ -20,25 +20,32 @@ const REST: Duration = Duration::from_secs(3 * 86_400);
 /// Holds a file that has just been opened against what the host was told.
 pub(super) fn after_a_start(world: &World, engine: &Engine, app: &App) -> Result<(), Broken> {
     let mut beliefs = world.beliefs();
-    let expect = beliefs.head.iter().cloned().fold(Expect::nothing(), Expect::journal_head);
+    let expect = beliefs
+        .head
+        .iter()
+        .cloned()
+        .fold(Expect::nothing(), Expect::journal_head);
     let report = engine.verify(&expect)?;
     if !report.is_clean() {
         return violated("I11 every invariant of the file", format!("{:?}", report.failed));
     }
-    for id in beliefs.sessions.keys().cloned().collect::<Vec<_>>() {
+    for (id, before) in beliefs.sessions.clone() {
         let session = match app.sessions().get(&id) {
             Err(Error::NotFound { .. }) => {
                 return violated("I1 an answer stays true", format!("{id} is lost"));
             }
             found => found?,
         };
-        beliefs.see_session(&session)?;
+        beliefs.see_session(&session, Some(&before))?;
     }
     for ((session, key), (charge, _)) in &beliefs.paid {
         let stored = app.sessions().get(session)?;
         let mut charges = stored.payment_intent.iter().flat_map(|intent| &intent.charges);
         if !charges.any(|known| known.id.to_string() == *charge) {
-            return violated("I1 an answer stays true", format!("charge {charge} of key {key} is lost"));
+            return violated(
+                "I1 an answer stays true",
+                format!("charge {charge} of key {key} is lost"),
+            );
         }
     }
     for known in beliefs.versions().cloned().collect::<Vec<_>>() {
@@ -68,7 +75,10 @@ fn charged_once(world: &World) -> Result<(), Broken> {
         *by_session.entry(taken.session).or_default() += 1;
     }
     match by_session.iter().find(|(_, count)| **count > 1) {
-        Some((session, count)) => violated("I2 nobody is charged twice", format!("{session} was charged {count} times")),
+        Some((session, count)) => violated(
+            "I2 nobody is charged twice",
+            format!("{session} was charged {count} times"),
+        ),
         None => Ok(()),
     }
 }
@@ -81,13 +91,18 @@ pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), B
     loop {
         rounds += 1;
         if rounds > 2_000 {
-            return violated("I4 nobody stays in flight", "there is always more that is due".to_owned());
+            return violated(
+                "I4 nobody stays in flight",
+                "there is always more that is due".to_owned(),
+            );
         }
         if engine.run_due(Budget::items(1_000))?.total() > 0 {
             continue;
         }
         match engine.next_due()? {
-            Some(due) if due <= until => world.clock.turn(due.since(world.clock.now()).max(Duration::from_millis(1))),
+            Some(due) if due <= until => world
+                .clock
+                .turn(due.since(world.clock.now()).max(Duration::from_millis(1))),
             _ => break,
         }
     }
@@ -98,7 +113,10 @@ pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), B
         if session.state == SessionState::Processing {
             return violated("I4 nobody stays in flight", format!("{} is processing", session.id));
         }
-        let taken: Vec<_> = charged.iter().filter(|taken| taken.session == session.id.to_string()).collect();
+        let taken: Vec<_> = charged
+            .iter()
+            .filter(|taken| taken.session == session.id.to_string())
+            .collect();
         let captured: i64 = session
             .payment_intent
             .iter()
@@ -111,14 +129,20 @@ pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), B
             return violated("I2 rows are the service's ledger", what);
         }
         if session.is_complete() != (sum > 0 || session.is_complete() && session.totals.total == 0) {
-            return violated("I2 rows are the service's ledger", format!("{} is {:?} for {sum}", session.id, session.state));
+            return violated(
+                "I2 rows are the service's ledger",
+                format!("{} is {:?} for {sum}", session.id, session.state),
+            );
         }
     }
     if let Some(stranger) = charged
         .iter()
         .find(|taken| !sessions.iter().any(|session| session.id.to_string() == taken.session))
     {
-        return violated("I2 rows are the service's ledger", format!("nobody knows of {stranger:?}"));
+        return violated(
+            "I2 rows are the service's ledger",
+            format!("nobody knows of {stranger:?}"),
+        );
     }
     deliveries(world, app)?;
     keys_answer_again(world, app)
@@ -162,7 +186,10 @@ fn deliveries(world: &World, app: &App) -> Result<(), Broken> {
                 }
                 DeliveryState::Delivered | DeliveryState::Exhausted => {}
                 state => {
-                    return violated("I6 every event is seen in the end", format!("{} is {state:?}", delivery.id));
+                    return violated(
+                        "I6 every event is seen in the end",
+                        format!("{} is {state:?}", delivery.id),
+                    );
                 }
             }
         }
@@ -185,7 +212,10 @@ fn keys_answer_again(world: &World, app: &App) -> Result<(), Broken> {
         let again = super::act::order(asked)?.idempotency_key(format!("create-{key}"));
         let session = app.sessions().create(again)?;
         if session.id != id {
-            return violated("I1 a key has one answer", format!("key {key} made {id}, then {}", session.id));
+            return violated(
+                "I1 a key has one answer",
+                format!("key {key} made {id}, then {}", session.id),
+            );
         }
         if asked.goods == Goods::Gift && session.totals.total != 0 {
             return violated("I1 an answer stays true", format!("{id} was a gift"));

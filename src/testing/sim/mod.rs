@@ -356,6 +356,8 @@ impl std::error::Error for Violation {}
 
 impl fmt::Debug for Simulation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Simulation").field("engines", &self.engines).finish_non_exhaustive()
+        f.debug_struct("Simulation")
+            .field("engines", &self.engines)
+            .finish_non_exhaustive()
     }
 }

@@ -29,17 +29,41 @@ pub(super) enum Goods {
 /// One call of the host.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
-    Create { key: Option<u64>, buyer: u64, goods: Goods, order: Option<u64> },
+    Create {
+        key: Option<u64>,
+        buyer: u64,
+        goods: Goods,
+        order: Option<u64>,
+    },
     /// Pays the session that was made under a key.
-    Pay { session: u64, key: Option<u64> },
-    Expire { session: u64 },
-    Look { session: u64 },
+    Pay {
+        session: u64,
+        key: Option<u64>,
+    },
+    Expire {
+        session: u64,
+    },
+    Look {
+        session: u64,
+    },
     Page,
-    Grant { key: u64, buyer: u64, days: Option<u32> },
-    Revoke { buyer: u64 },
-    Hold { buyer: u64 },
-    Price { amount: i64 },
-    RunDue { items: usize },
+    Grant {
+        key: u64,
+        buyer: u64,
+        days: Option<u32>,
+    },
+    Revoke {
+        buyer: u64,
+    },
+    Hold {
+        buyer: u64,
+    },
+    Price {
+        amount: i64,
+    },
+    RunDue {
+        items: usize,
+    },
     Turn(Duration),
     /// Moves the test clock.
     Advance(Duration),
@@ -170,7 +194,9 @@ impl Op {
             59..=62 => Op::Grant {
                 key,
                 buyer,
-                days: chance.percent(70).then(|| 1 + u32::try_from(chance.below(20)).unwrap_or(0)),
+                days: chance
+                    .percent(70)
+                    .then(|| 1 + u32::try_from(chance.below(20)).unwrap_or(0)),
             },
             63..=64 => Op::Revoke { buyer },
             65..=72 => Op::Hold { buyer },

@@ -41,6 +41,7 @@ pub(super) struct World {
     pub(super) till: FakeProcessor,
     pub(super) receiver: FakeReceiver,
     pub(super) baton: Arc<Baton>,
+    street: Arc<Street>,
     entropy: SeededEntropy,
     beliefs: Mutex<Beliefs>,
 }
@@ -49,14 +50,15 @@ pub(super) struct World {
 struct Street {
     disk: Disk,
     baton: Arc<Baton>,
-    /// Decides when the power goes in the middle of a call.
-    fate: Mutex<Chance>,
+    /// Decides when the power goes in the middle of a call; none: it stays.
+    fate: Mutex<Option<Chance>>,
 }
 
 impl Outside for Street {
     fn is_reached(&self) -> bool {
         self.baton.offer();
-        if !self.disk.is_off() && locked(&self.fate).below(150) == 0 {
+        let is_cut = locked(&self.fate).as_mut().is_some_and(|fate| fate.below(150) == 0);
+        if is_cut {
             self.disk.power_off();
         }
         !self.disk.is_off()
@@ -76,7 +78,7 @@ impl World {
         let street = Arc::new(Street {
             disk: disk.clone(),
             baton: Arc::clone(&baton),
-            fate: Mutex::new(chance.branch()),
+            fate: Mutex::new(Some(chance.branch())),
         });
         let clock = ManualClock::new();
         // Made at the template's time, so that nothing of it lies ahead.
@@ -87,7 +89,8 @@ impl World {
         receiver.received().secret = secret.map(|(_, secret)| (Format::Standard, secret.clone()));
         Ok(World {
             mode,
-            till: till.within(street),
+            till: till.within(Arc::clone(&street) as Arc<dyn Outside>),
+            street,
             receiver,
             entropy: SeededEntropy::new(chance.next()),
             beliefs: Mutex::default(),
@@ -121,6 +124,7 @@ impl World {
     /// the disk works.
     pub(super) fn calm(&self) {
         self.disk.clear_faults();
+        *locked(&self.street.fate) = None;
         self.till.calm();
         self.receiver.calm();
         self.disk.clear_on_point();
@@ -147,7 +151,8 @@ impl Template {
             let app = engine.app(SLUG, mode)?;
             let member = NewPrice::new("member", euro(199_00)?).lasting(Interval::MONTH);
             let gold = NewPrice::new("gold", euro(9_00)?).access_days(10);
-            app.catalog().set(NewProduct::new("member", "Membership").rank(1).price(member))?;
+            app.catalog()
+                .set(NewProduct::new("member", "Membership").rank(1).price(member))?;
             app.catalog().set(NewProduct::new("gold", "Gold").rank(2).price(gold))?;
             let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
             secrets.push((mode, app.endpoints().add(endpoint)?.secret));

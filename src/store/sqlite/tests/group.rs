@@ -141,8 +141,8 @@ fn work(work: impl FnMut(&mut dyn Sql) -> Result<()> + Send + 'static) -> Work {
     Box::new(work)
 }
 
-fn exact(name: &'static str) -> (Access, Work) {
-    (Access::Exact, work(add(name)))
+fn shared(name: &'static str) -> (Access, Work) {
+    (Access::Shared, work(add(name)))
 }
 
 fn kind(answer: &Result<()>) -> Option<StorageKind> {
@@ -155,7 +155,7 @@ fn kind(answer: &Result<()>) -> Option<StorageKind> {
 #[test]
 fn callers_in_line_share_one_transaction_in_the_order_in_which_they_came() {
     let desk = Desk::open();
-    let (answers, batches) = desk.write(Access::Exact, vec![exact("a"), exact("b"), exact("c")]);
+    let (answers, batches) = desk.write(Access::Shared, vec![shared("a"), shared("b"), shared("c")]);
     assert_eq!(answers, vec![Ok(()); 4]);
     assert_eq!(batches, 1);
     assert_eq!(desk.names(), ["leader", "a", "b", "c"]);
@@ -166,7 +166,7 @@ fn callers_in_line_share_one_transaction_in_the_order_in_which_they_came() {
 fn a_command_that_is_refused_takes_nothing_with_it_but_its_own() {
     let desk = Desk::open();
     let refuses = work(|sql| add("refused")(sql).and(Err(refused())));
-    let (answers, batches) = desk.write(Access::Exact, vec![(Access::Exact, refuses), exact("b")]);
+    let (answers, batches) = desk.write(Access::Shared, vec![(Access::Shared, refuses), shared("b")]);
     assert_eq!(answers, [Ok(()), Err(refused()), Ok(())]);
     assert_eq!(batches, 1);
     assert_eq!(desk.names(), ["leader", "b"]);
@@ -178,14 +178,14 @@ fn the_first_of_a_transaction_that_is_refused_leaves_the_others_to_the_next() {
     let desk = Desk::open();
     let (entered, is_in) = channel();
     let (let_go, gate) = channel();
-    let leader = desk.call(Access::Exact, move |sql| {
+    let leader = desk.call(Access::Shared, move |sql| {
         add("leader")(sql)?;
         entered.send(()).unwrap();
         gate.recv().unwrap();
         Err(refused())
     });
     is_in.recv().unwrap();
-    let other = desk.behind(Access::Exact, add("b"));
+    let other = desk.behind(Access::Shared, add("b"));
     let_go.send(()).unwrap();
     assert_eq!(leader.join().unwrap(), Err(refused()));
     assert_eq!(other.join().unwrap(), Ok(()));
@@ -195,12 +195,12 @@ fn the_first_of_a_transaction_that_is_refused_leaves_the_others_to_the_next() {
 #[test]
 fn a_panic_reaches_the_thread_whose_command_it_was_and_nobody_else() {
     let desk = Desk::open();
-    let (let_go, leader) = desk.busy_leader(Access::Exact);
-    let panics = desk.behind(Access::Exact, |sql| {
+    let (let_go, leader) = desk.busy_leader(Access::Shared);
+    let panics = desk.behind(Access::Shared, |sql| {
         add("panicked")(sql)?;
         panic!("on purpose")
     });
-    let other = desk.behind(Access::Exact, add("b"));
+    let other = desk.behind(Access::Shared, add("b"));
     let_go.send(()).unwrap();
     assert_eq!(leader.join().unwrap(), Ok(()));
     let panic = panics.join().unwrap_err();
@@ -216,7 +216,7 @@ fn where_the_library_undid_the_whole_transaction_nobody_is_told_that_anything_wa
         sql.exec("ROLLBACK", &[])?;
         Err(StorageError::new(StorageKind::DiskFull, "as SQLite does it").into())
     });
-    let (answers, _) = desk.write(Access::Exact, vec![exact("a"), (Access::Exact, undone), exact("b")]);
+    let (answers, _) = desk.write(Access::Shared, vec![shared("a"), (Access::Shared, undone), shared("b")]);
     let kinds: Vec<_> = answers.iter().map(kind).collect();
     assert_eq!(kinds[..3], [Some(StorageKind::DiskFull); 3]);
     assert_eq!(answers[3], Ok(()));
@@ -229,17 +229,17 @@ fn a_commit_that_fails_leaves_everybody_in_doubt_also_who_only_looked_or_was_ref
     let desk = Desk::open();
     let looks = work(|sql| sql.each("SELECT slug FROM tillite_app", &[], &mut |_| Ok(())));
     let others = vec![
-        (Access::Exact, looks),
-        (Access::Exact, work(|_| Err(refused()))),
-        (Access::Exact, work(spoil_the_commit)),
+        (Access::Shared, looks),
+        (Access::Shared, work(|_| Err(refused()))),
+        (Access::Shared, work(spoil_the_commit)),
     ];
-    let (answers, _) = desk.write(Access::Exact, others);
+    let (answers, _) = desk.write(Access::Shared, others);
     let kinds: Vec<_> = answers.iter().map(kind).collect();
     assert_eq!(kinds, [Some(StorageKind::OutcomeUnknown); 4]);
     assert_eq!(desk.told.load(Ordering::SeqCst), 0);
     assert_eq!(desk.names(), Vec::<String>::new());
     // The connection in doubt was given up; the next one writes.
-    let after = desk.call(Access::Exact, add("after"));
+    let after = desk.call(Access::Shared, add("after"));
     assert_eq!(after.join().unwrap(), Ok(()));
     assert_eq!(desk.names(), ["after"]);
 }
@@ -250,13 +250,13 @@ fn who_waited_too_long_for_another_process_is_told_so_and_its_command_is_never_r
     let foreign = desk.foreign();
     run(&foreign, "BEGIN IMMEDIATE").unwrap();
     let began = desk.pace.now();
-    let first = desk.call(Access::Exact, add("first"));
+    let first = desk.call(Access::Shared, add("first"));
     assert_eq!(kind(&first.join().unwrap()), Some(StorageKind::Busy));
     // The pace passes only where it is slept, so this is how long the lock was asked for.
     let waited = desk.pace.now().saturating_sub(began);
     assert!(waited >= BUSY_WAIT && waited < BUSY_WAIT * 2, "{waited:?}");
     run(&foreign, "ROLLBACK").unwrap();
-    let second = desk.call(Access::Exact, add("second"));
+    let second = desk.call(Access::Shared, add("second"));
     assert_eq!(second.join().unwrap(), Ok(()));
     assert_eq!(desk.names(), ["second"]);
 }
@@ -264,12 +264,12 @@ fn who_waited_too_long_for_another_process_is_told_so_and_its_command_is_never_r
 #[test]
 fn the_time_in_the_line_counts_and_who_gives_up_in_it_is_gone_from_it() {
     let desk = Desk::open();
-    let (let_go, leader) = desk.busy_leader(Access::Exact);
-    let late = desk.behind(Access::Exact, add("late"));
+    let (let_go, leader) = desk.busy_leader(Access::Shared);
+    let late = desk.behind(Access::Shared, add("late"));
     desk.pace.turn(BUSY_WAIT);
     assert_eq!(kind(&late.join().unwrap()), Some(StorageKind::Busy));
     assert_eq!(desk.sqlite.group.waiting(), 0);
-    let in_time = desk.behind(Access::Exact, add("in time"));
+    let in_time = desk.behind(Access::Shared, add("in time"));
     let_go.send(()).unwrap();
     // The leader's command was being run all the time, so its answer is the truth about it.
     assert_eq!(leader.join().unwrap(), Ok(()));
@@ -282,7 +282,7 @@ fn who_is_called_to_lead_at_the_moment_of_giving_up_leaves_the_lead_to_the_next(
     let (group, pace) = (Group::default(), ByHand::default());
     let join = || {
         let command = Told(work(|_| Ok(())), Arc::default());
-        group.join(Access::Exact, BUSY_WAIT, Box::new(command))
+        group.join(Access::Shared, BUSY_WAIT, Box::new(command))
     };
     let (first, second, third) = (join(), join(), join());
     assert!(matches!(group.turn(&first, &pace), Turn::Lead));
@@ -297,7 +297,7 @@ fn who_is_called_to_lead_at_the_moment_of_giving_up_leaves_the_lead_to_the_next(
 fn a_transaction_that_cannot_begin_fails_everybody_in_line() {
     let desk = Desk::open();
     let (let_go, leader) = desk.busy_leader(Access::Alone);
-    let others = ["a", "b"].map(|name| desk.behind(Access::Exact, add(name)));
+    let others = ["a", "b"].map(|name| desk.behind(Access::Shared, add(name)));
     let path = desk.folder.path().join("shop.db");
     std::fs::rename(&path, desk.folder.path().join("away.db")).unwrap();
     let_go.send(()).unwrap();
@@ -311,8 +311,8 @@ fn a_transaction_that_cannot_begin_fails_everybody_in_line() {
 #[test]
 fn a_transaction_takes_up_256_commands_at_most() {
     let desk = Desk::open();
-    let others = (0..299).map(|_| (Access::Exact, work(|_| Ok(())))).collect();
-    let (answers, batches) = desk.write(Access::Exact, others);
+    let others = (0..299).map(|_| (Access::Shared, work(|_| Ok(())))).collect();
+    let (answers, batches) = desk.write(Access::Shared, others);
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(batches, 2);
 }
@@ -326,8 +326,8 @@ fn a_transaction_that_has_been_open_for_5_ms_takes_up_nothing_more() {
         Ok(())
     });
     let (_, batches) = desk.write(
-        Access::Exact,
-        vec![exact("a"), (Access::Exact, slow), exact("b"), exact("c")],
+        Access::Shared,
+        vec![shared("a"), (Access::Shared, slow), shared("b"), shared("c")],
     );
     assert_eq!(batches, 2);
     assert_eq!(desk.names(), ["leader", "a", "b", "c"]);
@@ -337,44 +337,11 @@ fn a_transaction_that_has_been_open_for_5_ms_takes_up_nothing_more() {
 fn long_work_has_a_transaction_of_its_own() {
     let desk = Desk::open();
     let alone = (Access::Alone, work(add("alone")));
-    let (_, batches) = desk.write(Access::Exact, vec![exact("a"), alone, exact("b"), exact("c")]);
+    let (_, batches) = desk.write(Access::Shared, vec![shared("a"), alone, shared("b"), shared("c")]);
     assert_eq!(batches, 3);
     assert_eq!(desk.names(), ["leader", "a", "alone", "b", "c"]);
-    let (_, batches) = desk.write(Access::Alone, vec![(Access::Queue, work(|_| Ok(())))]);
+    let (_, batches) = desk.write(Access::Alone, vec![(Access::Shared, work(|_| Ok(())))]);
     assert_eq!(batches, 2);
-}
-
-/// What the connection waits for at the commit of the transaction that a command is in.
-fn synchronous(into: &Sender<i64>) -> Work {
-    let into = into.clone();
-    work(move |sql| {
-        sql.each("PRAGMA synchronous", &[], &mut |row| {
-            into.send(row.int(0)?).unwrap();
-            Ok(())
-        })
-    })
-}
-
-#[test]
-fn only_a_transaction_of_nothing_but_queue_work_does_not_wait_for_the_disk() {
-    const FULL: i64 = 2;
-    const NORMAL: i64 = 1;
-    let (seen, all) = channel();
-    let look = |access| (access, synchronous(&seen));
-    let desk = Desk::open();
-    let (_, batches) = desk.write(
-        Access::Queue,
-        vec![look(Access::Queue), look(Access::Exact), look(Access::Queue)],
-    );
-    // The claim at the end has the company of exact work, and waits with it.
-    assert_eq!(
-        (batches, all.try_iter().collect::<Vec<_>>()),
-        (2, vec![NORMAL, FULL, FULL])
-    );
-    desk.write(Access::Exact, vec![look(Access::Queue), look(Access::Exact)]);
-    assert_eq!(all.try_iter().collect::<Vec<_>>(), [FULL, FULL]);
-    desk.write(Access::Alone, vec![look(Access::Alone)]);
-    assert_eq!(all.try_iter().collect::<Vec<_>>(), [FULL]);
 }
 
 #[test]
@@ -385,7 +352,7 @@ fn the_lock_is_polled_for_often_and_let_go_of_for_a_moment_after_20_ms() {
         let before = desk.pace.now();
         for _ in 0..count {
             let pace = Arc::clone(&desk.pace);
-            let caller = desk.call(Access::Exact, move |_| {
+            let caller = desk.call(Access::Shared, move |_| {
                 pace.turn(Duration::from_millis(6));
                 Ok(())
             });
@@ -414,7 +381,7 @@ fn nothing_is_written_once_the_schema_has_moved() {
             .map(|_| ())
     });
     is_in.recv().unwrap();
-    let others = ["a", "b"].map(|name| desk.behind(Access::Exact, add(name)));
+    let others = ["a", "b"].map(|name| desk.behind(Access::Shared, add(name)));
     let_go.send(()).unwrap();
     assert_eq!(migration.join().unwrap(), Ok(()));
     for other in others {
@@ -441,12 +408,12 @@ proptest! {
     fn what_was_answered_is_what_is_in_the_file(
         plans in proptest::collection::vec(
             (prop_oneof![4 => Just(Plan::Add), 2 => Just(Plan::Refuse), 1 => Just(Plan::Undo), 1 => Just(Plan::Panic)],
-             prop_oneof![3 => Just(Access::Exact), 1 => Just(Access::Alone), 1 => Just(Access::Queue)]),
+             prop_oneof![3 => Just(Access::Shared), 1 => Just(Access::Alone)]),
             1..12,
         )
     ) {
         let desk = Desk::open();
-        let (let_go, leader) = desk.busy_leader(Access::Exact);
+        let (let_go, leader) = desk.busy_leader(Access::Shared);
         let mut callers = Vec::new();
         for (number, (plan, access)) in plans.iter().enumerate() {
             let (plan, name) = (*plan, format!("n{number}"));

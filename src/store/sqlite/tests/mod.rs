@@ -104,13 +104,13 @@ fn a_file_of_a_newer_version_is_not_touched() {
     let raise = "UPDATE tillite_schema SET version = $1";
     let store = Store::new(open(Place::file(&path), 0).unwrap());
     store
-        .write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(SCHEMA + 1)]))
+        .write_raw(Access::Shared, move |sql| sql.exec(raise, &[Value::Int(SCHEMA + 1)]))
         .unwrap();
     let error = open(Place::file(&path), 0).err().unwrap();
     let (found, known) = (SCHEMA + 1, SCHEMA);
     assert_eq!(error, Error::NewerSchema { found, known });
     let moved = Error::SchemaMoved { found, opened: known };
-    let again = store.write_raw(Access::Exact, move |sql| sql.exec(raise, &[Value::Int(SCHEMA)]));
+    let again = store.write_raw(Access::Shared, move |sql| sql.exec(raise, &[Value::Int(SCHEMA)]));
     assert_eq!(again, Err(moved.clone()));
     assert_eq!(store.read(|_| Ok(())), Err(moved));
 }
@@ -153,7 +153,7 @@ fn a_checkpoint_that_a_reader_holds_up_says_so() {
     let store = Store::new(open(place, 0).unwrap());
     let write = |slug: &'static str| {
         store
-            .write_raw(Access::Exact, move |sql| crate::store::app::ensure(sql, slug, at(0)))
+            .write_raw(Access::Shared, move |sql| crate::store::app::ensure(sql, slug, at(0)))
             .unwrap()
     };
     let held_up = store.read(|_| {
