@@ -87,6 +87,8 @@
 //! the only floor that reads the clock, draws randomness or calls a hook. `ARCHITECTURE.md` in the
 //! repository walks through them.
 
+#![forbid(unsafe_code)]
+
 #[cfg(feature = "engine")]
 mod access;
 mod card;

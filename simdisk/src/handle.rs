@@ -39,14 +39,14 @@ pub(crate) fn delete(path: &str, sync_directory: bool) -> Result<(), Failure> {
     device.delete(generation, name, sync_directory)
 }
 
-struct Place<'p> {
-    disk: u64,
+pub(crate) struct Place<'p> {
+    pub(crate) disk: u64,
     generation: Option<u64>,
     name: &'p str,
 }
 
 impl Place<'_> {
-    fn parse(path: &str) -> Option<Place<'_>> {
+    pub(crate) fn parse(path: &str) -> Option<Place<'_>> {
         let (disk, name) = path.strip_prefix(PREFIX)?.split_once('/')?;
         let (disk, generation) = match disk.split_once('.') {
             Some((disk, generation)) => (disk, Some(generation.parse().ok()?)),

@@ -4,6 +4,9 @@
 //! registry holds disks weakly: a disk lives as long as somebody has a [`Disk`](crate::Disk) or a
 //! connection to it, and takes itself off the list.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};

@@ -8,13 +8,16 @@
     reason = "what the tests share asserts as the tests do"
 )]
 #![allow(
-    clippy::disallowed_methods,
-    reason = "bare SQLite is under test here, with what its callers get wrong"
-)]
-#![allow(
     unreachable_pub,
     reason = "one binary has no outside; pub marks what its files share"
 )]
 
+mod generation;
 mod kit;
+mod lock;
+mod place;
 mod power;
+mod rot;
+mod sweep;
+mod traps;
+mod turn;
