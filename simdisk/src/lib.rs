@@ -58,6 +58,8 @@
 //!   opening says so with an I/O error. With a write-ahead log such commits are per file anyway.
 //! * Everything that was written since a file's last sync is kept, so with `synchronous=OFF` memory
 //!   grows with what is written.
+//! * No time passes while SQLite waits, so with threads that nobody takes turns with a busy timeout is
+//!   over at once. [`Disk::on_point`] is where turns are taken.
 //! * No memory-mapped reading: `mmap_size` has no effect.
 //! * Sectors are written whole or not at all, and do not disturb their neighbours.
 

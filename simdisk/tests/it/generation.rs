@@ -51,8 +51,10 @@ fn a_log_that_was_not_synced_is_lost_with_its_name() {
     let connection = SAFE.open(&disk, "notes.db").unwrap();
     run(&connection, TABLE).unwrap();
     drop(connection);
+    // A log of before that was deleted could come back instead; the copy's directory knows of none.
+    let disk = disk.copy(1);
     let lazy = Settings {
-        synchronous: "NORMAL",
+        synchronous: "OFF",
         ..SAFE
     };
     let mut connection = lazy.open(&disk, "notes.db").unwrap();
