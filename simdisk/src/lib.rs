@@ -81,3 +81,8 @@ pub use disk::Disk;
 pub use fault::Fault;
 pub use schedule::Point;
 pub use vfs::seed_sqlite;
+
+/// The README's example is compiled and run too.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
