@@ -3,6 +3,7 @@
 /// Something that goes wrong at a planned operation. Operations are what changes the disk: creating,
 /// writing, truncating, syncing and deleting a file; see [`Disk::fault_after`](crate::Disk::fault_after).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The power goes before the operation does anything. It and everything after it fails, until
     /// [`Disk::reboot`](crate::Disk::reboot).

@@ -43,8 +43,8 @@ pub(crate) struct Schedule {
 }
 
 thread_local! {
-    /// SQLite sleeps without saying on which disk. It sleeps because a lock was refused, so it is the
-    /// disk on which this thread asked for a lock last.
+    /// SQLite sleeps without saying on which disk. It sleeps because a lock was refused, so it is taken
+    /// to be the disk with a schedule on which this thread asked for a lock last.
     static ASKED_LAST: RefCell<Weak<Shared>> = const { RefCell::new(Weak::new()) };
 }
 

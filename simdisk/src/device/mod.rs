@@ -25,6 +25,7 @@ const LARGEST: usize = 1 << 30;
 
 /// What is found when the power comes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Survive {
     /// What was synced, and nothing else.
     OnlySynced,
