@@ -91,6 +91,8 @@
 
 #[cfg(feature = "engine")]
 mod access;
+#[cfg(feature = "engine")]
+mod alarm;
 mod card;
 #[cfg(feature = "engine")]
 mod catalog;
@@ -148,6 +150,7 @@ pub use crate::time::{Interval, Timestamp, Unit};
 #[cfg(feature = "engine")]
 pub use crate::{
     access::{Actor, ApiKey, NewApiKey},
+    alarm::{Alarm, Hook},
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
     customer::{Customer, NewCustomer},
     engine::{

@@ -144,7 +144,7 @@ impl App {
             })
             .transpose()?;
         let app = self.world.app;
-        self.core.store.write_raw(Access::Shared, move |sql| {
+        self.core.write_raw(Access::Shared, "set_public_url", move |sql| {
             store::app::set_public_url(sql, app, url.as_deref())
         })
     }

@@ -1,15 +1,17 @@
 //! The middle beat: what is to be asked of a processor, and the asking.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
+use super::alarms::shielded;
 use super::core::Core;
+use super::payments::Payment;
 use super::settling::settle;
+use crate::alarm::{Alarm, Hook};
 use crate::error::Result;
-use crate::hook::{Answer, Capabilities, Lookup, LookupKey, Outcome, Processor, Request};
-use crate::id::{AttemptId, World};
+use crate::hook::{Answer, Capabilities, Lookup, LookupKey, Outcome, Request};
+use crate::id::{AttemptId, Mode, World};
 use crate::payment::Attempt;
 use crate::store::{self, Access};
 use crate::time::Timestamp;
@@ -83,13 +85,17 @@ impl Engine {
             .store
             .read(|sql| store::payment::lookups_due(sql, world, host_now, &names, limit))?;
         for attempt in due {
-            let Some(processor) = self.core.processor(world.mode, &attempt.processor) else {
-                continue;
+            let capabilities = match self.core.capabilities(world.mode, &attempt.processor) {
+                Ok(Some(capabilities)) => capabilities,
+                Ok(None) => continue,
+                Err(panicked) => {
+                    self.core.alarms.tell([panicked]);
+                    Capabilities::default()
+                }
             };
-            let capabilities = capabilities_of(&**processor).unwrap_or_default();
             let lease = host_now.plus(capabilities.call_timeout + LEASE_MARGIN);
             let claimed = attempt.clone();
-            let won = self.core.store.write_raw(Access::Shared, move |sql| {
+            let won = self.core.write_raw(Access::Shared, "claim_asks", move |sql| {
                 store::payment::claim_lookup(sql, world, &claimed, lease)
             })?;
             if !won {
@@ -109,11 +115,24 @@ impl Engine {
 }
 
 impl Core {
+    /// Calls the processor and works what it answers into the file.
+    pub(super) fn ask_and_settle(&self, ask: &Ask) -> Result<Payment> {
+        let mut panicked = None;
+        let answer = self.ask(ask, &mut panicked);
+        let settled = settle(self, ask, &answer);
+        self.alarms.tell(panicked);
+        settled
+    }
+
     /// Calls the processor. Whatever goes wrong in there, an answer comes out.
-    pub(super) fn ask(&self, ask: &Ask) -> Answer {
+    fn ask(&self, ask: &Ask, panicked: &mut Option<Alarm>) -> Answer {
         let processor = self.processor(ask.world.mode, &ask.processor).map(Arc::clone);
         let nobody = || format!("no processor {:?} in this process", ask.processor);
-        let panicked = || "the processor's code panicked".to_owned();
+        let hook = || processor_hook(ask.world.mode, &ask.processor);
+        let mut noted = |alarm| {
+            *panicked = Some(alarm);
+            "the processor's code panicked".to_owned()
+        };
         match ask.kind {
             // A process that slept has lost its lease: the attempt may have been looked up, found
             // nowhere and closed by now, and the buyer may have paid again.
@@ -121,8 +140,8 @@ impl Core {
                 why: "the call's time was over before it was made".to_owned(),
             }),
             AskKind::Execute => Answer::Executed(match processor {
-                Some(processor) => catch_unwind(AssertUnwindSafe(|| processor.execute(&ask.request, ask.deadline)))
-                    .unwrap_or_else(|_| Outcome::Unknown { why: panicked() }),
+                Some(processor) => shielded(hook, || processor.execute(&ask.request, ask.deadline))
+                    .unwrap_or_else(|alarm| Outcome::Unknown { why: noted(alarm) }),
                 // Nothing was called, and nothing will be: this is certain.
                 None => Outcome::NotSent { why: nobody() },
             }),
@@ -132,21 +151,30 @@ impl Core {
                         request: &ask.request,
                         reference: ask.reference.as_deref(),
                     };
-                    catch_unwind(AssertUnwindSafe(|| processor.lookup(&key)))
-                        .unwrap_or_else(|_| Lookup::CannotTell { why: panicked() })
+                    shielded(hook, || processor.lookup(&key))
+                        .unwrap_or_else(|alarm| Lookup::CannotTell { why: noted(alarm) })
                 }
                 None => Lookup::CannotTell { why: nobody() },
             }),
         }
     }
+
+    /// What a processor can do; none where this process does not have it. An error is the alarm of a
+    /// panic in its code, which may pass.
+    pub(super) fn capabilities(&self, mode: Mode, name: &str) -> Result<Option<Capabilities>, Alarm> {
+        let Some(processor) = self.processor(mode, name) else {
+            return Ok(None);
+        };
+        let known = shielded(|| processor_hook(mode, name), || processor.capabilities())?;
+        // The field can be written past the setter and its bounds.
+        let call_timeout = known.call_timeout;
+        Ok(Some(known.call_timeout(call_timeout)))
+    }
 }
 
-/// What a processor can do; none if its code panics, which may pass.
-pub(super) fn capabilities_of(processor: &dyn Processor) -> Option<Capabilities> {
-    let known = catch_unwind(AssertUnwindSafe(|| processor.capabilities())).ok()?;
-    // The field can be written past the setter and its bounds.
-    let call_timeout = known.call_timeout;
-    Some(known.call_timeout(call_timeout))
+fn processor_hook(mode: Mode, name: &str) -> Hook {
+    let name = name.to_owned();
+    Hook::Processor { name, mode }
 }
 
 pub(super) fn ask(

@@ -5,8 +5,10 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use super::Engine;
+use super::alarms::{Alarms, OnAlarm};
 use super::core::{Core, Processors, Route};
 use super::pace::{Bell, RealPace};
+use crate::alarm::Alarm;
 use crate::error::{Invalid, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
 use crate::sandbox;
@@ -27,6 +29,7 @@ pub struct Builder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     seal_key: Option<[u8; 32]>,
+    on_alarm: Option<Box<OnAlarm>>,
     busy_wait: Duration,
     pace: Arc<dyn Pace>,
 }
@@ -42,6 +45,7 @@ impl Builder {
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::new()),
             seal_key: None,
+            on_alarm: None,
             busy_wait: BUSY_WAIT,
             pace: Arc::new(RealPace::new()),
         }
@@ -98,6 +102,13 @@ impl Builder {
     /// the one that sealed them the engine opens and sells, but the deliveries that need them wait.
     pub fn seal_key(mut self, key: [u8; 32]) -> Self {
         self.seal_key = Some(key);
+        self
+    }
+
+    /// Is told what somebody has to look at; [`Alarm`] says when, how often, and what the callback may
+    /// do. Of several the last one counts.
+    pub fn on_alarm(mut self, callback: impl Fn(&Alarm) + Send + Sync + 'static) -> Self {
+        self.on_alarm = Some(Box::new(callback));
         self
     }
 
@@ -172,6 +183,7 @@ impl Builder {
                 transport: self.transport,
                 seal,
                 bell: Bell::default(),
+                alarms: Alarms::to(self.on_alarm),
                 shown: Arc::new(Shown::default()),
                 last_run: AtomicI64::new(-1),
             }),

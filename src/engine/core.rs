@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::alarms::{Alarms, in_doubt, note};
 use super::pace::Bell;
 use crate::access::Actor;
+use crate::alarm::Alarm;
 use crate::error::{Error, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, Transport};
 use crate::id::{Mint, Mode, World};
 use crate::seal::SealKey;
-use crate::store::{Access, Moment, Pace, Shown, Store, Tx, View};
+use crate::store::{Access, Moment, Pace, Shown, Sql, Store, Tx, View};
 use crate::time::Timestamp;
 
 /// A rule that names the processor of a payment.
@@ -37,6 +39,7 @@ pub(super) struct Core {
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) seal: Option<SealKey>,
     pub(super) bell: Bell,
+    pub(super) alarms: Alarms,
     /// Engine time that readers have been shown.
     pub(super) shown: Arc<Shown>,
     /// Host time of the newest `run_due`, or -1.
@@ -93,9 +96,40 @@ impl Core {
         moment: Moment,
         command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
+        let mut alarms = Vec::new();
+        let answer = self.write_noting(access, moment, &mut alarms, command);
+        self.alarms.tell(alarms);
+        answer
+    }
+
+    /// The same, for a caller that tells of it later: what somebody has to look at is noted, once.
+    pub(super) fn write_noting<T: Send + 'static>(
+        &self,
+        access: Access,
+        moment: Moment,
+        alarms: &mut Vec<Alarm>,
+        command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let doing = moment.cause;
         let answer = self.store.write(access, moment, command);
         self.bell.ring();
-        answer
+        if let Some(alarm) = in_doubt(doing, &answer) {
+            note(alarms, alarm);
+        }
+        answer.map(|(value, raised)| {
+            alarms.extend(raised);
+            value
+        })
+    }
+
+    /// Runs a command outside any world, or one that moves none.
+    pub(super) fn write_raw<T: Send + 'static>(
+        &self,
+        access: Access,
+        doing: &'static str,
+        command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.watched(doing, self.store.write_raw(access, command))
     }
 
     pub(super) fn view<T>(&self, world: World, query: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {

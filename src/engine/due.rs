@@ -146,8 +146,7 @@ impl Engine {
                 break;
             }
             for ask in asks {
-                let answer = self.core.ask(&ask);
-                self.settle(&ask, &answer)?;
+                self.core.ask_and_settle(&ask)?;
                 ran.looked_up += 1;
             }
         }
@@ -246,7 +245,7 @@ impl Engine {
         let host_now = self.core.clock.now();
         let mut earliest: Option<Timestamp> = None;
         for world in self.core.store.read(store::app::worlds)? {
-            let names: Vec<String> = self.core.processors(world.mode).by_name.keys().cloned().collect();
+            let processors = &self.core.processors(world.mode).by_name;
             let openable = if work.has(Work::DELIVERIES) {
                 self.core.openable(world)?
             } else {
@@ -263,7 +262,9 @@ impl Engine {
                     due.extend(store::entitlement::next_lapse(view.sql, view.world)?.map(on_host));
                 }
                 if work.has(Work::PAYMENTS) {
-                    due.extend(store::payment::next_due(view.sql, view.world, &names)?);
+                    due.extend(store::payment::next_due(view.sql, view.world, |name| {
+                        processors.contains_key(name)
+                    })?);
                 }
                 due.extend(store::queue::next_claimable(view.sql, view.world, host_now, &openable)?);
                 Ok(due.into_iter().min())

@@ -11,6 +11,9 @@ use crate::time::Timestamp;
 pub struct Health {
     /// Host time of this process's newest `run_due`; none if it never ran here.
     pub last_run_due: Option<Timestamp>,
+    /// Host time since which something has been due that `run_due` does, be it in another process:
+    /// a lost call, a look-up, an expiry, a lapse, a delivery; none if nothing is overdue.
+    pub oldest_due: Option<Timestamp>,
     /// Host time since which a delivery has been due; none if none is overdue.
     pub oldest_overdue_delivery: Option<Timestamp>,
     /// Charges whose outcome is awaited.
@@ -43,13 +46,30 @@ impl Engine {
             ..Health::default()
         };
         for world in core.store.read(store::app::worlds)? {
-            let sealed = core.store.read(|sql| {
+            let sealed = core.view(world, |view| {
+                let (now, sql) = (view.now, &mut *view.sql);
+                // Engine time runs with the host's; how long ago it was there it was here.
+                let on_host = |at: Timestamp| {
+                    let ago = i64::try_from(now.since(at).as_millis()).unwrap_or(i64::MAX);
+                    Timestamp::from_millis_clamped(host_now.as_millis().saturating_sub(ago))
+                };
+                let expiry = store::session::next_expiry(sql, world)?.filter(|at| *at <= now);
+                let lapse = store::entitlement::next_lapse(sql, world)?.filter(|at| *at <= now);
+                let of_payments = store::payment::next_due(sql, world, |_| true)?.filter(|due| *due <= host_now);
                 let (open, unresolved) = store::payment::open_attempts(sql, world)?;
                 health.open_charges += u64::try_from(open).unwrap_or(0);
                 health.unresolved_charges += u64::try_from(unresolved).unwrap_or(0);
                 health.held_charges += store::payment::held(sql, world, "", 100)?.len() as u64;
                 let due = store::queue::next_due(sql, world)?.filter(|due| *due <= host_now);
                 health.oldest_overdue_delivery = health.oldest_overdue_delivery.into_iter().chain(due).min();
+                let all = [
+                    expiry.map(on_host),
+                    lapse.map(on_host),
+                    of_payments,
+                    due,
+                    health.oldest_due,
+                ];
+                health.oldest_due = all.into_iter().flatten().min();
                 store::endpoint::all_sealed(sql, world)
             })?;
             health.sealed_endpoints += sealed

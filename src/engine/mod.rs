@@ -1,5 +1,6 @@
 //! The verbs. This is the only floor that reads the clock, draws randomness or calls a hook.
 
+mod alarms;
 mod app;
 mod asks;
 mod builder;
@@ -89,10 +90,9 @@ impl Engine {
             return Ok(self.handle(World { app: app.number, mode }));
         }
         let host_now = self.core.clock.now();
-        let app = self
-            .core
-            .store
-            .write_raw(Access::Shared, move |sql| store::app::ensure(sql, &slug, host_now))?;
+        let app = self.core.write_raw(Access::Shared, "app", move |sql| {
+            store::app::ensure(sql, &slug, host_now)
+        })?;
         Ok(self.handle(World { app: app.number, mode }))
     }
 

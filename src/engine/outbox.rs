@@ -1,16 +1,16 @@
 //! Delivering webhooks: claim, send, acknowledge.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use super::Engine;
+use super::alarms::shielded;
 use super::core::Core;
+use crate::alarm::{Alarm, Hook};
 use crate::error::Result;
 use crate::hook::{SignedRequest, TransportOutcome};
-use crate::id::World;
+use crate::id::{DeliveryId, EndpointId, World};
 use crate::secret::Secret;
-use crate::store::{self, Access, Claimed};
+use crate::store::{self, Access, Claimed, Sql};
 use crate::time::Timestamp;
-use crate::webhook::{ClaimedDelivery, Endpoint, Format, MARGIN, TIMEOUT, standard, timestamped, weigh};
+use crate::webhook::{ClaimedDelivery, DeliveryEvent, Endpoint, Format, MARGIN, TIMEOUT, standard, timestamped, weigh};
 
 impl Engine {
     /// Takes up to `limit` deliveries that are due, over all apps, signed and ready to be sent, for
@@ -67,11 +67,17 @@ impl Engine {
                 self.core.give_back(&delivery)?;
                 continue;
             }
-            let sent = catch_unwind(AssertUnwindSafe(|| transport.send(&delivery.request)));
-            let outcome = sent.unwrap_or_else(|_| TransportOutcome::Failed {
-                why: "the transport's code panicked".to_owned(),
+            let mut panicked = None;
+            let sent = shielded(|| Hook::Transport, || transport.send(&delivery.request));
+            let outcome = sent.unwrap_or_else(|alarm| {
+                panicked = Some(alarm);
+                TransportOutcome::Failed {
+                    why: "the transport's code panicked".to_owned(),
+                }
             });
-            self.core.acknowledge(&delivery, &outcome)?;
+            let acknowledged = self.core.acknowledge(&delivery, &outcome);
+            self.core.alarms.tell(panicked);
+            acknowledged?;
             match outcome {
                 TransportOutcome::Answered(answer) if (200..300).contains(&answer.status) => accepted += 1,
                 _ => failed += 1,
@@ -92,9 +98,15 @@ impl Core {
             return Ok(());
         }
         let token = self.token()?;
-        let claimed = self.store.write_raw(Access::Shared, move |sql| {
-            store::queue::claim(sql, world, host_now, limit, token, &openable)
+        let (claimed, alarms) = self.write_raw(Access::Shared, "claim_deliveries", move |sql| {
+            let claims = store::queue::claim(sql, world, host_now, limit, token, &openable)?;
+            let mut alarms = Vec::new();
+            for (endpoint, delivery) in claims.exhausted {
+                alarms.push(exhausted(sql, world, endpoint, delivery)?);
+            }
+            Ok((claims.claimed, alarms))
         })?;
+        self.alarms.tell(alarms);
         for claimed in claimed {
             let secrets: Vec<Secret> = claimed
                 .sealed_secrets
@@ -106,6 +118,7 @@ impl Core {
                 id: claimed.id,
                 attempt: claimed.attempt,
                 lease_until: claimed.lease_until,
+                endpoint: claimed.endpoint.id,
                 world,
                 token,
             });
@@ -114,14 +127,23 @@ impl Core {
     }
 
     /// The numbers of the endpoints whose secrets this engine can open. The others' deliveries
-    /// wait.
+    /// wait, of which the host is told once.
     pub(super) fn openable(&self, world: World) -> Result<Vec<i64>> {
-        let stored = self.store.read(|sql| store::endpoint::all_sealed(sql, world))?;
-        Ok(stored
+        let (app, stored) = self.store.read(|sql| {
+            let app = store::app::by_number(sql, world.app)?.slug;
+            Ok((app, store::endpoint::all_sealed(sql, world)?))
+        })?;
+        let (open, sealed): (Vec<_>, Vec<_>) = stored
             .iter()
-            .filter(|(endpoint, sealed)| self.open_secret(endpoint, sealed).is_some())
-            .map(|(endpoint, _)| endpoint.number)
-            .collect())
+            .partition(|(endpoint, sealed)| self.open_secret(endpoint, sealed).is_some());
+        let open: Vec<i64> = open.iter().map(|(endpoint, _)| endpoint.number).collect();
+        for (endpoint, _) in sealed {
+            if !open.contains(&endpoint.number) && self.alarms.is_newly_sealed(&endpoint.id) {
+                let (app, endpoint) = (app.clone(), endpoint.id.clone());
+                self.alarms.tell([Alarm::EndpointSealed { app, endpoint }]);
+            }
+        }
+        Ok(open)
     }
 
     pub(super) fn open_secret(&self, endpoint: &Endpoint, sealed: &[u8]) -> Option<Secret> {
@@ -133,19 +155,34 @@ impl Core {
         let attempted = weigh(delivery.attempt, outcome, ended);
         let (world, id, token, attempt) = (delivery.world, delivery.id.clone(), delivery.token, delivery.attempt);
         let started = delivery.request.signed_at;
-        let counted = self.store.write_raw(Access::Shared, move |sql| {
-            store::queue::acknowledge(sql, world, &id, token, attempt, started, ended, &attempted)
+        let endpoint = delivery.endpoint.clone();
+        let (counted, alarm) = self.write_raw(Access::Shared, "acknowledge", move |sql| {
+            let counted = store::queue::acknowledge(sql, world, &id, token, attempt, started, ended, &attempted)?;
+            let last = counted && attempted.event == DeliveryEvent::FailedLast;
+            let alarm = last.then(|| exhausted(sql, world, endpoint.clone(), id.clone()));
+            Ok((counted, alarm.transpose()?))
         })?;
         self.bell.ring();
+        self.alarms.tell(alarm);
         Ok(counted)
     }
 
     fn give_back(&self, delivery: &ClaimedDelivery) -> Result<()> {
         let (world, id, token, host_now) = (delivery.world, delivery.id.clone(), delivery.token, self.clock.now());
-        self.store.write_raw(Access::Shared, move |sql| {
+        self.write_raw(Access::Shared, "give_back", move |sql| {
             store::queue::give_back(sql, world, &id, token, host_now)
         })
     }
+}
+
+/// What somebody has to look at once it is committed that a delivery has no attempt left.
+fn exhausted(sql: &mut dyn Sql, world: World, endpoint: EndpointId, delivery: DeliveryId) -> Result<Alarm> {
+    let app = store::app::by_number(sql, world.app)?.slug;
+    Ok(Alarm::DeliveryExhausted {
+        app,
+        endpoint,
+        delivery,
+    })
 }
 
 /// The request of one attempt. Timestamp and signatures are of this attempt; the body is as it was

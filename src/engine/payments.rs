@@ -2,12 +2,13 @@
 //! transaction open), *settle* (commit what came of it). A crash between two beats is resolved by
 //! evidence: whatever was asked and never answered becomes unknown and is looked up.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use super::Sessions;
-use super::asks::{Ask, AskKind, LEASE_MARGIN, ask, capabilities_of};
-use super::settling::{holdings, settle, settled};
+use super::alarms::shielded;
+use super::asks::{Ask, AskKind, LEASE_MARGIN, ask};
+use super::settling::{holdings, settled};
+use crate::alarm::Hook;
 use crate::change::{Change, Remember};
 use crate::decide::checkout::{self, Means};
 use crate::digest::Fields;
@@ -137,10 +138,7 @@ impl Sessions<'_> {
     /// failure `checkout.payment.failed`, and `checkout.session.expired` if its time has passed.
     pub fn pay(&self, id: &SessionId, payment: impl Into<NewPayment>) -> Result<Payment> {
         match self.begin_payment(id, payment)? {
-            Begun::Ask(ask) => {
-                let answer = self.0.core.ask(&ask);
-                settle(&self.0.core, &ask, &answer)
-            }
+            Begun::Ask(ask) => self.0.core.ask_and_settle(&ask),
             Begun::Done(payment) => Ok(*payment),
         }
     }
@@ -230,16 +228,23 @@ impl Sessions<'_> {
                 })?;
                 match session.total() {
                     // A panicking rule names no processor; nothing has been written yet.
-                    Some(amount) => {
-                        catch_unwind(AssertUnwindSafe(|| route(&RouteInput { app, mode, amount }))).unwrap_or_default()
-                    }
+                    Some(amount) => shielded(|| Hook::Route, || route(&RouteInput { app, mode, amount }))
+                        .unwrap_or_else(|alarm| {
+                            core.alarms.tell([alarm]);
+                            String::new()
+                        }),
                     None => core.processors(mode).first.clone().unwrap_or_default(),
                 }
             }
             None => core.processors(mode).first.clone().unwrap_or_default(),
         };
-        let processor = core.processor(mode, &name).ok_or_else(|| missing(&name))?;
-        let capabilities = capabilities_of(&**processor).unwrap_or_default();
+        let capabilities = match core.capabilities(mode, &name) {
+            Ok(known) => known.ok_or_else(|| missing(&name))?,
+            Err(panicked) => {
+                core.alarms.tell([panicked]);
+                Capabilities::default()
+            }
+        };
         if mode == Mode::Live && !capabilities.lookup && !core.resolved_by_hand.contains(&name) {
             return Err(Error::UnsafeProcessor { name });
         }

@@ -1,3 +1,4 @@
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -5,6 +6,8 @@ use std::time::Duration;
 
 use super::pace::Patience;
 use super::{Budget, Engine};
+use crate::alarm::Alarm;
+use crate::error::Result;
 
 /// Threads that do what falls due. Dropping it lets them end by themselves; [`Runner::stop`] waits.
 #[derive(Debug)]
@@ -16,12 +19,13 @@ pub struct Runner {
 
 const ITEMS: usize = 64;
 const NAP: Duration = Duration::from_secs(1);
+const FIRST_REST: Duration = Duration::from_millis(50);
 const LONGEST_REST: Duration = Duration::from_secs(10);
 
 impl Engine {
     /// Starts this many threads (1 to 64) that call `run_due` whenever something is due, until they
     /// are stopped. It is the only call of this crate that starts a thread. An error makes a thread
-    /// rest, up to ten seconds, and try again.
+    /// rest, up to ten seconds, and try again; [`crate::Alarm::RunnerRests`] tells of it.
     #[must_use]
     pub fn spawn_runner(&self, threads: usize) -> Runner {
         let stopping = Arc::new(AtomicBool::new(false));
@@ -43,18 +47,30 @@ impl Engine {
 }
 
 fn run(engine: &Engine, stopping: &AtomicBool) {
-    let mut rest = Duration::from_millis(50);
+    let mut rest = FIRST_REST;
     while !stopping.load(Ordering::Acquire) {
-        let worked = engine.run_due(Budget::items(ITEMS)).and_then(|ran| match ran.total() {
-            0 => engine.wait_due(NAP).map(|_| ()),
-            _ => Ok(()),
-        });
-        if worked.is_ok() {
-            rest = Duration::from_millis(50);
-            continue;
+        // A clock that panics must not end the thread: nobody would notice.
+        let worked = catch_unwind(AssertUnwindSafe(|| work(engine)));
+        let error = match worked {
+            Ok(Ok(())) => {
+                rest = FIRST_REST;
+                continue;
+            }
+            Ok(Err(error)) => Some(error),
+            Err(_) => None,
+        };
+        if rest == FIRST_REST {
+            engine.core.alarms.tell([Alarm::RunnerRests { error }]);
         }
         take_rest(engine, stopping, rest);
         rest = (rest * 2).min(LONGEST_REST);
+    }
+}
+
+fn work(engine: &Engine) -> Result<()> {
+    match engine.run_due(Budget::items(ITEMS))?.total() {
+        0 => engine.wait_due(NAP).map(|_| ()),
+        _ => Ok(()),
     }
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
-use super::asks::{Ask, AskKind, LEASE_MARGIN, capabilities_of};
+use super::alarms::note;
+use super::asks::{Ask, AskKind, LEASE_MARGIN};
 use super::core::Core;
 use super::payments::Payment;
 use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
+use crate::alarm::Alarm;
 use crate::change::Change;
 use crate::decide::settlement::{self, Learned, Unsettled};
 use crate::entitlement::Holding;
@@ -15,7 +17,7 @@ use crate::hook::Answer;
 use crate::id::{AttemptId, ChargeId, World};
 use crate::payment::{Charge, Finding};
 use crate::session::Session;
-use crate::store::{self, Tx};
+use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
 
 /// For how long settling is tried again when the disk fails. What the processor answered is in
@@ -66,7 +68,10 @@ impl Engine {
                     asked_at: host_now,
                     actor: Actor::Runner,
                 };
-                work_in(&self.core, world, heard)?;
+                let mut alarms = Vec::new();
+                let worked = work_in(&self.core, world, heard, &mut alarms);
+                self.core.alarms.tell(alarms);
+                worked?;
                 recovered += 1;
             }
             if recovered >= limit {
@@ -96,15 +101,18 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment>
     };
     let until = core.pace.now().saturating_add(patience);
     let mut pause = SETTLE_PAUSE;
-    loop {
-        match work_in(core, ask.world, heard.clone()) {
+    let mut alarms = Vec::new();
+    let settled = loop {
+        match work_in(core, ask.world, heard.clone(), &mut alarms) {
             Err(Error::Storage(error)) if may_pass(error.kind) && core.pace.now() < until => {
                 core.pace.sleep(pause);
                 pause *= 2;
             }
-            worked => return worked,
+            worked => break worked,
         }
-    }
+    };
+    core.alarms.tell(alarms);
+    settled
 }
 
 /// Whether a failure of the file may be over in a moment.
@@ -126,17 +134,22 @@ struct Heard {
     actor: Actor,
 }
 
-/// Works what was learned about an attempt into the file.
-fn work_in(core: &Core, world: World, heard: Heard) -> Result<Payment> {
+/// Works what was learned about an attempt into the file, and notes what of it somebody has to look
+/// at: the host is told when no answer is on its way to the disk any more.
+fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> Result<Payment> {
     let cause = match heard.finding {
         Finding::Executed(_) => "settle.answer",
         Finding::LookedUp(_) => "settle.lookup",
         Finding::LeaseEnded => "settle.lease",
     };
     let moment = core.moment(world, heard.actor.clone(), cause)?;
-    let processor = core.processor(world.mode, &heard.processor);
-    let capabilities = processor.and_then(|processor| capabilities_of(&**processor));
-    core.write(moment, move |tx| {
+    let capabilities = core
+        .capabilities(world.mode, &heard.processor)
+        .unwrap_or_else(|panicked| {
+            note(alarms, panicked);
+            None
+        });
+    core.write_noting(Access::Shared, moment, alarms, move |tx| {
         let attempt = store::payment::attempt(tx.sql, tx.world, &heard.attempt)?.ok_or_else(|| Error::NotFound {
             what: "attempt",
             id: heard.attempt.to_string(),

@@ -4,7 +4,12 @@
 //! Every hook is called without a lock held and with no transaction open, so it may be slow, may
 //! block, and may call back into the engine. Hooks are shared between threads. A processor, transport
 //! or routing rule that panics does not take the host down: the panic is caught and counts as the
-//! answer that promises least. A panic of the clock or the source of randomness reaches the caller.
+//! answer that promises least; [`crate::Alarm::HookPanicked`] tells of it. A panic of the clock or the
+//! source of randomness reaches the caller.
+//!
+//! In a program that is built with `panic = "abort"` no panic can be caught: one in a hook ends the
+//! process there and then. What it was in the middle of is in the file, and the next process takes it
+//! up: a payment as unknown, to be looked up, a delivery when its claim has ended.
 
 mod clock;
 mod processor;

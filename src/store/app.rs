@@ -34,7 +34,7 @@ pub(crate) fn by_slug(sql: &mut dyn Sql, slug: &str) -> Result<Option<App>> {
     Ok(found)
 }
 
-pub(super) fn by_number(sql: &mut dyn Sql, number: i64) -> Result<App> {
+pub(crate) fn by_number(sql: &mut dyn Sql, number: i64) -> Result<App> {
     let mut found = None;
     sql.each(&format!("{COLUMNS} WHERE app = $1"), &[number.into()], &mut |row| {
         found = Some(from_row(row)?);

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 use super::codec::{self, mode_number};
 use super::head::Tx;
 use super::{app, catalog, customer, endpoint, entitlement, payment, session};
+use crate::alarm;
 use crate::change::{Change, Entry, Remember};
 use crate::digest::Fields;
 use crate::error::Result;
@@ -34,6 +35,8 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
                 &endpoints,
             )?;
         }
+        tx.alarms
+            .extend(alarm::raised_by(&tx.app, &entry.subject, &entry.happenings));
         if let Subject::Endpoint(_) = entry.subject {
             endpoints = endpoint::enabled(tx.sql, tx.world)?;
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::codec::{self, digest, instant, mode_number};
 use super::{Sql, apply};
 use crate::access::Actor;
+use crate::alarm::Alarm;
 use crate::change::{Change, Setting};
 
 use crate::error::{Error, Result};
@@ -81,6 +82,8 @@ pub(crate) struct Tx<'a> {
     pub(super) cause: &'static str,
     pub(super) seq: i64,
     pub(super) hash: [u8; 32],
+    /// What somebody has to look at once this is committed.
+    pub(super) alarms: Vec<Alarm>,
     seq_at_begin: i64,
 }
 
@@ -122,6 +125,7 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
         cause: moment.cause,
         seq,
         hash,
+        alarms: Vec::new(),
         seq_at_begin: seq,
     })
 }

@@ -38,6 +38,7 @@ pub(crate) use sqlite::{BUSY_WAIT, MEMORY, Place, Sqlite};
 pub(crate) use verify::Expect as ExpectHead;
 pub use verify::{Broken, Report};
 
+use crate::alarm::Alarm;
 use crate::error::Result;
 use crate::id::World;
 
@@ -251,18 +252,19 @@ impl Store {
         value.ok_or_else(|| codec::corrupt("a command that was never run"))
     }
 
-    /// Runs a command in a world: its head moves first, so that writes are ordered by it.
+    /// Runs a command in a world: its head moves first, so that writes are ordered by it. Answers
+    /// also what of it somebody has to look at.
     pub(crate) fn write<T: Send + 'static>(
         &self,
         access: Access,
         moment: Moment,
         mut command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
-    ) -> Result<T> {
+    ) -> Result<(T, Vec<Alarm>)> {
         self.write_raw(access, move |sql| {
             let mut tx = head::begin(sql, &moment)?;
             let value = command(&mut tx)?;
             tx.finish()?;
-            Ok(value)
+            Ok((value, tx.alarms))
         })
     }
 

@@ -281,15 +281,15 @@ pub(crate) fn claim_lookup(sql: &mut dyn Sql, world: World, attempt: &Attempt, l
     Ok(changed == 1)
 }
 
-/// Host time at which an attempt is next due, over those of the named processors and all leases.
-pub(crate) fn next_due(sql: &mut dyn Sql, world: World, processors: &[String]) -> Result<Option<Timestamp>> {
+/// Host time at which an attempt is next due, over the look-ups of some processors and all leases.
+pub(crate) fn next_due(sql: &mut dyn Sql, world: World, is_of: impl Fn(&str) -> bool) -> Result<Option<Timestamp>> {
     let mut earliest: Option<Timestamp> = None;
     sql.each(
         "SELECT next, processor, min(due_at) FROM tillite_attempt \
          WHERE app = $1 AND mode = $2 AND due_at IS NOT NULL GROUP BY next, processor",
         &[world.app.into(), mode_number(world.mode).into()],
         &mut |row| {
-            let ours = awaited(&row.text(0)?)? == Await::Answer || processors.contains(&row.text(1)?);
+            let ours = awaited(&row.text(0)?)? == Await::Answer || is_of(&row.text(1)?);
             let due = instant(row.int(2)?)?;
             if ours {
                 earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));

@@ -8,7 +8,7 @@
 use super::codec::{self, corrupt, delivery_state, id, instant, mode_number, small};
 use super::{Row, Sql, Value, endpoint};
 use crate::error::{Error, Result, shortened};
-use crate::id::{DeliveryId, EventId, World};
+use crate::id::{DeliveryId, EndpointId, EventId, World};
 use crate::time::Timestamp;
 use crate::webhook::{
     Attempted, Delivery, DeliveryEvent, DeliveryState, Endpoint, LEASE, MAX_ATTEMPTS, MAX_IN_FLIGHT, next_state,
@@ -26,6 +26,14 @@ pub(crate) struct Claimed {
     pub(crate) sealed_secrets: Vec<Vec<u8>>,
 }
 
+/// What a round of claiming came to.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Claims {
+    pub(crate) claimed: Vec<Claimed>,
+    /// Deliveries that were closed because their last attempt was never heard of again.
+    pub(crate) exhausted: Vec<(EndpointId, DeliveryId)>,
+}
+
 /// Claims up to `limit` due deliveries of a world's endpoints whose secrets can be opened. `token`
 /// is random: it fences the claim and says with which endpoint the round starts.
 pub(crate) fn claim(
@@ -35,23 +43,23 @@ pub(crate) fn claim(
     limit: usize,
     token: i64,
     openable: &[i64],
-) -> Result<Vec<Claimed>> {
+) -> Result<Claims> {
     let mut endpoints = endpoint::enabled(sql, world)?;
     endpoints.retain(|endpoint| openable.contains(&endpoint.number));
     if !endpoints.is_empty() {
         let start = usize::try_from(token.unsigned_abs()).unwrap_or(0) % endpoints.len();
         endpoints.rotate_left(start);
     }
-    let mut claimed = Vec::new();
+    let mut claims = Claims::default();
     for endpoint in endpoints {
-        let left = limit.saturating_sub(claimed.len());
+        let left = limit.saturating_sub(claims.claimed.len());
         if left == 0 {
             break;
         }
         let secrets = endpoint::sealed_secrets(sql, world, endpoint.number, host_now)?;
-        claim_of(sql, world, host_now, left, token, &endpoint, &secrets, &mut claimed)?;
+        claim_of(sql, world, host_now, left, token, &endpoint, &secrets, &mut claims)?;
     }
-    Ok(claimed)
+    Ok(claims)
 }
 
 #[allow(
@@ -66,7 +74,7 @@ fn claim_of(
     token: i64,
     endpoint: &Endpoint,
     secrets: &[Vec<u8>],
-    claimed: &mut Vec<Claimed>,
+    claims: &mut Claims,
 ) -> Result<()> {
     let (app, mode) = (world.app, mode_number(world.mode));
     let in_flight = in_flight(sql, world, endpoint, host_now)?.0;
@@ -104,10 +112,11 @@ fn claim_of(
     for (id, event, attempt) in taken {
         if attempt > MAX_ATTEMPTS {
             close_lost(sql, world, &id, host_now)?;
+            claims.exhausted.push((endpoint.id.clone(), id));
             continue;
         }
         let (event, body) = body(sql, world, event, endpoint)?;
-        claimed.push(Claimed {
+        claims.claimed.push(Claimed {
             id,
             endpoint: endpoint.clone(),
             event,

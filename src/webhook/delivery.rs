@@ -153,6 +153,7 @@ pub struct ClaimedDelivery {
     pub request: SignedRequest,
     /// Host time until which this caller holds it.
     pub lease_until: Timestamp,
+    pub(crate) endpoint: EndpointId,
     pub(crate) world: crate::id::World,
     pub(crate) token: i64,
 }

@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["entitlement", "payment"],
     &["sandbox", "session", "webhook"],
     &["event"],
-    &["change", "wire"],
+    &["alarm", "change", "wire"],
     &["decide", "store"],
     &["engine"],
     &["lib"],

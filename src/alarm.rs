@@ -1,0 +1,183 @@
+//! What somebody has to look at. An alarm about money is read off what a change writes down
+//! anyway, so that there is no second list of what happened.
+
+use std::fmt;
+
+use crate::error::{Error, StorageError};
+use crate::event::{EventKind, Happening, Subject};
+use crate::id::{ChargeId, DeliveryId, EndpointId, Mode, SessionId};
+use crate::payment::Hold;
+
+/// Something that has just come about and that somebody has to look at; told to the callback of
+/// [`crate::Builder::on_alarm`]. Printed, it is a line for a log. It holds no secret and nothing of
+/// a buyer.
+///
+/// # When it is told
+/// After the commit of what it tells of, so that the callback reads it in the file; from the thread
+/// whose call brought it about, before that call returns, with no lock held and no transaction open.
+/// What [`crate::Builder::open`] finds is told before it returns. The work itself does not wait for
+/// it: an answer of the processor is on disk before anybody is told what was wrong with it.
+///
+/// # How often
+/// Once per thing that came about, by the process that brought it about. What a power cut takes back
+/// (of deliveries it may) is told again when it happens again. Several callers may be told of one
+/// commit, each of its own call.
+///
+/// # What the callback may do
+/// Anything, calls into the engine included; the caller waits meanwhile. What its own calls bring
+/// about is told inside it, four deep at most. A panic in it is caught and goes no further.
+///
+/// # What it is not
+/// A record. Without a callback nothing is lost: what still is so is in [`crate::Engine::health`],
+/// and what happened is in the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Alarm {
+    /// Look-ups cannot tell what came of a charge: ask the payment service. Look-ups that are
+    /// possible go on, and may still resolve it.
+    ChargeUnresolved {
+        /// The app's slug.
+        app: String,
+        /// The session that is being paid.
+        session: SessionId,
+        /// The charge.
+        charge: ChargeId,
+    },
+    /// Money arrived that settled nothing, and waits for a decision.
+    ChargeHeld {
+        /// The app's slug.
+        app: String,
+        /// The session that it was meant for.
+        session: SessionId,
+        /// The charge.
+        charge: ChargeId,
+        /// Why it settled nothing.
+        why: Hold,
+    },
+    /// The last attempt of a delivery failed; there will be no other.
+    DeliveryExhausted {
+        /// The app's slug.
+        app: String,
+        /// Where it was to go.
+        endpoint: EndpointId,
+        /// The delivery.
+        delivery: DeliveryId,
+    },
+    /// This engine has not the key that opens an endpoint's secret; its deliveries wait. Told once
+    /// per open engine and endpoint, when its deliveries are first looked for.
+    EndpointSealed {
+        /// The app's slug.
+        app: String,
+        /// The endpoint.
+        endpoint: EndpointId,
+    },
+    /// A call was told [`crate::StorageKind::OutcomeUnknown`], or was in the middle of retrying
+    /// after it: look at the disk.
+    CommitUnknown {
+        /// What was being done, in the words of [`crate::Event::cause`].
+        doing: &'static str,
+        /// What the commit said.
+        error: StorageError,
+    },
+    /// The host's own code panicked. The panic was caught and counted as the answer that promises
+    /// least.
+    HookPanicked {
+        /// Which code.
+        hook: Hook,
+    },
+    /// A thread of a runner failed, rests, and tries again. Told again only after it has worked in
+    /// between.
+    RunnerRests {
+        /// Why; none after a panic, which only a clock or a source of randomness can bring about.
+        error: Option<Error>,
+    },
+}
+
+/// Which of the host's hooks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Hook {
+    /// A processor.
+    Processor {
+        /// The name that it was given.
+        name: String,
+        /// The mode that it is of.
+        mode: Mode,
+    },
+    /// The rule that chooses a processor.
+    Route,
+    /// The transport.
+    Transport,
+}
+
+/// What somebody has to look at in what happened to an object.
+pub(crate) fn raised_by(app: &str, subject: &Subject, happenings: &[Happening]) -> Option<Alarm> {
+    let Subject::Charge(charge) = subject else {
+        return None;
+    };
+    let happened = |kind| happenings.iter().any(|happening| happening.kind == kind);
+    let (app, session, charge_id) = (app.to_owned(), charge.session.clone(), charge.id.clone());
+    let arrived = happened(EventKind::ChargeSucceeded) || happened(EventKind::ChargeMismatch);
+    match charge.hold.filter(|_| arrived) {
+        // What arrived over another amount is unresolved as well; it is one case for one person.
+        Some(why) => Some(Alarm::ChargeHeld {
+            app,
+            session,
+            charge: charge_id,
+            why,
+        }),
+        None if happened(EventKind::ChargeUnresolved) => Some(Alarm::ChargeUnresolved {
+            app,
+            session,
+            charge: charge_id,
+        }),
+        None => None,
+    }
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Alarm::ChargeUnresolved { app, session, charge } => write!(
+                f,
+                "{app}: look-ups cannot tell what came of charge {charge} of session {session}; ask the payment service"
+            ),
+            Alarm::ChargeHeld {
+                app,
+                session,
+                charge,
+                why,
+            } => write!(
+                f,
+                "{app}: charge {charge} of session {session} took money that settles nothing ({}); decide about it",
+                why.as_str()
+            ),
+            Alarm::DeliveryExhausted {
+                app,
+                endpoint,
+                delivery,
+            } => write!(
+                f,
+                "{app}: delivery {delivery} to endpoint {endpoint} failed for the last time"
+            ),
+            Alarm::EndpointSealed { app, endpoint } => write!(
+                f,
+                "{app}: the secret of endpoint {endpoint} does not open with this engine's sealing key; its deliveries wait"
+            ),
+            Alarm::CommitUnknown { doing, error } => write!(f, "{doing}: {error}"),
+            Alarm::HookPanicked { hook } => write!(f, "{hook} panicked"),
+            Alarm::RunnerRests { error: Some(error) } => write!(f, "a thread of the runner rests: {error}"),
+            Alarm::RunnerRests { error: None } => f.write_str("a thread of the runner rests: it panicked"),
+        }
+    }
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Hook::Processor { name, mode } => write!(f, "the processor {name:?} of {mode} mode"),
+            Hook::Route => f.write_str("the rule that chooses a processor"),
+            Hook::Transport => f.write_str("the transport"),
+        }
+    }
+}
