@@ -126,7 +126,7 @@ pub(crate) fn raised_by(app: &str, subject: &Subject, happenings: &[Happening]) 
             charge: charge_id,
             why,
         }),
-        None if happened(EventKind::ChargeUnresolved) => Some(Alarm::ChargeUnresolved {
+        None if charge.hold.is_none() && happened(EventKind::ChargeUnresolved) => Some(Alarm::ChargeUnresolved {
             app,
             session,
             charge: charge_id,
@@ -181,3 +181,6 @@ impl fmt::Display for Hook {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

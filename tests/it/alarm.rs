@@ -648,6 +648,13 @@ fn health_says_since_when_the_oldest_of_what_is_due_has_been_waiting() {
     shop.clock.turn(hours(1));
     shop.run();
     assert_eq!(oldest(), None);
+    // A look-up, the first of which is due at once.
+    shop.till.tell(Told::ChargeAndLose);
+    shop.pay(&shop.session("u_4")).unwrap();
+    shop.clock.turn(hours(2));
+    assert_eq!(oldest(), Some(hours(2)));
+    shop.run();
+    assert_eq!(oldest(), None);
     // A delivery, of which health speaks apart as well.
     endpoint(&shop);
     sell(&shop, "u_3").unwrap();

@@ -12,6 +12,7 @@
     reason = "one binary has no outside; pub marks what its files share"
 )]
 
+mod abort;
 mod alarm;
 mod crash;
 mod endpoints;
