@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -88,12 +88,12 @@ impl Clock for Breaking {
 }
 
 /// Takes money into a file.
-struct Till<'a> {
-    dir: &'a Path,
+struct Till {
+    ledger: PathBuf,
     at: At,
 }
 
-impl Processor for Till<'static> {
+impl Processor for Till {
     fn capabilities(&self) -> Capabilities {
         assert!(self.at != At::Capabilities, "capabilities panics");
         Capabilities::new()
@@ -103,7 +103,7 @@ impl Processor for Till<'static> {
 
     fn execute(&self, request: &Request, _deadline: Timestamp) -> Outcome {
         assert!(self.at != At::BeforeCharge, "the processor panics");
-        let outcome = take_money(&self.dir.join("ledger"), request);
+        let outcome = take_money(&self.ledger, request);
         assert!(self.at != At::AfterCharge, "the processor panics");
         match self.at {
             At::LookUp => Outcome::Unknown { why: "lost".to_owned() },
@@ -116,10 +116,7 @@ impl Processor for Till<'static> {
     fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
         assert!(self.at != At::LookUp, "the look-up panics");
         let wanted = &key.request.idempotency_key;
-        if money_taken(&self.dir.join("ledger"))
-            .iter()
-            .any(|(_, key)| key == wanted)
-        {
+        if money_taken(&self.ledger).iter().any(|(_, key)| key == wanted) {
             return Lookup::Found(Outcome::succeeded(wanted, key.request.money().unwrap()));
         }
         Lookup::NotFound
@@ -127,15 +124,16 @@ impl Processor for Till<'static> {
 }
 
 fn open(dir: &Path, clock: ManualClock, at: At, alarms: Option<std::sync::mpsc::Sender<Alarm>>) -> Engine {
-    let dir: &'static Path = Box::leak(dir.to_owned().into_boxed_path());
     let send = move |_: &SignedRequest| {
         assert!(at != At::Transport, "the transport panics");
         TransportOutcome::Answered(Answered::status(204))
     };
     let alarms = std::sync::Mutex::new(alarms);
+    let ledger = dir.join("ledger");
+    let till = Till { ledger, at };
     Engine::builder()
         .clock(Breaking(clock))
-        .test_processor("till", Till { dir, at })
+        .test_processor("till", till)
         .transport(send)
         .seal_key(SEAL_KEY)
         .on_alarm(move |alarm| {
@@ -182,6 +180,19 @@ fn a_host_that_aborts() {
     // While another attempt is in flight there is nothing to do but to wait.
     let _ = pay(&app, &session);
     engine.run_due(Budget::items(10)).unwrap();
+}
+
+/// The one session and the state of its newest charge.
+fn standing(engine: &Engine) -> (Session, Option<ChargeState>) {
+    let app = engine.find_app("lixblogs", Mode::Test).unwrap();
+    let mut found = app.sessions().list(10, None).unwrap().data;
+    assert_eq!(found.len(), 1);
+    let session = found.remove(0);
+    let intent = session.payment_intent.as_ref();
+    let state = intent
+        .and_then(|intent| intent.charges.last())
+        .map(|charge| charge.state);
+    (session, state)
 }
 
 /// A shop that a host of its own sells from.
@@ -238,19 +249,6 @@ impl Shop {
         money_taken(&self.dir.path().join("ledger")).len()
     }
 
-    /// The one session and the state of its newest charge.
-    fn session(&self, engine: &Engine) -> (Session, Option<ChargeState>) {
-        let app = engine.find_app("lixblogs", Mode::Test).unwrap();
-        let mut found = app.sessions().list(10, None).unwrap().data;
-        assert_eq!(found.len(), 1);
-        let session = found.remove(0);
-        let intent = session.payment_intent.as_ref();
-        let state = intent
-            .and_then(|intent| intent.charges.last())
-            .map(|charge| charge.state);
-        (session, state)
-    }
-
     /// Everything comes to its end, whatever happened before: sold once, paid once, told of.
     fn ends_well(&mut self, what: At) {
         for _ in 0..4 {
@@ -269,7 +267,7 @@ impl Shop {
             );
         }
         engine.run_due(Budget::items(100)).unwrap();
-        let (session, charge) = self.session(&engine);
+        let (session, charge) = standing(&engine);
         assert_eq!(
             (session.state, charge, self.taken()),
             (SessionState::Complete, Some(ChargeState::Succeeded), 1),
@@ -289,13 +287,13 @@ fn a_processor_that_takes_the_process_down_leaves_an_unknown_charge_that_is_look
         let mut shop = Shop::new();
         assert!(!shop.host(at), "{at:?}");
         assert_eq!(shop.taken(), taken, "{at:?}");
-        assert_eq!(shop.session(&shop.open()).1, Some(ChargeState::Initiated), "{at:?}");
+        assert_eq!(standing(&shop.open()).1, Some(ChargeState::Initiated), "{at:?}");
         // The host comes back at once and asks again: it may still be on its way.
         assert!(shop.host(At::Nowhere));
         assert_eq!(shop.taken(), taken, "{at:?}");
         shop.later();
         let engine = shop.open();
-        assert_eq!(shop.session(&engine).1, Some(ChargeState::Unknown), "{at:?}");
+        assert_eq!(standing(&engine).1, Some(ChargeState::Unknown), "{at:?}");
         drop(engine);
         assert_eq!(shop.taken(), taken, "{at:?}");
         shop.ends_well(at);
@@ -308,7 +306,7 @@ fn a_look_up_that_takes_the_process_down_is_made_again_by_the_next() {
     for _ in 0..3 {
         assert!(!shop.host(At::LookUp));
         assert_eq!(
-            (shop.taken(), shop.session(&shop.open()).1),
+            (shop.taken(), standing(&shop.open()).1),
             (1, Some(ChargeState::Unknown))
         );
         shop.later();
@@ -320,7 +318,7 @@ fn a_look_up_that_takes_the_process_down_is_made_again_by_the_next() {
 fn a_processor_that_cannot_even_say_what_it_can_takes_no_money() {
     let mut shop = Shop::new();
     assert!(!shop.host(At::Capabilities));
-    assert_eq!((shop.taken(), shop.session(&shop.open()).1), (0, None));
+    assert_eq!((shop.taken(), standing(&shop.open()).1), (0, None));
     shop.ends_well(At::Capabilities);
 }
 
@@ -328,7 +326,7 @@ fn a_processor_that_cannot_even_say_what_it_can_takes_no_money() {
 fn a_transport_that_takes_the_process_down_does_so_five_times_at_most() {
     let mut shop = Shop::new();
     assert!(!shop.host(At::Transport));
-    assert_eq!(shop.session(&shop.open()).0.state, SessionState::Complete);
+    assert_eq!(standing(&shop.open()).0.state, SessionState::Complete);
     shop.ends_well(At::Transport);
 
     let mut shop = Shop::new();
@@ -359,7 +357,7 @@ fn a_callback_that_takes_the_process_down_does_so_when_what_it_was_told_is_on_di
     for _ in 0..3 {
         let engine = open(shop.dir.path(), shop.clock.clone(), At::Nowhere, Some(told.clone()));
         engine.run_due(Budget::items(100)).unwrap();
-        let (session, charge) = shop.session(&engine);
+        let (session, charge) = standing(&engine);
         assert_eq!(
             (session.state, charge),
             (SessionState::Processing, Some(ChargeState::Unknown))

@@ -271,16 +271,22 @@ fn a_delivery_is_told_of_when_it_has_failed_for_the_last_time() {
     story(as_it_is, |shop, watch| {
         let endpoint = endpoint(shop);
         sell(shop, "u_1").unwrap();
+        sell(shop, "u_2").unwrap();
         let mut claims = Vec::new();
         for _ in 0..5 {
             claims.extend(shop.engine.claim_deliveries(10).unwrap());
             shop.clock.turn(DAY);
         }
-        assert_eq!((claims.len(), locked(&watch.told).len()), (5, 0));
+        assert_eq!((claims.len(), locked(&watch.told).len()), (10, 0));
         assert!(shop.engine.claim_deliveries(10).unwrap().is_empty());
         let refused = TransportOutcome::Answered(Answered::status(500));
-        assert!(!shop.engine.acknowledge(&claims[4], &refused).unwrap());
-        vec![(exhausted(shop, endpoint), "exhausted")]
+        assert!(!shop.engine.acknowledge(&claims[9], &refused).unwrap());
+        let of = |claim: &tillite::ClaimedDelivery| Alarm::DeliveryExhausted {
+            app: app(),
+            endpoint: endpoint.clone(),
+            delivery: claim.id.clone(),
+        };
+        vec![(of(&claims[8]), "exhausted"), (of(&claims[9]), "exhausted")]
     });
 }
 
