@@ -55,6 +55,8 @@ pub(crate) struct LedgerEntry {
 #[derive(Clone, Debug)]
 pub(crate) struct Folded {
     pub(crate) entitlement: String,
+    pub(crate) uid: String,
+    pub(crate) line: String,
     pub(crate) until: Timestamp,
     pub(crate) next_at: Option<Timestamp>,
 }
@@ -98,6 +100,8 @@ impl Change {
     pub(crate) fn fold(&mut self, holding: &Holding, until: Timestamp, next_at: Option<Timestamp>) {
         self.folded.push(Folded {
             entitlement: holding.id.to_string(),
+            uid: holding.uid.clone(),
+            line: holding.line.clone(),
             until,
             next_at,
         });

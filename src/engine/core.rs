@@ -8,11 +8,12 @@ use super::alarms::{Alarms, in_doubt, note};
 use super::pace::Bell;
 use crate::access::Actor;
 use crate::alarm::Alarm;
+use crate::entitlement::Entitlement;
 use crate::error::{Error, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, Transport};
 use crate::id::{Mint, Mode, World};
 use crate::seal::SealKey;
-use crate::store::{Access, Moment, Pace, Shown, Sql, Store, Tx, View};
+use crate::store::{Access, Asked, Moment, Pace, Shown, Sql, Store, Tx, View};
 use crate::time::Timestamp;
 
 /// A rule that names the processor of a payment.
@@ -133,10 +134,17 @@ impl Core {
     }
 
     pub(super) fn view<T>(&self, world: World, query: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {
-        let shown = self.shown.latest(world);
-        self.store.view(world, self.clock.now(), shown, |view| {
-            self.shown.note(world, view.now);
-            query(view)
+        self.store.view(world, self.clock.now(), &self.shown, query)
+    }
+
+    /// What a uid may use in a line now.
+    pub(super) fn entitled(&self, world: World, uid: &str, line: &str) -> Result<Entitlement> {
+        self.store.entitled(Asked {
+            world,
+            uid,
+            line,
+            host_now: self.clock.now(),
+            shown: &self.shown,
         })
     }
 

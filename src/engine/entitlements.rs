@@ -34,12 +34,7 @@ impl Entitlements<'_> {
     /// # Errors
     /// [`Error::Storage`].
     pub fn get_in(&self, uid: &str, line: &str) -> Result<Entitlement> {
-        self.0.core.view(self.0.world, |view| {
-            Ok(match store::entitlement::holding(view.sql, view.world, uid, line)? {
-                Some(holding) => shown(&holding, view),
-                None => Entitlement::never(&view.app, uid, line),
-            })
-        })
+        self.0.core.entitled(self.0.world, uid, line)
     }
 
     /// What a uid holds or held, in every line, by line; at most 100.
@@ -49,7 +44,10 @@ impl Entitlements<'_> {
     pub fn list(&self, uid: &str) -> Result<Vec<Entitlement>> {
         self.0.core.view(self.0.world, |view| {
             let holdings = store::entitlement::holdings(view.sql, view.world, uid, MAX_LINES)?;
-            Ok(holdings.iter().map(|holding| shown(holding, view)).collect())
+            Ok(holdings
+                .iter()
+                .map(|holding| holding.shown_at(&view.app, view.now))
+                .collect())
         })
     }
 
@@ -161,7 +159,7 @@ impl Entitlements<'_> {
                 && store::remembered(tx, GRANT, key, &request_hash)?.is_some()
                 && let Some(holding) = &known
             {
-                return Ok(shown_at(holding, &tx.app, tx.now));
+                return Ok(holding.shown_at(&tx.app, tx.now));
             }
             let ends_at = access::manual_end(&new, tx.now)?;
             let mut change = Change::new();
@@ -184,7 +182,7 @@ impl Entitlements<'_> {
                 result: granted.id.to_string(),
             }));
             tx.apply(&change)?;
-            Ok(shown_at(&holding, &tx.app, tx.now))
+            Ok(holding.shown_at(&tx.app, tx.now))
         })
     }
 
@@ -210,7 +208,7 @@ impl Entitlements<'_> {
             let mut after = Vec::new();
             for mut holding in holdings {
                 access::revoke(&mut holding, tier.as_deref(), &reason, &tx.setting(), &mut change);
-                after.push(shown_at(&holding, &tx.app, tx.now));
+                after.push(holding.shown_at(&tx.app, tx.now));
             }
             tx.apply(&change)?;
             Ok(after)
@@ -229,16 +227,4 @@ fn stored(view: &mut View<'_>, holding: &Holding, number: i64) -> Result<Option<
     let above = number.saturating_add(1);
     let found = store::entitlement::versions(view.sql, view.world, holding.id.as_str(), above, 1)?;
     Ok(found.into_iter().find(|version| version.number == number))
-}
-
-fn shown(holding: &Holding, view: &View<'_>) -> Entitlement {
-    shown_at(holding, &view.app, view.now)
-}
-
-/// What a holding shows at an engine time, whether or not what time changed is stored yet.
-fn shown_at(holding: &Holding, app: &str, now: Timestamp) -> Entitlement {
-    match fold(holding, now).pop().or_else(|| holding.newest.clone()) {
-        Some(version) => version.to_entitlement(app, &holding.uid, &holding.line),
-        None => Entitlement::never(app, &holding.uid, &holding.line),
-    }
 }

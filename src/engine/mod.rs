@@ -87,13 +87,13 @@ impl Engine {
         let slug = text::name("app", slug, 64)?;
         let wanted = slug.clone();
         if let Some(app) = self.core.store.read(|sql| store::app::by_slug(sql, &wanted))? {
-            return Ok(self.handle(World { app: app.number, mode }));
+            return Ok(self.handle(World { app, mode }));
         }
         let host_now = self.core.clock.now();
         let app = self.core.write_raw(Access::Shared, "app", move |sql| {
             store::app::ensure(sql, &slug, host_now)
         })?;
-        Ok(self.handle(World { app: app.number, mode }))
+        Ok(self.handle(World { app, mode }))
     }
 
     /// A handle on an app that the file has.
@@ -106,7 +106,7 @@ impl Engine {
             what: "app",
             id: shortened(slug),
         })?;
-        Ok(self.handle(World { app: app.number, mode }))
+        Ok(self.handle(World { app, mode }))
     }
 
     /// The slugs of the apps, in order, up to `limit` (1 to 100) after one.

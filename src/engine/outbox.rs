@@ -130,7 +130,7 @@ impl Core {
     /// wait, of which the host is told once.
     pub(super) fn openable(&self, world: World) -> Result<Vec<i64>> {
         let (app, stored) = self.store.read(|sql| {
-            let app = store::app::by_number(sql, world.app)?.slug;
+            let app = store::app::slug_of(sql, world.app)?;
             Ok((app, store::endpoint::all_sealed(sql, world)?))
         })?;
         let (open, sealed): (Vec<_>, Vec<_>) = stored
@@ -177,7 +177,7 @@ impl Core {
 
 /// What somebody has to look at once it is committed that a delivery has no attempt left.
 fn exhausted(sql: &mut dyn Sql, world: World, endpoint: EndpointId, delivery: DeliveryId) -> Result<Alarm> {
-    let app = store::app::by_number(sql, world.app)?.slug;
+    let app = store::app::slug_of(sql, world.app)?;
     Ok(Alarm::DeliveryExhausted {
         app,
         endpoint,

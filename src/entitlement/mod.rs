@@ -195,6 +195,19 @@ impl Holding {
             grants: Vec::new(),
         }
     }
+
+    /// The version at an engine time, whether or not what time changed is stored yet.
+    pub(crate) fn version_at(&self, now: Timestamp) -> Option<Version> {
+        fold(self, now).pop().or_else(|| self.newest.clone())
+    }
+
+    /// What it shows at an engine time.
+    pub(crate) fn shown_at(&self, app: &str, now: Timestamp) -> Entitlement {
+        match self.version_at(now) {
+            Some(version) => version.to_entitlement(app, &self.uid, &self.line),
+            None => Entitlement::never(app, &self.uid, &self.line),
+        }
+    }
 }
 
 impl Version {

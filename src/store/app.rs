@@ -7,39 +7,31 @@ use crate::error::{Error, Result, shortened};
 use crate::id::{ApiKeyId, Mode, World};
 use crate::time::Timestamp;
 
-/// An app as it is stored.
-#[derive(Clone, Debug)]
-pub(crate) struct App {
-    pub(crate) number: i64,
-    pub(crate) slug: String,
-    pub(crate) public_url: Option<String>,
-}
-
-const COLUMNS: &str = "SELECT app, slug, public_url FROM tillite_app";
-
-fn from_row(row: &dyn Row) -> Result<App> {
-    Ok(App {
-        number: row.int(0)?,
-        slug: row.text(1)?,
-        public_url: row.maybe_text(2)?,
-    })
-}
-
-pub(crate) fn by_slug(sql: &mut dyn Sql, slug: &str) -> Result<Option<App>> {
+/// The number of the app with this slug.
+pub(crate) fn by_slug(sql: &mut dyn Sql, slug: &str) -> Result<Option<i64>> {
     let mut found = None;
-    sql.each(&format!("{COLUMNS} WHERE slug = $1"), &[slug.into()], &mut |row| {
-        found = Some(from_row(row)?);
-        Ok(())
-    })?;
+    sql.each(
+        "SELECT app FROM tillite_app WHERE slug = $1",
+        &[slug.into()],
+        &mut |row| {
+            found = Some(row.int(0)?);
+            Ok(())
+        },
+    )?;
     Ok(found)
 }
 
-pub(crate) fn by_number(sql: &mut dyn Sql, number: i64) -> Result<App> {
+/// The slug of a number, refused if no app has it.
+pub(crate) fn slug_of(sql: &mut dyn Sql, number: i64) -> Result<String> {
     let mut found = None;
-    sql.each(&format!("{COLUMNS} WHERE app = $1"), &[number.into()], &mut |row| {
-        found = Some(from_row(row)?);
-        Ok(())
-    })?;
+    sql.each(
+        "SELECT slug FROM tillite_app WHERE app = $1",
+        &[number.into()],
+        &mut |row| {
+            found = Some(row.text(0)?);
+            Ok(())
+        },
+    )?;
     found.ok_or_else(|| Error::NotFound {
         what: "app",
         id: number.to_string(),
@@ -77,8 +69,8 @@ pub(crate) fn worlds(sql: &mut dyn Sql) -> Result<Vec<World>> {
     Ok(found)
 }
 
-/// The app of a slug, made with its two heads if there is none.
-pub(crate) fn ensure(sql: &mut dyn Sql, slug: &str, host_now: Timestamp) -> Result<App> {
+/// The number of the app with this slug, which is made with its two heads if there is none.
+pub(crate) fn ensure(sql: &mut dyn Sql, slug: &str, host_now: Timestamp) -> Result<i64> {
     if let Some(app) = by_slug(sql, slug)? {
         return Ok(app);
     }
@@ -103,11 +95,7 @@ pub(crate) fn ensure(sql: &mut dyn Sql, slug: &str, host_now: Timestamp) -> Resu
             ],
         )?)?;
     }
-    Ok(App {
-        number,
-        slug: slug.to_owned(),
-        public_url: None,
-    })
+    Ok(number)
 }
 
 pub(crate) fn set_public_url(sql: &mut dyn Sql, number: i64, url: Option<&str>) -> Result<()> {

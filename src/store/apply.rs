@@ -22,6 +22,10 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
     if change.is_empty() {
         return Ok(());
     }
+    debug_assert!(
+        every_grant_is_folded(change),
+        "a reader may remember what is written here"
+    );
     let mut endpoints = endpoint::enabled(tx.sql, tx.world)?;
     for entry in &change.entries {
         put(tx, entry)?;
@@ -50,11 +54,23 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
     }
     for folded in &change.folded {
         entitlement::put_folded(tx.sql, tx.world, folded)?;
+        tx.touched.push((folded.uid.clone(), folded.line.clone()));
     }
     match &change.remember {
         Some(remember) => put_remember(tx, remember),
         None => Ok(()),
     }
+}
+
+/// Whether every entitlement of which something visible is written stands among those into which
+/// time has been folded: that is how it is known whose entitlements a write touched.
+fn every_grant_is_folded(change: &Change) -> bool {
+    let folded = |id: &str| change.folded.iter().any(|folded| folded.entitlement == id);
+    change.entries.iter().all(|entry| match &entry.subject {
+        Subject::Grant(grant) => folded(grant.entitlement.as_str()),
+        Subject::Entitlement(step) => folded(step.id.as_str()),
+        _ => true,
+    })
 }
 
 fn put(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {

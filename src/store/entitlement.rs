@@ -1,6 +1,7 @@
 //! Entitlements, their versions, and the grants behind them.
 
 use super::codec::{self, corrupt, id, instant, json, maybe_instant, metadata, mode_number, small, status};
+use super::head::{self, Head};
 use super::{Row, Sql, Value, rows};
 use crate::change::Folded;
 use crate::entitlement::{Content, Grant, GrantSource, Holding, Version};
@@ -48,6 +49,47 @@ fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> R
 /// What a uid holds in one line.
 pub(crate) fn holding(sql: &mut dyn Sql, world: World, uid: &str, line: &str) -> Result<Option<Holding>> {
     Ok(query(sql, world, "AND uid = $3 AND line = $4", &[uid.into(), line.into()])?.pop())
+}
+
+/// The newest stored version of what a uid holds in one line, with the engine time at which a grant
+/// starts or ends next, and the head of the world at the same state; none if the world is not there
+/// as it should be. One statement, so it needs no transaction to be of one state.
+#[expect(clippy::type_complexity, reason = "two rows, of which the second may be missing")]
+pub(super) fn newest(
+    sql: &mut dyn Sql,
+    world: World,
+    uid: &str,
+    line: &str,
+) -> Result<Option<(Head, Option<(Version, Option<Timestamp>)>)>> {
+    let mut found = None;
+    sql.each(
+        "SELECT s.version, h.now, h.clock_offset, h.seq, \
+         e.version, e.tier, e.status, e.expires_at, e.quantity, e.limits, e.changed_at, e.next_at \
+         FROM tillite_schema AS s CROSS JOIN tillite_head AS h LEFT JOIN tillite_entitlement AS e \
+         ON e.app = h.app AND e.mode = h.mode AND e.uid = $1 AND e.line = $2 WHERE h.app = $3 AND h.mode = $4",
+        &[
+            uid.into(),
+            line.into(),
+            world.app.into(),
+            mode_number(world.mode).into(),
+        ],
+        &mut |row| {
+            head::check_version(row.int(0)?)?;
+            let head = Head::from_row(row, 1)?;
+            let Some(number) = row.maybe_int(4)? else {
+                found = Some((head, None));
+                return Ok(());
+            };
+            let version = Version {
+                number,
+                content: content(row, 5)?,
+                changed_at: instant(row.int(10)?)?,
+            };
+            found = Some((head, Some((version, maybe_instant(row.maybe_int(11)?)?))));
+            Ok(())
+        },
+    )?;
+    Ok(found)
 }
 
 /// What a uid holds in all lines, by line.

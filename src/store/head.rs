@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::cache::Trail;
 use super::codec::{self, digest, instant, mode_number};
-use super::{Sql, apply};
+use super::{Reading, Row, Sql, apply};
 use crate::access::Actor;
 use crate::alarm::Alarm;
 use crate::change::{Change, Setting};
@@ -26,10 +27,89 @@ pub(super) fn check_schema(sql: &mut dyn Sql) -> Result<()> {
         Ok(())
     })?;
     match found {
-        Some(SCHEMA) => Ok(()),
-        Some(found) => Err(Error::SchemaMoved { found, opened: SCHEMA }),
+        Some(found) => check_version(found),
         None => Err(codec::corrupt("the schema's version is missing")),
     }
+}
+
+/// Refuses a version of the schema that this program does not know.
+pub(super) fn check_version(found: i64) -> Result<()> {
+    match found {
+        SCHEMA => Ok(()),
+        found => Err(Error::SchemaMoved { found, opened: SCHEMA }),
+    }
+}
+
+/// What was read of a file and holds for as long as nobody commits.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// Whether the schema was found to be the one that this program knows.
+    schema: bool,
+    /// The head of each world, with its app's slug.
+    heads: BTreeMap<World, (Head, Arc<str>)>,
+}
+
+/// [`check_schema`] for a reader: it asks again only after a commit.
+pub(super) fn check_known_schema(reading: &mut dyn Reading) -> Result<()> {
+    if !reading.known()?.schema {
+        check_schema(reading)?;
+        reading.known()?.schema = true;
+    }
+    Ok(())
+}
+
+/// Where a world stands, as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    now: Timestamp,
+    clock_offset: i64,
+    /// The position of the newest event.
+    pub(super) seq: i64,
+}
+
+impl Head {
+    /// From three columns: `now`, `clock_offset` and `seq`.
+    pub(super) fn from_row(row: &dyn Row, first: usize) -> Result<Head> {
+        Ok(Head {
+            now: instant(row.int(first)?)?,
+            clock_offset: row.int(first + 1)?,
+            seq: row.int(first + 2)?,
+        })
+    }
+
+    /// Engine time: what a write at this moment would get.
+    pub(super) fn now(self, host_now: Timestamp) -> Timestamp {
+        let shifted = host_now.as_millis().saturating_add(self.clock_offset);
+        self.now.max(Timestamp::from_millis_clamped(shifted))
+    }
+}
+
+/// The head of a world and its app's slug, at the schema that this program knows.
+pub(super) fn head(reading: &mut dyn Reading, world: World) -> Result<(Head, Arc<str>)> {
+    if let Some(known) = reading.known()?.heads.get(&world) {
+        return Ok(known.clone());
+    }
+    let mut found = None;
+    reading.each(
+        "SELECT version, tillite_head.now, clock_offset, seq, slug FROM tillite_schema CROSS JOIN tillite_head \
+         JOIN tillite_app ON tillite_app.app = tillite_head.app WHERE tillite_head.app = $1 AND mode = $2",
+        &[world.app.into(), mode_number(world.mode).into()],
+        &mut |row| {
+            check_version(row.int(0)?)?;
+            found = Some((Head::from_row(row, 1)?, Arc::from(row.text(4)?)));
+            Ok(())
+        },
+    )?;
+    let Some((head, slug)) = found else {
+        // One of the three rows is missing; which one decides what is said.
+        check_schema(reading)?;
+        super::app::slug_of(reading, world.app)?;
+        return Err(codec::corrupt("an app without its head row"));
+    };
+    let known = reading.known()?;
+    known.schema = true;
+    known.heads.insert(world, (head, Arc::clone(&slug)));
+    Ok((head, slug))
 }
 
 /// Engine time by world that this process has shown to readers. Writes store theirs; a read stores
@@ -44,11 +124,13 @@ impl Shown {
         shown.get(&world).copied().unwrap_or(Timestamp::MIN)
     }
 
-    /// Notes what is about to be shown.
-    pub(crate) fn note(&self, world: World, now: Timestamp) {
+    /// Notes what is about to be shown, and answers it: this time, or a later one that was shown
+    /// before.
+    pub(super) fn show(&self, world: World, now: Timestamp) -> Timestamp {
         let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let latest = shown.entry(world).or_insert(now);
         *latest = now.max(*latest);
+        *latest
     }
 }
 
@@ -84,6 +166,8 @@ pub(crate) struct Tx<'a> {
     pub(super) hash: [u8; 32],
     /// What somebody has to look at once this is committed.
     pub(super) alarms: Vec<Alarm>,
+    /// The uids and lines of the entitlements that it wrote to.
+    pub(super) touched: Vec<(String, String)>,
     seq_at_begin: i64,
 }
 
@@ -98,7 +182,9 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
         "UPDATE tillite_head SET now = CASE \
          WHEN now < $1 + clock_offset AND $2 <= $1 + clock_offset \
          THEN CASE WHEN $1 + clock_offset > $3 THEN $3 ELSE $1 + clock_offset END \
-         WHEN now < $2 THEN $2 ELSE now END WHERE app = $4 AND mode = $5 RETURNING now, seq, hash",
+         WHEN now < $2 THEN $2 ELSE now END WHERE app = $4 AND mode = $5 RETURNING now, seq, hash, \
+         (SELECT slug FROM tillite_app WHERE tillite_app.app = tillite_head.app), \
+         (SELECT public_url FROM tillite_app WHERE tillite_app.app = tillite_head.app)",
         &[
             host_now.as_millis().into(),
             moment.shown.latest(moment.world).as_millis().into(),
@@ -107,17 +193,17 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
             mode_number(mode).into(),
         ],
         &mut |row| {
-            head = Some((instant(row.int(0)?)?, row.int(1)?, digest(&row.bytes(2)?)?));
+            let (seq, hash) = (row.int(1)?, digest(&row.bytes(2)?)?);
+            head = Some((instant(row.int(0)?)?, seq, hash, row.text(3)?, row.maybe_text(4)?));
             Ok(())
         },
     )?;
-    let (now, seq, hash) = head.ok_or_else(|| codec::corrupt("an app without its head row"))?;
-    let app = super::app::by_number(sql, app)?;
+    let (now, seq, hash, slug, public_url) = head.ok_or_else(|| codec::corrupt("an app without its head row"))?;
     Ok(Tx {
         sql,
         world: moment.world,
-        app: app.slug,
-        public_url: app.public_url,
+        app: slug,
+        public_url,
         now,
         host_now,
         mint: moment.mint.clone(),
@@ -126,6 +212,7 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
         seq,
         hash,
         alarms: Vec::new(),
+        touched: Vec::new(),
         seq_at_begin: seq,
     })
 }
@@ -165,22 +252,29 @@ impl Tx<'_> {
         Ok(target)
     }
 
-    /// Moves the head's position and hash behind the events that were written.
-    pub(super) fn finish(&mut self) -> Result<()> {
-        if self.seq == self.seq_at_begin {
-            return Ok(());
+    /// Moves the head's position and hash behind the events that were written; answers what a commit
+    /// does to the entitlements.
+    pub(super) fn finish(self) -> Result<Trail> {
+        let trail = Trail {
+            from: self.seq_at_begin,
+            to: self.seq,
+            touched: self.touched,
+        };
+        if trail.to == trail.from {
+            return Ok(trail);
         }
         let World { app, mode } = self.world;
         codec::one(self.sql.exec(
             "UPDATE tillite_head SET seq = $1, hash = $2 WHERE app = $3 AND mode = $4 AND seq = $5",
             &[
-                self.seq.into(),
+                trail.to.into(),
                 (&self.hash).into(),
                 app.into(),
                 mode_number(mode).into(),
-                self.seq_at_begin.into(),
+                trail.from.into(),
             ],
-        )?)
+        )?)?;
+        Ok(trail)
     }
 }
 
@@ -191,26 +285,22 @@ pub(crate) struct View<'a> {
     pub(crate) app: String,
     /// Engine time: what a write at this moment would get, and never before what was shown.
     pub(crate) now: Timestamp,
+    /// The position of the newest event.
+    pub(super) seq: i64,
 }
 
-pub(super) fn view(sql: &mut dyn Sql, world: World, host_now: Timestamp, shown: Timestamp) -> Result<View<'_>> {
-    let app = super::app::by_number(sql, world.app)?;
-    let mut now = None;
-    sql.each(
-        "SELECT now, clock_offset FROM tillite_head WHERE app = $1 AND mode = $2",
-        &[world.app.into(), mode_number(world.mode).into()],
-        &mut |row| {
-            let shifted = host_now.as_millis().saturating_add(row.int(1)?);
-            let stored = instant(row.int(0)?)?;
-            now = Some(stored.max(Timestamp::from_millis_clamped(shifted)).max(shown));
-            Ok(())
-        },
-    )?;
-    let now = now.ok_or_else(|| codec::corrupt("an app without its head row"))?;
+pub(super) fn view<'a>(
+    reading: &'a mut dyn Reading,
+    world: World,
+    host_now: Timestamp,
+    shown: &Shown,
+) -> Result<View<'a>> {
+    let (head, slug) = head(reading, world)?;
     Ok(View {
-        sql,
+        sql: reading,
         world,
-        app: app.slug,
-        now,
+        app: slug.to_string(),
+        now: shown.show(world, head.now(host_now)),
+        seq: head.seq,
     })
 }

@@ -11,8 +11,10 @@
 
 pub(crate) mod app;
 mod apply;
+mod cache;
 pub(crate) mod catalog;
 mod codec;
+mod current;
 pub(crate) mod customer;
 pub(crate) mod dump;
 pub(crate) mod endpoint;
@@ -29,7 +31,8 @@ pub(crate) mod verify;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use apply::remembered;
-pub(crate) use head::{Moment, Shown, Tx, View};
+pub(crate) use current::Asked;
+pub(crate) use head::{Known, Moment, Shown, Tx, View};
 #[cfg(test)]
 pub(crate) use pace::ByHand;
 pub(crate) use pace::Pace;
@@ -38,6 +41,7 @@ pub(crate) use sqlite::{BUSY_WAIT, MEMORY, Place, Sqlite};
 pub(crate) use verify::Expect as ExpectHead;
 pub use verify::{Broken, Report};
 
+use self::cache::{Cache, Trail, UnderWay};
 use crate::alarm::Alarm;
 use crate::error::Result;
 use crate::id::World;
@@ -139,6 +143,13 @@ pub(crate) trait Sql {
     fn each(&mut self, sql: &str, values: &[Value<'_>], row: EachRow<'_>) -> Result<()>;
 }
 
+/// A connection that reads committed rows.
+pub(crate) trait Reading: Sql {
+    /// What was noted of the file, as far as nobody has committed since. The file is asked when this
+    /// is first called; what is noted then must have been read since.
+    fn known(&mut self) -> Result<&mut Known>;
+}
+
 /// Rows of a world. The statement's own text ends in its condition on app and mode, `$1` and `$2`;
 /// `rest` goes on from `$3`.
 fn rows<T>(
@@ -185,7 +196,10 @@ pub(crate) trait Command: Send {
 /// A database. Sealed: the implementations are in this crate.
 pub(crate) trait Backend: Send + Sync {
     /// Runs a command on committed data, in one consistent view.
-    fn read(&self, command: &mut dyn FnMut(&mut dyn Sql) -> Result<()>) -> Result<()>;
+    fn read(&self, command: &mut dyn FnMut(&mut dyn Reading) -> Result<()>) -> Result<()>;
+
+    /// Runs a command on committed data, of which each statement sees the newest.
+    fn look(&self, command: &mut dyn FnMut(&mut dyn Reading) -> Result<()>) -> Result<()>;
 
     /// Runs a command and commits what it wrote, at the schema that this program knows; on an error
     /// nothing is written, but for an unknown commit, which is an error of its own kind.
@@ -208,12 +222,14 @@ pub(crate) trait Backend: Send + Sync {
 #[derive(Clone)]
 pub(crate) struct Store {
     backend: Arc<dyn Backend>,
+    cache: Arc<Cache>,
 }
 
 impl Store {
     pub(crate) fn new(backend: impl Backend + 'static) -> Store {
         Store {
             backend: Arc::new(backend),
+            cache: Arc::default(),
         }
     }
 
@@ -223,12 +239,29 @@ impl Store {
 
     /// Reads committed rows.
     pub(crate) fn read<T>(&self, query: impl FnOnce(&mut dyn Sql) -> Result<T>) -> Result<T> {
+        self.read_at_once(|reading| {
+            head::check_known_schema(reading)?;
+            query(reading)
+        })
+    }
+
+    /// Reads a world at its engine time, which is not before what was shown already.
+    pub(crate) fn view<T>(
+        &self,
+        world: World,
+        host_now: crate::time::Timestamp,
+        shown: &Shown,
+        query: impl FnOnce(&mut View<'_>) -> Result<T>,
+    ) -> Result<T> {
+        self.read_at_once(|reading| query(&mut head::view(reading, world, host_now, shown)?))
+    }
+
+    fn read_at_once<T>(&self, query: impl FnOnce(&mut dyn Reading) -> Result<T>) -> Result<T> {
         let mut query = Some(query);
         let mut found = None;
-        self.backend.read(&mut |sql| {
-            head::check_schema(sql)?;
+        self.backend.read(&mut |reading| {
             if let Some(query) = query.take() {
-                found = Some(query(sql)?);
+                found = Some(query(reading)?);
             }
             Ok(())
         })?;
@@ -239,13 +272,25 @@ impl Store {
     pub(crate) fn write_raw<T: Send + 'static>(
         &self,
         access: Access,
-        command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
+        mut command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        self.send(access, None, move |sql| Ok((command(sql)?, None)))
+    }
+
+    fn send<T: Send + 'static>(
+        &self,
+        access: Access,
+        world: Option<World>,
+        command: impl FnMut(&mut dyn Sql) -> Result<(T, Option<Trail>)> + Send + 'static,
     ) -> Result<T> {
         let answer = Arc::new(Mutex::new(None));
         let errand = Errand {
             command,
-            value: None,
+            done: None,
             answer: Arc::clone(&answer),
+            cache: Arc::clone(&self.cache),
+            world,
+            under_way: None,
         };
         self.backend.write(access, Box::new(errand))?;
         let value = answer.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -260,45 +305,48 @@ impl Store {
         moment: Moment,
         mut command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<(T, Vec<Alarm>)> {
-        self.write_raw(access, move |sql| {
+        self.send(access, Some(moment.world), move |sql| {
             let mut tx = head::begin(sql, &moment)?;
             let value = command(&mut tx)?;
-            tx.finish()?;
-            Ok((value, tx.alarms))
+            let alarms = std::mem::take(&mut tx.alarms);
+            Ok(((value, alarms), Some(tx.finish()?)))
         })
-    }
-
-    /// Reads a world at its engine time, which is not before what was shown already.
-    pub(crate) fn view<T>(
-        &self,
-        world: World,
-        host_now: crate::time::Timestamp,
-        shown: crate::time::Timestamp,
-        query: impl FnOnce(&mut View<'_>) -> Result<T>,
-    ) -> Result<T> {
-        self.read(|sql| query(&mut head::view(sql, world, host_now, shown)?))
     }
 }
 
 /// A command with the value that it answers, which the caller sees only after the commit.
 struct Errand<F, T> {
     command: F,
-    value: Option<T>,
+    done: Option<(T, Option<Trail>)>,
     answer: Arc<Mutex<Option<T>>>,
+    cache: Arc<Cache>,
+    /// The world in which it writes.
+    world: Option<World>,
+    under_way: Option<UnderWay>,
 }
 
 impl<F, T> Command for Errand<F, T>
 where
-    F: FnMut(&mut dyn Sql) -> Result<T> + Send,
+    F: FnMut(&mut dyn Sql) -> Result<(T, Option<Trail>)> + Send,
     T: Send,
 {
     fn run(&mut self, sql: &mut dyn Sql) -> Result<()> {
-        self.value = Some((self.command)(sql)?);
+        if let Some(world) = self.world {
+            self.under_way.get_or_insert_with(|| self.cache.under_way(world));
+        }
+        self.done = None;
+        self.done = Some((self.command)(sql)?);
         Ok(())
     }
 
     fn committed(&mut self) {
-        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = self.value.take();
+        let Some((value, trail)) = self.done.take() else {
+            return;
+        };
+        if let (Some(under_way), Some(trail)) = (self.under_way.take(), trail) {
+            under_way.committed(&trail);
+        }
+        *self.answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
     }
 }
 

@@ -23,11 +23,11 @@ use rusqlite::Connection;
 use group::{Answer, Group, Turn};
 use open::{Identity, Opened};
 pub(crate) use open::{MEMORY, Place};
-use readers::Readers;
-use statement::{Live, run};
+use readers::{Looking, Noted, Reader, Readers};
+use statement::run;
 use writer::Writer;
 
-use super::{Access, Backend, Command, Pace, Sql};
+use super::{Access, Backend, Command, Pace, Reading};
 use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::time::Timestamp;
 
@@ -44,7 +44,12 @@ pub(crate) struct Sqlite {
     /// Whoever leads the group has it.
     writer: Mutex<Writer>,
     readers: Readers,
+    /// What was noted of a database in memory; out while it is used, under the writer's lock.
+    in_memory: Mutex<Noted>,
 }
+
+/// What is done with a connection that reads.
+type Read<'a> = &'a mut dyn FnMut(&mut dyn Reading) -> Result<()>;
 
 impl Sqlite {
     /// Opens a file, makes it if it is not there, and brings it to the current schema.
@@ -57,6 +62,7 @@ impl Sqlite {
             pace,
             group: Group::default(),
             readers: Readers::default(),
+            in_memory: Mutex::default(),
         })
     }
 
@@ -68,6 +74,28 @@ impl Sqlite {
 
     fn path(&self) -> Option<&Path> {
         self.place.path()
+    }
+
+    /// Lends a connection that reads.
+    fn reading<T>(&self, work: impl FnOnce(&Connection, Looking<'_>) -> Result<T>) -> Result<T> {
+        if self.path().is_none() {
+            // A database in memory lives in its one connection.
+            let mut writer = self.writer();
+            let connection = writer.connection(|| Ok(()))?;
+            let mut noted = std::mem::take(&mut *self.noted_in_memory());
+            let answer = work(connection, Looking::in_memory(connection, &mut noted, &self.readers));
+            *self.noted_in_memory() = noted;
+            return answer;
+        }
+        let mut reader = self.readers.take(&self.place, || self.check_identity())?;
+        let Reader { connection, noted } = &mut *reader;
+        let answer = work(connection, Looking::at_file(connection, noted, &self.readers));
+        self.readers.put_back(reader);
+        answer
+    }
+
+    fn noted_in_memory(&self) -> MutexGuard<'_, Noted> {
+        self.in_memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Refuses a file that is no longer the one at its path: a commit would be lost with the file
@@ -84,16 +112,20 @@ impl Sqlite {
 }
 
 impl Backend for Sqlite {
-    fn read(&self, command: &mut dyn FnMut(&mut dyn Sql) -> Result<()>) -> Result<()> {
-        if self.path().is_none() {
-            // A database in memory lives in its one connection.
-            let mut writer = self.writer();
-            return read_on(writer.connection(|| Ok(()))?, command);
-        }
-        let connection = self.readers.take(&self.place, || self.check_identity())?;
-        let answer = read_on(&connection, command);
-        self.readers.put_back(connection);
-        answer
+    fn read(&self, command: Read<'_>) -> Result<()> {
+        self.reading(|connection, mut looking| {
+            run(connection, "BEGIN")?;
+            let answer = catch_unwind(AssertUnwindSafe(|| command(&mut looking)));
+            let ended = run(connection, "ROLLBACK");
+            match answer {
+                Ok(answer) => answer.and(ended),
+                Err(panic) => resume_unwind(panic),
+            }
+        })
+    }
+
+    fn look(&self, command: Read<'_>) -> Result<()> {
+        self.reading(|_, mut looking| command(&mut looking))
     }
 
     fn write(&self, access: Access, command: Box<dyn Command>) -> Result<()> {
@@ -116,7 +148,8 @@ impl Backend for Sqlite {
         if self.path().is_none() {
             return Ok(0);
         }
-        self.readers.version(&self.place, || self.check_identity())
+        self.look(&mut |reading| reading.known().map(|_| ()))?;
+        Ok(self.readers.moves())
     }
 
     fn check(&self) -> Result<Vec<String>> {
@@ -148,16 +181,6 @@ impl Backend for Sqlite {
             return Ok(());
         }
         Err(StorageError::new(StorageKind::Busy, "somebody reads an older state of the file").into())
-    }
-}
-
-fn read_on(connection: &Connection, command: &mut dyn FnMut(&mut dyn Sql) -> Result<()>) -> Result<()> {
-    run(connection, "BEGIN")?;
-    let answer = catch_unwind(AssertUnwindSafe(|| command(&mut Live(connection))));
-    let ended = run(connection, "ROLLBACK");
-    match answer {
-        Ok(answer) => answer.and(ended),
-        Err(panic) => resume_unwind(panic),
     }
 }
 

@@ -1,60 +1,131 @@
-//! Connections that read committed state, of which as many are made as are used at once.
+//! Connections that read committed state, of which as many are made as are used at once, and what
+//! each has noted of the file.
+//!
+//! A connection is out of the pool while it is used, so no lock is held while the library runs.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rusqlite::Connection;
 
 use super::Place;
 use super::open;
-use super::statement::run_text;
+use super::statement::{Live, run_int};
 use crate::error::Result;
+use crate::store::{EachRow, Known, Reading, Sql, Value};
 
 /// How many idle reading connections are kept.
 const IDLE: usize = 8;
 
+/// Tells a connection whether another has committed.
+const OTHERS_COMMITS: &str = "PRAGMA data_version";
+
+/// Tells the one connection of a database in memory whether it has itself written anything: every
+/// write moves a head row.
+const OWN_WRITES: &str = "SELECT total_changes()";
+
 /// The reading connections of a file.
 #[derive(Default)]
 pub(super) struct Readers {
-    idle: Mutex<Vec<Connection>>,
-    /// A connection that only asks whether others have committed: the number that tells is one
-    /// connection's own.
-    watcher: Mutex<Option<Connection>>,
+    idle: Mutex<Vec<Box<Reader>>>,
+    moves: AtomicI64,
+}
+
+/// A connection that reads, and what was noted through it.
+pub(super) struct Reader {
+    pub(super) connection: Connection,
+    pub(super) noted: Noted,
+}
+
+/// What was read of a database, and the number that says whether it still holds. The number is one
+/// connection's own.
+#[derive(Default)]
+pub(super) struct Noted {
+    number: Option<i64>,
+    known: Known,
 }
 
 impl Readers {
     /// A connection to the file that was opened, which `check` knows, not to one that took its
     /// place.
-    pub(super) fn take(&self, place: &Place, check: impl FnOnce() -> Result<()>) -> Result<Connection> {
+    pub(super) fn take(&self, place: &Place, check: impl FnOnce() -> Result<()>) -> Result<Box<Reader>> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match idle {
-            Some(connection) => Ok(connection),
-            None => connect(place, check),
+        if let Some(reader) = idle {
+            return Ok(reader);
         }
+        let connection = open::reader(place)?;
+        check()?;
+        let noted = Noted::default();
+        Ok(Box::new(Reader { connection, noted }))
     }
 
     /// Keeps a connection for the next reader.
-    pub(super) fn put_back(&self, connection: Connection) {
+    pub(super) fn put_back(&self, reader: Box<Reader>) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE && connection.is_autocommit() {
-            idle.push(connection);
+        if idle.len() < IDLE && reader.connection.is_autocommit() {
+            idle.push(reader);
         }
     }
 
-    /// A number that changes when anybody has committed.
-    pub(super) fn version(&self, place: &Place, check: impl FnOnce() -> Result<()>) -> Result<i64> {
-        let mut watcher = self.watcher.lock().unwrap_or_else(PoisonError::into_inner);
-        let connection = match watcher.take() {
-            Some(connection) => connection,
-            None => connect(place, check)?,
-        };
-        let version = run_text(&connection, "PRAGMA data_version")?;
-        *watcher = Some(connection);
-        Ok(version.and_then(|text| text.parse().ok()).unwrap_or(0))
+    /// How often a connection has found that somebody had committed. Each finds a commit for
+    /// itself, so one commit may count several times.
+    pub(super) fn moves(&self) -> i64 {
+        self.moves.load(Ordering::SeqCst)
     }
 }
 
-fn connect(place: &Place, check: impl FnOnce() -> Result<()>) -> Result<Connection> {
-    let connection = open::reader(place)?;
-    check()?;
-    Ok(connection)
+/// A connection as a reader has it.
+pub(super) struct Looking<'c> {
+    connection: &'c Connection,
+    noted: &'c mut Noted,
+    number: &'static str,
+    moves: &'c AtomicI64,
+    /// Whether what was noted is known to hold.
+    asked: bool,
+}
+
+impl<'c> Looking<'c> {
+    /// One of a file's connections that read.
+    pub(super) fn at_file(connection: &'c Connection, noted: &'c mut Noted, readers: &'c Readers) -> Looking<'c> {
+        Looking {
+            connection,
+            noted,
+            number: OTHERS_COMMITS,
+            moves: &readers.moves,
+            asked: false,
+        }
+    }
+
+    /// The one connection of a database in memory.
+    pub(super) fn in_memory(connection: &'c Connection, noted: &'c mut Noted, readers: &'c Readers) -> Looking<'c> {
+        Looking {
+            number: OWN_WRITES,
+            ..Looking::at_file(connection, noted, readers)
+        }
+    }
+}
+
+impl Sql for Looking<'_> {
+    fn exec(&mut self, sql: &str, values: &[Value<'_>]) -> Result<u64> {
+        Live(self.connection).exec(sql, values)
+    }
+
+    fn each(&mut self, sql: &str, values: &[Value<'_>], row: EachRow<'_>) -> Result<()> {
+        Live(self.connection).each(sql, values, row)
+    }
+}
+
+impl Reading for Looking<'_> {
+    fn known(&mut self) -> Result<&mut Known> {
+        if !self.asked {
+            let number = run_int(self.connection, self.number)?;
+            if number.is_none() || number != self.noted.number {
+                self.noted.number = number;
+                self.noted.known = Known::default();
+                self.moves.fetch_add(1, Ordering::SeqCst);
+            }
+            self.asked = true;
+        }
+        Ok(&mut self.noted.known)
+    }
 }

@@ -116,6 +116,19 @@ pub(super) fn run_text(connection: &Connection, sql: &str) -> Result<Option<Stri
     Ok(first)
 }
 
+/// Runs a statement without parameters to its end; answers the number in the first column of its
+/// first row, if there is one.
+pub(super) fn run_int(connection: &Connection, sql: &str) -> Result<Option<i64>> {
+    let mut first = None;
+    Live(connection).each(sql, &[], &mut |row| {
+        if first.is_none() {
+            first = Some(row.int(0)?);
+        }
+        Ok(())
+    })?;
+    Ok(first)
+}
+
 /// The kind of a library error, without the statement or any value of the file.
 pub(super) fn error(found: &rusqlite::Error) -> Error {
     let kind = match found.sqlite_error_code() {

@@ -8,7 +8,7 @@ use std::thread::{JoinHandle, yield_now};
 use proptest::prelude::*;
 
 use super::*;
-use crate::store::Row;
+use crate::store::{Row, Sql};
 
 type Work = Box<dyn FnMut(&mut dyn Sql) -> Result<()> + Send>;
 
