@@ -14,7 +14,7 @@ use crate::event::{EventKind, Happening, Subject};
 use crate::hook::{Action, Capabilities, Lookup, Outcome};
 use crate::payment::{
     Attempt, Await, Charge, ChargeEvent, ChargeState, Evidence, Failure, Finding, Hold, IntentStatus, PaymentIntent,
-    Verdict,
+    Said, Source, Verdict,
 };
 use crate::session::{ExpiredReason, Session, SessionEvent, SessionState};
 use crate::text::{Metadata, kept};
@@ -41,6 +41,8 @@ const LOOKUPS_UNTIL_UNRESOLVED: u32 = 8;
 /// An attempt with everything that its outcome may move.
 pub(crate) struct Unsettled {
     pub(crate) attempt: Attempt,
+    /// What the call itself has answered before.
+    pub(crate) answers: Vec<Said>,
     pub(crate) session: Session,
     /// The beneficiary's holdings in the lines that the session's products belong to.
     pub(crate) holdings: Vec<Holding>,
@@ -70,6 +72,7 @@ pub(crate) fn settle(
 ) -> Result<Session, Error> {
     let Unsettled {
         mut attempt,
+        answers,
         mut session,
         holdings,
     } = found;
@@ -93,6 +96,12 @@ pub(crate) fn settle(
             .filter(|_| !acknowledged)
             .and_then(|known| known.not_found_final_after),
     );
+
+    // A call is made once. The same answer from it is the same news, brought twice.
+    if verdict.source == Source::Answer && answers.contains(&verdict.said()) {
+        session.payment_intent = Some(intent);
+        return Ok(session);
+    }
 
     let mut charge = before.clone();
     // Money over another amount waits for a decision. Nothing that is said later puts it out of

@@ -99,7 +99,8 @@ impl App {
 
     /// Moves the test clock forward and answers the engine time afterwards. What falls due by it is
     /// done by the next `run_due`; what is read shows it at once. Calls in flight, leases and
-    /// delivery times follow the host's clock and are not moved. Forward only; not idempotent.
+    /// delivery times follow the host's clock and are not moved. Forward only. Not idempotent: each call
+    /// moves it on.
     ///
     /// # Errors
     /// [`Error::Refused`] in live mode; [`Error::Storage`].
@@ -123,13 +124,13 @@ impl App {
     }
 
     /// The base of the links to the hosted pages, both modes; none: sessions have no URL. A session
-    /// keeps the base that it was made with.
+    /// keeps the base that it was made with. Idempotent by state.
     ///
     /// # Errors
     /// [`Error::Invalid`] if it is not an absolute http or https URL; [`Error::Storage`].
     ///
     /// # Durability
-    /// On disk when this returns. Idempotent by state.
+    /// On disk when this returns.
     ///
     /// # Events
     /// None.

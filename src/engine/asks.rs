@@ -56,7 +56,8 @@ pub enum AskKind {
 
 impl Engine {
     /// Takes up to `limit` look-ups that are due, over all apps, of the processors that this engine
-    /// has: for a host that calls the processor itself. `run_due` is this with the hook.
+    /// has: for a host that calls the processor itself. `run_due` is this with the hook. Idempotent by
+    /// state: what is held is not taken again.
     ///
     /// # Errors
     /// [`crate::Error::Storage`].

@@ -110,7 +110,7 @@ impl Engine {
     /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
     /// calls as unknown, looks up attempts, closes sessions, writes down lapses, delivers webhooks,
     /// in this order. Safe to call from many threads and processes at once; each item is done by
-    /// one of them, or harmlessly by two.
+    /// one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
     ///
     /// # Errors
     /// [`crate::Error::Storage`]; what was done is done, and the other kinds of work were tried.

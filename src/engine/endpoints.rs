@@ -1,10 +1,10 @@
 use super::{App, Engine, Page, page, page_size};
-use crate::change::Change;
-use crate::error::{Error, Invalid, Result};
+use crate::change::{Change, Remember};
+use crate::error::{Error, Invalid, Result, shortened};
 use crate::event::{EventKind, Happening, Subject};
 use crate::id::{DeliveryId, EndpointId};
 use crate::secret::Secret;
-use crate::store;
+use crate::store::{self, Tx};
 use crate::webhook::{AddedEndpoint, Delivery, Endpoint, EndpointState, NewEndpoint, draw_secret};
 use crate::wire;
 
@@ -12,17 +12,24 @@ use crate::wire;
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoints<'a>(pub(super) &'a App);
 
+/// The scope of keys given to [`Endpoints::add`].
+const ADD: &str = "endpoints.add";
+
 /// The most endpoints of an app in a mode: every event is matched against each.
 const MAX_ENDPOINTS: i64 = 100;
 
 impl Endpoints<'_> {
-    /// Adds an endpoint. Its signing secret is in the answer and cannot be read again. It gets the
-    /// events that happen from now on. Not idempotent: a URL that is in use is refused, so adding
-    /// twice does not give two.
+    /// Adds an endpoint. Its signing secret is in the answer and cannot be read otherwise. It gets the
+    /// events that happen from now on.
+    ///
+    /// With an idempotency key the same request gives the same endpoint, with the secret that it has
+    /// by then. Without one a repetition is refused, because the URL is in use: it never gives two,
+    /// but a secret whose answer was lost stays unknown.
     ///
     /// # Errors
-    /// [`Error::NoSealKey`] without a key to seal the secret; [`Error::Invalid`] for the URL, an
-    /// event that the format does not have, a URL in use, and the hundred-and-first endpoint;
+    /// [`Error::NoSealKey`] without a key to seal the secret, and if the secret of a repeated request
+    /// was sealed with another; [`Error::Invalid`] for the URL, an event that the format does not
+    /// have, a URL in use, and the hundred-and-first endpoint; [`Error::IdempotencyConflict`];
     /// [`Error::NoEntropy`]; [`Error::Storage`].
     ///
     /// # Durability
@@ -35,12 +42,18 @@ impl Endpoints<'_> {
         let seal = core.seal.as_ref().ok_or(Error::NoSealKey("none was given"))?;
         let format = endpoint.format;
         let (new, url) = endpoint.checked(|name| wire::knows(format, name))?;
-        let mut moment = self.0.moment("endpoints.add")?;
+        let mut moment = self.0.moment(ADD)?;
         let id: EndpointId = moment.mint.id(self.0.world.mode);
         let secret = draw_secret()?;
         let sealed = seal.seal(&secret, id.as_str())?;
         let url_key = url.key();
-        let endpoint = core.write(moment, move |tx| {
+        let request_hash = new.fingerprint();
+        let (endpoint, sealed) = core.write(moment, move |tx| {
+            if let Some(key) = &new.idempotency_key
+                && let Some(id) = store::remembered(tx, ADD, key, &request_hash)?
+            {
+                return added(tx, &id);
+            }
             if let Some(other) = store::endpoint::by_url_key(tx.sql, tx.world, &url_key)? {
                 let allowed = format!("a URL that no endpoint has; {} has this one", other.id);
                 return Err(Invalid::new("url", &new.url, allowed).into());
@@ -64,11 +77,20 @@ impl Endpoints<'_> {
             let created = Happening::created(EventKind::EndpointCreated, endpoint.state.as_str());
             let mut change = Change::new();
             change.record(Subject::Endpoint(endpoint.clone()), [created]);
+            change.remember(new.idempotency_key.clone().map(|key| Remember {
+                scope: ADD,
+                key,
+                request_hash,
+                result: endpoint.id.to_string(),
+            }));
             tx.apply(&change)?;
             endpoint.revision += 1;
             endpoint.sealed_secret = None;
-            Ok(endpoint)
+            Ok((endpoint, sealed.clone()))
         })?;
+        let secret = core
+            .open_secret(&endpoint, &sealed)
+            .ok_or(Error::NoSealKey("another one sealed the endpoint's secret"))?;
         Ok(AddedEndpoint { endpoint, secret })
     }
 
@@ -108,10 +130,21 @@ impl Endpoints<'_> {
     }
 }
 
+/// An endpoint that was added before, and the sealed secret with which it signs.
+fn added(tx: &mut Tx<'_>, id: &str) -> Result<(Endpoint, Vec<u8>)> {
+    let stored = store::endpoint::all_sealed(tx.sql, tx.world)?;
+    let found = stored.into_iter().find(|(endpoint, _)| endpoint.id.as_str() == id);
+    found.ok_or_else(|| Error::NotFound {
+        what: "webhook endpoint",
+        id: shortened(id),
+    })
+}
+
 impl Engine {
     /// Gives a new secret, under this engine's key, to every endpoint whose secret does not open
     /// with it: the way on after a sealing key was lost. Secrets that open are left alone. The
     /// answer holds each new secret, this once; receivers need them before they can verify again.
+    /// Idempotent by state.
     ///
     /// # Errors
     /// [`Error::NoSealKey`] if this engine has no key; [`Error::NoEntropy`]; [`Error::Storage`].

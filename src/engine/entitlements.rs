@@ -133,8 +133,9 @@ impl Entitlements<'_> {
         })
     }
 
-    /// Grants something by hand, at once. With an idempotency key the same request grants once;
-    /// without one, each call adds a grant.
+    /// Grants something by hand, at once. With an idempotency key the same request grants once and is
+    /// answered with what the uid has by then, in the line that the grant went to; without one, each
+    /// call adds a grant.
     ///
     /// # Errors
     /// [`Error::Invalid`] naming the field; [`Error::NotFound`] for a tier that is not in the
@@ -150,17 +151,17 @@ impl Entitlements<'_> {
         let request_hash = new.fingerprint();
         let moment = self.0.moment(GRANT)?;
         self.0.core.write(moment, move |tx| {
+            if let Some(key) = &new.idempotency_key
+                && let Some(grant) = store::remembered(tx, GRANT, key, &request_hash)?
+            {
+                let holding = store::entitlement::of_grant(tx.sql, tx.world, &grant)?;
+                return Ok(holding.shown_at(&tx.app, tx.now));
+            }
             let product = store::catalog::product(tx.sql, tx.world, &new.tier)?.ok_or_else(|| Error::NotFound {
                 what: "tier in the catalogue",
                 id: shortened(&new.tier),
             })?;
             let known = store::entitlement::holding(tx.sql, tx.world, &new.uid, &product.line)?;
-            if let Some(key) = &new.idempotency_key
-                && store::remembered(tx, GRANT, key, &request_hash)?.is_some()
-                && let Some(holding) = &known
-            {
-                return Ok(holding.shown_at(&tx.app, tx.now));
-            }
             let ends_at = access::manual_end(&new, tx.now)?;
             let mut change = Change::new();
             let mut at = tx.setting();

@@ -1,7 +1,7 @@
 use super::{App, Engine, Page, page, page_size};
 use crate::access::{Actor, ApiKey, NewApiKey, draw_key, lookup_part};
 use crate::change::Change;
-use crate::error::Result;
+use crate::error::{Invalid, Result};
 use crate::event::{EventKind, Happening, Subject};
 use crate::id::ApiKeyId;
 use crate::store;
@@ -12,7 +12,8 @@ pub struct Keys<'a>(pub(super) &'a App);
 
 impl Keys<'_> {
     /// Makes a key. Its secret is in the answer and nowhere else: the file keeps a hash. Not
-    /// idempotent: a lost answer is a key that nobody knows, to be revoked.
+    /// idempotent: a lost answer is a key that nobody knows, to be revoked. [`Keys::draw`] and
+    /// [`Keys::add`] are this in two steps, of which the second can be repeated.
     ///
     /// # Errors
     /// [`crate::Error::NoEntropy`]; [`crate::Error::Storage`].
@@ -23,20 +24,65 @@ impl Keys<'_> {
     /// # Events
     /// `api_key.created`.
     pub fn create(&self) -> Result<NewApiKey> {
-        let mut moment = self.0.moment("keys.create")?;
-        let id: ApiKeyId = moment.mint.id(self.0.world.mode);
-        let mut new = draw_key(id, self.0.world.mode, moment.host_now)?;
-        let key = new.key.clone();
+        let drawn = self.draw()?;
+        let key = self.add(&drawn)?;
+        Ok(NewApiKey { key, ..drawn })
+    }
+
+    /// Draws a key and its secret, and writes nothing: the key opens nothing until it is given to
+    /// [`Keys::add`].
+    ///
+    /// # Errors
+    /// [`crate::Error::NoEntropy`].
+    pub fn draw(&self) -> Result<NewApiKey> {
+        let mode = self.0.world.mode;
+        let id: ApiKeyId = self.0.core.mint()?.id(mode);
+        draw_key(id, mode, self.0.core.clock.now())
+    }
+
+    /// Puts a key that was drawn in force. Idempotent by state: a key that is there stays as it is,
+    /// revoked where it was revoked.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for a key whose parts do not belong together, or that is another app's;
+    /// [`crate::Error::WrongMode`]; [`crate::Error::Storage`].
+    ///
+    /// # Durability
+    /// On disk when this returns.
+    ///
+    /// # Events
+    /// `api_key.created`, once.
+    pub fn add(&self, drawn: &NewApiKey) -> Result<ApiKey> {
+        let NewApiKey { key, secret } = drawn;
+        self.0.own_mode(key.id.as_str(), key.id.mode())?;
+        let parts = lookup_part(secret.expose());
+        if parts != Some((self.0.world.mode, &key.prefix)) || !key.is_of(secret.expose()) {
+            return Err(Invalid::new("key", "another secret than the key's", "a key as it was drawn").into());
+        }
+        let mut key = ApiKey {
+            revoked_at: None,
+            revision: 0,
+            ..key.clone()
+        };
+        let moment = self.0.moment("keys.create")?;
         self.0.core.write(moment, move |tx| {
+            if let Some((world, known)) = store::app::key_by_lookup(tx.sql, &key.prefix)? {
+                if world == tx.world && (&known.id, known.hash) == (&key.id, key.hash) {
+                    return Ok(known);
+                }
+                return Err(Invalid::new("key", "a key that is in use elsewhere", "a key that was just drawn").into());
+            }
+            key.created_at = tx.host_now;
             let mut change = Change::new();
-            change.record(
-                Subject::ApiKey(key.clone()),
-                [Happening::plain(EventKind::ApiKeyCreated)],
-            );
-            tx.apply(&change)
-        })?;
-        new.key.revision += 1;
-        Ok(new)
+            let created = Happening::plain(EventKind::ApiKeyCreated);
+            change.record(Subject::ApiKey(key.clone()), [created]);
+            tx.apply(&change)?;
+            let revision = key.revision + 1;
+            Ok(ApiKey {
+                revision,
+                ..key.clone()
+            })
+        })
     }
 
     /// Keys, newest first, up to `limit` (1 to 100) before one.

@@ -15,7 +15,8 @@ use crate::webhook::{ClaimedDelivery, DeliveryEvent, Endpoint, Format, MARGIN, T
 impl Engine {
     /// Takes up to `limit` deliveries that are due, over all apps, signed and ready to be sent, for
     /// a host that sends them itself. Each is held for 90 seconds; give what came of it to
-    /// [`Engine::acknowledge`]. `run_due` is this with the transport.
+    /// [`Engine::acknowledge`]. `run_due` is this with the transport. Idempotent by state: what is held is
+    /// not taken again.
     ///
     /// # Errors
     /// [`crate::Error::Storage`].
@@ -40,6 +41,7 @@ impl Engine {
 
     /// Writes down what came of a delivery. Answers whether it counted: a failure does not once
     /// somebody else has taken the delivery or it is done; an acceptance does, the first time.
+    /// Idempotent by state.
     ///
     /// # Errors
     /// [`crate::Error::NotFound`] for a delivery of another file; [`crate::Error::Storage`]; bring the same outcome again, do not send again.

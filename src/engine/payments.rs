@@ -144,7 +144,8 @@ impl Sessions<'_> {
     }
 
     /// The first beat of [`Sessions::pay`] alone, for a host that calls the processor itself,
-    /// awaiting the answer.
+    /// awaiting the answer. As there, it takes an idempotency key, and is idempotent by state
+    /// without one.
     ///
     /// # Errors
     /// As [`Sessions::pay`].

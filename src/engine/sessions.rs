@@ -163,7 +163,8 @@ impl Sessions<'_> {
         self.close(id, ExpiredReason::Merchant)
     }
 
-    /// Closes an open session because the buyer gave up. Otherwise as [`Sessions::expire`].
+    /// Closes an open session because the buyer gave up. Idempotent by state; otherwise as
+    /// [`Sessions::expire`].
     ///
     /// # Errors
     /// As [`Sessions::expire`].

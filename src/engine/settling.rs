@@ -30,8 +30,9 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// Brings a processor's answer back: the last beat of a payment, and the only way in for what
-    /// was learned about one. Bringing the same answer again changes nothing, and so does an answer
-    /// that says less than what is known.
+    /// was learned about one. Idempotent by state: bringing the same answer again changes nothing, and so
+    /// does an answer that says less than what is known. Of look-ups it is written down each time that
+    /// they were heard.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an attempt of another file; [`Error::NoEntropy`] and
@@ -158,6 +159,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         let of_charge = store::payment::session_of_charge(tx.sql, tx.world, &subject)?;
         let session = store::session::get(tx.sql, tx.world, &of_charge)?;
         let holdings = holdings(tx, &session)?;
+        let answers = store::payment::answers(tx.sql, tx.world, &attempt.id)?;
         let learned = Learned {
             finding: &heard.finding,
             actor: heard.actor.to_string(),
@@ -168,6 +170,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         let mut change = Change::new();
         let found = Unsettled {
             attempt,
+            answers,
             session,
             holdings,
         };

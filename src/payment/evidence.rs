@@ -51,6 +51,29 @@ pub(crate) struct Verdict {
     pub(crate) detail: Option<String>,
 }
 
+/// What a verdict says, as it is written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) outcome: String,
+    pub(crate) reference: Option<String>,
+    /// In minor units, with the currency's code.
+    pub(crate) amount: Option<(i64, String)>,
+    pub(crate) detail: Option<String>,
+}
+
+impl Verdict {
+    pub(crate) fn said(&self) -> Said {
+        Said {
+            outcome: self.outcome.to_owned(),
+            reference: self.reference.clone(),
+            amount: self
+                .amount
+                .map(|amount| (amount.as_minor(), amount.currency().to_string())),
+            detail: self.detail.clone(),
+        }
+    }
+}
+
 /// A verdict as it was written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Evidence {

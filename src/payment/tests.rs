@@ -138,8 +138,8 @@ fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
         };
         let answer = Finding::Executed(outcome.clone());
         let lookup = Finding::LookedUp(Lookup::Found(outcome.clone()));
-        assert_eq!(weighed(&answer, 0, None), verdict(evidence::Source::Answer));
-        assert_eq!(weighed(&lookup, 0, None), verdict(evidence::Source::Lookup));
+        assert_eq!(weighed(&answer, 0, None), verdict(Source::Answer));
+        assert_eq!(weighed(&lookup, 0, None), verdict(Source::Lookup));
     }
 }
 

@@ -51,6 +51,14 @@ pub(crate) fn holding(sql: &mut dyn Sql, world: World, uid: &str, line: &str) ->
     Ok(query(sql, world, "AND uid = $3 AND line = $4", &[uid.into(), line.into()])?.pop())
 }
 
+/// What a grant counts towards.
+pub(crate) fn of_grant(sql: &mut dyn Sql, world: World, grant: &str) -> Result<Holding> {
+    let rest = "AND id = (SELECT entitlement FROM tillite_grant WHERE app = $1 AND mode = $2 AND id = $3)";
+    query(sql, world, rest, &[grant.into()])?
+        .pop()
+        .ok_or_else(|| corrupt("a key that stands for a grant that is not there"))
+}
+
 /// The newest stored version of what a uid holds in one line, with the engine time at which a grant
 /// starts or ends next, and the head of the world at the same state; none if the world is not there
 /// as it should be. One statement, so it needs no transaction to be of one state.

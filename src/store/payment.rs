@@ -7,7 +7,7 @@ use super::codec::{
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::id::{AttemptId, SessionId, World};
-use crate::payment::{Attempt, Await, Charge, Evidence, Failure, Hold, PaymentIntent};
+use crate::payment::{Attempt, Await, Charge, Evidence, Failure, Hold, PaymentIntent, Said};
 use crate::time::Timestamp;
 
 const CHARGE: &str = "SELECT id, intent, session, number, processor, state, amount, currency, authorized, captured, \
@@ -221,6 +221,21 @@ fn attempts(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -
 /// An attempt by its id.
 pub(crate) fn attempt(sql: &mut dyn Sql, world: World, wanted: &AttemptId) -> Result<Option<Attempt>> {
     Ok(attempts(sql, world, "AND a.id = $3", &[wanted.as_str().into()])?.pop())
+}
+
+/// What an attempt's own call has answered so far.
+pub(crate) fn answers(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<Vec<Said>> {
+    let query = "SELECT outcome, reference, amount, currency, detail FROM tillite_evidence \
+         WHERE app = $1 AND mode = $2";
+    let rest = "AND attempt = $3 AND source = 'answer' ORDER BY number";
+    rows(sql, world, query, rest, &[attempt.as_str().into()], |row| {
+        Ok(Said {
+            outcome: row.text(0)?,
+            reference: row.maybe_text(1)?,
+            amount: row.maybe_int(2)?.zip(row.maybe_text(3)?),
+            detail: row.maybe_text(4)?,
+        })
+    })
 }
 
 /// Attempts whose call has lost its lease at a host time, the longest overdue first.

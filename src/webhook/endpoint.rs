@@ -1,10 +1,11 @@
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::Format;
+use crate::digest::Fields;
 use crate::error::{Error, Invalid};
 use crate::id::EndpointId;
 use crate::secret::Secret;
-use crate::text::Url;
+use crate::text::{self, Url};
 use crate::time::Timestamp;
 
 /// Where webhooks of one app and mode go. An endpoint speaks one format.
@@ -71,7 +72,7 @@ impl Endpoint {
     }
 }
 
-/// A new endpoint with its signing secret, which is shown this once.
+/// A new endpoint with its signing secret, which is shown to who adds it and to nobody else.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AddedEndpoint {
@@ -87,6 +88,7 @@ pub struct NewEndpoint {
     pub(crate) url: String,
     pub(crate) format: Format,
     pub(crate) events: Vec<String>,
+    pub(crate) idempotency_key: Option<String>,
 }
 
 impl NewEndpoint {
@@ -97,6 +99,7 @@ impl NewEndpoint {
             url: url.into(),
             format,
             events: vec!["*".to_owned()],
+            idempotency_key: None,
         }
     }
 
@@ -107,9 +110,27 @@ impl NewEndpoint {
         self
     }
 
+    /// The same key gives the same endpoint with its secret, after a retry and after a crash: 1 to 255
+    /// visible ASCII characters.
+    #[must_use]
+    pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// The hash of everything that was asked for, but the key: who repeats a key must repeat it.
+    pub(crate) fn fingerprint(&self) -> [u8; 32] {
+        let fields = Fields::new().text(&self.url).text(self.format.as_str());
+        self.events
+            .iter()
+            .fold(fields, |fields, name| fields.text(name))
+            .finish()
+    }
+
     /// Checks URL and names; `known` says whether the format has an event of a name.
     pub(crate) fn checked(mut self, known: impl Fn(&str) -> bool) -> Result<(NewEndpoint, Url), Error> {
         let url = Url::parse("url", &self.url)?;
+        text::key("idempotency_key", self.idempotency_key.as_deref())?;
         self.events.sort_unstable();
         self.events.dedup();
         if self.events.is_empty() {

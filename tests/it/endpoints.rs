@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tillite::webhook::{EndpointState, Format, NewEndpoint};
-use tillite::{Budget, Currency, Engine, Error, Mode, NewCustomer, NewSession, SignedRequest, WhatNow};
+use tillite::{Budget, Clock as _, Currency, Engine, Error, Mode, NewCustomer, NewSession, SignedRequest, WhatNow};
 
 use crate::file::{Disk, sell};
 use crate::kit::{ManualClock, Receiver, Shop, Till, builder, clean, verified};
@@ -356,6 +356,89 @@ fn a_key_opens_its_own_app_and_mode_until_it_is_revoked() {
         assert_eq!(app.keys().revoke(&new.key.id).unwrap(), revoked, "once");
         assert_eq!(app.journal_head().unwrap(), head);
     }
+    shop.clean();
+}
+
+#[test]
+fn a_drawn_key_opens_nothing_until_it_is_added_and_can_be_added_again() {
+    let shop = Shop::open();
+    let live = shop.engine.app("lixblogs", Mode::Live).unwrap();
+    let other = shop.engine.app("another", Mode::Test).unwrap();
+    let keys = shop.app.keys();
+    let drawn = keys.draw().unwrap();
+    let opens = || shop.engine.authenticate(drawn.secret.expose()).unwrap().is_some();
+    assert!(!opens());
+    shop.clock.turn(Duration::from_secs(60));
+    let added = keys.add(&drawn).unwrap();
+    assert_eq!((added.created_at, added.revoked_at), (shop.clock.now(), None));
+    assert!(opens());
+    shop.clock.turn(Duration::from_secs(60));
+    assert_eq!(keys.add(&drawn).unwrap(), added);
+
+    let before = shop.engine.dump().unwrap();
+    let second = keys.draw().unwrap();
+    let mut mixed = second.clone();
+    mixed.secret = drawn.secret.clone();
+    let mut renamed = second.clone();
+    renamed.key.prefix.clone_from(&drawn.key.prefix);
+    for (refused, field) in [
+        (keys.add(&mixed), Some("key")),
+        (keys.add(&renamed), Some("key")),
+        (other.keys().add(&drawn), Some("key")),
+        (live.keys().add(&second), None),
+    ] {
+        let error = refused.unwrap_err();
+        assert_eq!(error.field(), field, "{error}");
+        assert!(!error.to_string().contains(drawn.secret.expose()));
+    }
+    assert_eq!(shop.engine.dump().unwrap(), before);
+    // Adding what was revoked does not bring it back, and a revocation is not taken over from outside.
+    let revoked = keys.revoke(&added.id).unwrap();
+    assert_eq!(keys.add(&drawn).unwrap(), revoked);
+    assert!(!opens());
+    let mut second = second;
+    second.key.revoked_at = Some(shop.clock.now().plus(Duration::from_secs(1)));
+    assert_eq!(keys.add(&second).unwrap().revoked_at, None);
+    shop.clean();
+}
+
+#[test]
+fn a_repeated_endpoint_comes_with_the_secret_with_which_it_signs() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    let new = || NewEndpoint::new("https://shop.example/hook", Format::XPay).idempotency_key("k");
+    let first = shop.app.endpoints().add(new()).unwrap();
+    let signs = |secret: &tillite::Secret| {
+        sell(&shop, "u_1").unwrap();
+        deliver(&shop.engine);
+        let received = std::mem::take(&mut shop.receiver.received().requests);
+        assert!(!received.is_empty());
+        received
+            .iter()
+            .all(|request| verified(Format::XPay, secret, request, shop.clock.now()))
+    };
+    let elsewhere = disk.open().app("lixblogs", Mode::Test).unwrap();
+    let again = elsewhere.endpoints().add(new()).unwrap();
+    assert_eq!(again.endpoint, first.endpoint);
+    assert_eq!(again.secret.expose(), first.secret.expose());
+    assert!(signs(&again.secret));
+    for other in [
+        NewEndpoint::new("https://shop.example/other", Format::XPay),
+        NewEndpoint::new("https://shop.example/hook", Format::Standard),
+        NewEndpoint::new("https://shop.example/hook", Format::XPay).events(["charge.failed"]),
+    ] {
+        let error = elsewhere.endpoints().add(other.idempotency_key("k")).unwrap_err();
+        assert!(matches!(error, Error::IdempotencyConflict { .. }), "{error}");
+    }
+
+    // A key that does not open the secret cannot answer it; with a new secret the new one is answered.
+    let other_key = disk.builder().seal_key([7; 32]).open(disk.path()).unwrap();
+    let app = other_key.app("lixblogs", Mode::Test).unwrap();
+    let error = app.endpoints().add(new()).unwrap_err();
+    assert!(matches!(error, Error::NoSealKey(_)), "{error}");
+    let (_, replaced) = other_key.reset_seal().unwrap().remove(0);
+    let again = app.endpoints().add(new()).unwrap();
+    assert_eq!(again.secret.expose(), replaced.expose());
     shop.clean();
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tillite::{
     App, ChargeState, Currency, Dialect, Engine, Error, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment,
-    NewPrice, NewSession, Outcome, Session, SessionState,
+    NewPrice, NewProduct, NewSession, Outcome, Session, SessionState,
 };
 
 use crate::kit::{ManualClock, Receiver, SEAL_KEY, Shop, Till, euro};
@@ -267,6 +267,22 @@ fn a_repeated_grant_grants_once() {
     let late = app.entitlements().grant(grant()).unwrap();
     assert_eq!((late.active, late.version), (false, 2));
     crate::kit::clean(&reopened);
+}
+
+#[test]
+fn a_repeated_grant_is_answered_where_it_went_though_its_tier_has_moved() {
+    let shop = Shop::open();
+    let entitlements = shop.app.entitlements();
+    let grant = || NewGrant::tier("u_1", "member").idempotency_key("k");
+    let first = entitlements.grant(grant()).unwrap();
+    let moved = NewProduct::new("member", "Membership").line("clubs");
+    shop.app.catalog().set(moved).unwrap();
+    let before = shop.engine.dump().unwrap();
+    assert_eq!(entitlements.grant(grant()).unwrap(), first);
+    assert_eq!(shop.engine.dump().unwrap(), before);
+    let other = entitlements.grant(NewGrant::tier("u_1", "member")).unwrap();
+    assert_eq!((other.line.as_str(), other.version), ("clubs", 1));
+    shop.clean();
 }
 
 #[test]

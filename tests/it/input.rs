@@ -1,6 +1,7 @@
 //! Bad input: refused before anything is written, by the name of its field and with what is
 //! allowed, without a panic, and without repeating more than a little of it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -240,6 +241,13 @@ const FIELDS: &[Field] = &[
     }),
     field("endpoints.add", "url", Kind::Url, 2_048, |shop, text| {
         shop.app.endpoints().add(NewEndpoint::new(text, Format::XPay)).map(drop)
+    }),
+    field("endpoints.add", "idempotency_key", Kind::Key, 255, |shop, text| {
+        // Each with a URL of its own: one that is in use is refused.
+        static ADDED: AtomicUsize = AtomicUsize::new(0);
+        let url = format!("https://shop.example/{}", ADDED.fetch_add(1, Ordering::Relaxed));
+        let new = NewEndpoint::new(url, Format::XPay);
+        shop.app.endpoints().add(new.idempotency_key(text)).map(drop)
     }),
     field("acting_as", "actor", Kind::Text, 64, |shop, text| {
         shop.app.acting_as(Actor::Operator(text.to_owned())).map(drop)

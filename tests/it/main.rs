@@ -27,6 +27,7 @@ mod older;
 mod order;
 mod outbox;
 mod race;
+mod repeat;
 mod sale;
 mod session;
 mod size;

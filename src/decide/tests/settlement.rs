@@ -101,6 +101,7 @@ impl Sale {
         change: &mut Change,
     ) -> Result<(Session, Mint), Error> {
         let found = Unsettled {
+            answers: Vec::new(),
             attempt: self.attempts[attempt].clone(),
             session: self.session.clone(),
             holdings: self.holdings.clone(),

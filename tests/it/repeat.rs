@@ -1,0 +1,407 @@
+//! Every verb says what a repetition does, and does it: who lost an answer may ask again.
+//!
+//! The table below has an entry per public verb, and is compared with the verbs that stand in the
+//! sources. Where an entry says that a repetition writes nothing, the whole file is compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tillite::webhook::{Format, NewEndpoint};
+use tillite::{
+    Actor, Answer, Answered, Ask, Begun, Budget, ClaimedDelivery, Error, Expect, JournalHead, Metadata, Mode,
+    NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewSession, Outcome, Price, Result,
+    Session, SessionUpdate, TransportOutcome, WhatNow, Work,
+};
+
+use crate::kit::{Shop, euro};
+
+/// What a repetition of a verb does.
+enum Repeat {
+    /// Nothing is written, the first time neither.
+    Reads(Call),
+    /// The state that was asked for is there: the same answer, nothing written.
+    State(Call),
+    /// What there was to do is done: another answer, nothing written.
+    Spent(Call),
+    /// The key stands for the first answer: the same answer, nothing written; a conflict for
+    /// anything else under the key; without a key, what the next field says.
+    Key(KeyedCall, Without),
+    /// It is done once more, and the documentation says so.
+    Again(Call),
+}
+
+use Repeat::{Again, Key, Reads, Spent, State};
+
+type Call = fn(&Stage) -> Result<String>;
+/// With this key, and whether with other parameters than usual.
+type KeyedCall = fn(&Stage, Option<&str>, bool) -> Result<String>;
+
+/// What a verb that takes a key does when it is repeated without one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Without {
+    /// It is done once more.
+    Again,
+    /// The state that was asked for is there.
+    State,
+    /// It is refused: the state that was asked for is there.
+    Refused,
+}
+
+/// A shop in which every verb has something to do.
+struct Stage {
+    shop: Shop,
+    /// An open session.
+    open: Session,
+    /// A call that is on its way.
+    ask: Ask,
+    /// A delivery that is on its way; more are due.
+    delivery: ClaimedDelivery,
+    price: Price,
+    /// A key in force.
+    key: NewApiKey,
+    drawn: NewApiKey,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let shop = Shop::open();
+        let app = &shop.app;
+        shop.endpoint(Format::XPay);
+        app.customers().set(NewCustomer::uid("u_1")).unwrap();
+        let price = app.catalog().set_price(NewPrice::new("gold", euro(5_00))).unwrap();
+        app.entitlements().grant(NewGrant::tier("u_1", "gold")).unwrap();
+        let overdue = NewSession::empty().expires_after(Duration::from_secs(30 * 60));
+        app.sessions().create(overdue).unwrap();
+        // A lost answer, to be looked up.
+        let lost = shop.session("u_2");
+        shop.till.answer(Outcome::Unknown { why: String::new() });
+        shop.pay(&lost).unwrap();
+        shop.clock.turn(Duration::from_secs(40 * 60));
+        let open = shop.session("u_1");
+        let flying = shop.session("u_3");
+        let Begun::Ask(ask) = app.sessions().begin_payment(&flying.id, "tok_1").unwrap() else {
+            panic!("nothing to ask");
+        };
+        let delivery = shop.engine.claim_deliveries(1).unwrap().remove(0);
+        let key = app.keys().create().unwrap();
+        let drawn = app.keys().draw().unwrap();
+        Stage {
+            open,
+            ask: *ask,
+            delivery,
+            price,
+            key,
+            drawn,
+            shop,
+        }
+    }
+
+    /// Everything that is in the file, and where its journal stands.
+    fn written(&self) -> (String, JournalHead) {
+        let head = self.shop.app.journal_head().unwrap();
+        (self.shop.engine.dump().unwrap(), head)
+    }
+
+    fn grant(&self, grant: NewGrant) -> Result<String> {
+        shown(self.shop.app.entitlements().grant(grant))
+    }
+}
+
+fn shown<T: Debug>(answer: Result<T>) -> Result<String> {
+    answer.map(|answer| format!("{answer:?}"))
+}
+
+/// A builder's step that is taken where there is a key.
+fn keyed<T>(new: T, key: Option<&str>, give: fn(T, &str) -> T) -> T {
+    match key {
+        Some(key) => give(new, key),
+        None => new,
+    }
+}
+
+fn payment(key: Option<&str>, other: bool) -> NewPayment {
+    let method = if other { "tok_2" } else { "tok_1" };
+    keyed(NewPayment::with(method), key, |payment, key| {
+        payment.idempotency_key(key)
+    })
+}
+
+fn succeeded(stage: &Stage) -> Answer {
+    let money = stage.ask.request.money().unwrap();
+    Answer::Executed(Outcome::succeeded("till_1", money))
+}
+
+#[rustfmt::skip]
+const VERBS: &[(&str, Repeat)] = &[
+    ("App::acting_as", Reads(|at| shown(at.shop.app.acting_as(Actor::Page)))),
+    ("App::advance", Again(|at| shown(at.shop.app.advance(Duration::from_secs(1))))),
+    ("App::catalog", Reads(|at| Ok(format!("{:?}", at.shop.app.catalog())))),
+    ("App::customers", Reads(|at| Ok(format!("{:?}", at.shop.app.customers())))),
+    ("App::endpoints", Reads(|at| Ok(format!("{:?}", at.shop.app.endpoints())))),
+    ("App::entitlements", Reads(|at| Ok(format!("{:?}", at.shop.app.entitlements())))),
+    ("App::events", Reads(|at| shown(at.shop.app.events(100, 0)))),
+    ("App::held_charges", Reads(|at| shown(at.shop.app.held_charges(100, None)))),
+    ("App::history", Reads(|at| shown(at.shop.app.history(at.open.id.as_str(), 100, 0)))),
+    ("App::journal_head", Reads(|at| shown(at.shop.app.journal_head()))),
+    ("App::keys", Reads(|at| Ok(format!("{:?}", at.shop.app.keys())))),
+    ("App::mode", Reads(|at| Ok(format!("{:?}", at.shop.app.mode())))),
+    ("App::now", Reads(|at| shown(at.shop.app.now()))),
+    ("App::sessions", Reads(|at| Ok(format!("{:?}", at.shop.app.sessions())))),
+    ("App::set_public_url", State(|at| shown(at.shop.app.set_public_url(Some("https://pay.example"))))),
+    ("App::slug", Reads(|at| shown(at.shop.app.slug()))),
+    ("Catalog::archive_price", State(|at| shown(at.shop.app.catalog().archive_price(&at.price.id)))),
+    ("Catalog::list", Reads(|at| shown(at.shop.app.catalog().list(100, None)))),
+    ("Catalog::price", Reads(|at| shown(at.shop.app.catalog().price(&at.price.id)))),
+    ("Catalog::set", State(|at| {
+        let product = NewProduct::new("gold", "Gold").line("metals").price(NewPrice::new("gold", euro(6_00)));
+        shown(at.shop.app.catalog().set(product))
+    })),
+    ("Catalog::set_price", State(|at| shown(at.shop.app.catalog().set_price(NewPrice::new("iron", euro(1_00)))))),
+    ("Customers::by_uid", Reads(|at| shown(at.shop.app.customers().by_uid("u_1")))),
+    ("Customers::get", Reads(|at| {
+        let customers = at.shop.app.customers();
+        shown(customers.get(&customers.by_uid("u_1")?.id))
+    })),
+    ("Customers::set", State(|at| shown(at.shop.app.customers().set(NewCustomer::uid("u_1").name("Ada"))))),
+    ("Endpoints::add", Key(|at, key, other| {
+        let format = if other { Format::XPay } else { Format::Standard };
+        let new = NewEndpoint::new("https://shop.example/new", format);
+        let new = keyed(new, key, |new, key| new.idempotency_key(key));
+        let added = at.shop.app.endpoints().add(new)?;
+        Ok(format!("{:?} {}", added.endpoint, added.secret.expose()))
+    }, Without::Refused)),
+    ("Endpoints::deliveries", Reads(|at| shown(at.shop.app.endpoints().deliveries(100, None)))),
+    ("Endpoints::list", Reads(|at| shown(at.shop.app.endpoints().list(100, None)))),
+    ("Engine::acknowledge", Spent(|at| {
+        shown(at.shop.engine.acknowledge(&at.delivery, &TransportOutcome::Answered(Answered::status(204))))
+    })),
+    ("Engine::app", State(|at| shown(at.shop.engine.app("another", Mode::Test).and_then(|app| app.slug())))),
+    ("Engine::apps", Reads(|at| shown(at.shop.engine.apps(100, None)))),
+    ("Engine::authenticate", Reads(|at| shown(at.shop.engine.authenticate(at.key.secret.expose())))),
+    ("Engine::claim_asks", Spent(|at| shown(at.shop.engine.claim_asks(100).map(|asks| asks.len())))),
+    ("Engine::claim_deliveries", Spent(|at| shown(at.shop.engine.claim_deliveries(100).map(|claimed| claimed.len())))),
+    ("Engine::close", Reads(|at| shown(at.shop.engine.clone().close()))),
+    ("Engine::dump", Reads(|at| at.shop.engine.dump())),
+    ("Engine::find_app", Reads(|at| shown(at.shop.engine.find_app("lixblogs", Mode::Live)))),
+    ("Engine::health", Reads(|at| shown(at.shop.engine.health()))),
+    ("Engine::next_due", Reads(|at| shown(at.shop.engine.next_due()))),
+    ("Engine::reset_seal", State(|at| shown(at.shop.engine.reset_seal()))),
+    ("Engine::run_due", Spent(|at| shown(at.shop.engine.run_due(Budget::items(1_000))))),
+    ("Engine::settle", State(|at| shown(at.shop.engine.settle(&at.ask, &succeeded(at))))),
+    ("Engine::spawn_runner", Reads(|at| {
+        // It starts a thread, and nothing else by itself: here one that nothing is left to do for.
+        at.shop.engine.run_due(Budget::items(1_000))?;
+        let before = at.written();
+        assert!(at.shop.engine.spawn_runner(1).stop(Duration::from_secs(60)));
+        assert_eq!(at.written(), before);
+        Ok(String::new())
+    })),
+    ("Engine::verify", Reads(|at| shown(at.shop.engine.verify(&Expect::nothing())))),
+    ("Engine::wait_due", Reads(|at| shown(at.shop.engine.wait_due(Duration::ZERO)))),
+    ("Engine::wait_due_for", Reads(|at| shown(at.shop.engine.wait_due_for(Work::TIME, Duration::ZERO)))),
+    ("Entitlements::as_of", Reads(|at| {
+        shown(at.shop.app.entitlements().as_of("u_1", "main", at.shop.app.now()?))
+    })),
+    ("Entitlements::get", Reads(|at| shown(at.shop.app.entitlements().get("u_1")))),
+    ("Entitlements::get_in", Reads(|at| shown(at.shop.app.entitlements().get_in("u_1", "main")))),
+    ("Entitlements::grant", Key(|at, key, other| {
+        let new = NewGrant::tier("u_9", "gold").quantity(if other { 2 } else { 1 });
+        at.grant(keyed(new, key, |new, key| new.idempotency_key(key)))
+    }, Without::Again)),
+    ("Entitlements::history", Reads(|at| shown(at.shop.app.entitlements().history("u_1", "main", 100, None)))),
+    ("Entitlements::list", Reads(|at| shown(at.shop.app.entitlements().list("u_1")))),
+    ("Entitlements::revoke", State(|at| shown(at.shop.app.entitlements().revoke("u_1", None, "a mistake")))),
+    ("Entitlements::version", Reads(|at| shown(at.shop.app.entitlements().version("u_1", "main", 1)))),
+    ("Keys::add", State(|at| shown(at.shop.app.keys().add(&at.drawn)))),
+    ("Keys::create", Again(|at| shown(at.shop.app.keys().create()))),
+    ("Keys::draw", Reads(|at| at.shop.app.keys().draw().map(|_| String::new()))),
+    ("Keys::list", Reads(|at| shown(at.shop.app.keys().list(100, None)))),
+    ("Keys::revoke", State(|at| shown(at.shop.app.keys().revoke(&at.key.key.id)))),
+    ("Runner::stop", Reads(|_| Ok(String::new()))),
+    ("Runner::threads", Reads(|_| Ok(String::new()))),
+    ("Sessions::begin_payment", Key(|at, key, other| {
+        let sessions = at.shop.app.sessions();
+        Ok(match sessions.begin_payment(&at.open.id, payment(key, other))? {
+            Begun::Done(payment) => format!("{payment:?}"),
+            Begun::Ask(ask) => format!("{:?}", at.shop.engine.settle(&ask, &Answer::Executed(Outcome::succeeded(
+                "till_2", ask.request.money().unwrap(),
+            )))?),
+        })
+    }, Without::State)),
+    ("Sessions::cancel", State(|at| shown(at.shop.app.sessions().cancel(&at.open.id)))),
+    ("Sessions::create", Key(|at, key, other| {
+        let new = NewSession::empty().line(NewLine::inline("A pen", euro(if other { 2_00 } else { 1_00 })));
+        shown(at.shop.app.sessions().create(keyed(new, key, |new, key| new.idempotency_key(key))))
+    }, Without::Again)),
+    ("Sessions::expire", State(|at| shown(at.shop.app.sessions().expire(&at.open.id)))),
+    ("Sessions::get", Reads(|at| shown(at.shop.app.sessions().get(&at.open.id)))),
+    ("Sessions::list", Reads(|at| shown(at.shop.app.sessions().list(100, None)))),
+    ("Sessions::pay", Key(|at, key, other| {
+        shown(at.shop.app.sessions().pay(&at.open.id, payment(key, other)))
+    }, Without::State)),
+    ("Sessions::update", State(|at| {
+        let update = SessionUpdate::new().metadata(Metadata::new([("a", "b")])?);
+        shown(at.shop.app.sessions().update(&at.open.id, update))
+    })),
+];
+
+/// The verbs that stand in the sources, each with its documentation as one text.
+fn documented() -> BTreeMap<String, String> {
+    // What only carries values into a verb or out of it.
+    const VALUES: &[&str] = &["Budget", "Builder", "Expect", "NewPayment", "Payment", "Ran", "Work"];
+    let mut found = BTreeMap::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
+    for entry in fs::read_dir(folder).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let (mut handle, mut doc) = (String::new(), String::new());
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("impl ") {
+                rest.split(['<', ' ']).next().unwrap().clone_into(&mut handle);
+            }
+            let inside = line.trim_start();
+            if let Some(said) = inside.strip_prefix("///") {
+                doc += said;
+                continue;
+            }
+            if inside.starts_with("#[") {
+                continue;
+            }
+            let verb = inside
+                .strip_prefix("pub fn ")
+                .or_else(|| inside.strip_prefix("pub const fn "));
+            let verb = verb.filter(|_| !VALUES.contains(&handle.as_str()));
+            // Without a handle to work on it is a constructor.
+            if let Some((name, _)) = verb
+                .filter(|rest| rest.contains("self"))
+                .and_then(|rest| rest.split_once(['(', '<']))
+            {
+                found.insert(format!("{handle}::{name}"), std::mem::take(&mut doc));
+            }
+            doc.clear();
+        }
+    }
+    found
+}
+
+#[test]
+fn the_table_has_every_verb_and_its_documentation_says_the_same() {
+    let documented = documented();
+    let listed: BTreeSet<&str> = VERBS.iter().map(|(verb, _)| *verb).collect();
+    let known: BTreeSet<&str> = documented.keys().map(String::as_str).collect();
+    assert_eq!(listed, known);
+    assert_eq!(listed.len(), VERBS.len());
+    for (verb, repeat) in VERBS {
+        let doc = documented[*verb].to_lowercase();
+        let says: Vec<bool> = ["idempotency key", "idempotent by state", "not idempotent"]
+            .map(|words| doc.contains(words))
+            .into();
+        let expected = match repeat {
+            Reads(_) => [false, false, false],
+            State(_) | Spent(_) => [false, true, false],
+            Key(_, Without::State) => [true, true, false],
+            Key(..) => [true, false, false],
+            Again(_) => [false, false, true],
+        };
+        assert_eq!(says, expected, "{verb}: {doc}");
+    }
+}
+
+#[test]
+fn a_repetition_does_what_the_table_says() {
+    for (verb, repeat) in VERBS {
+        let stage = Stage::new();
+        let start = stage.written();
+        match repeat {
+            Reads(call) => {
+                let fresh = verb.starts_with("Engine::spawn");
+                call(&stage).unwrap();
+                call(&stage).unwrap();
+                assert!(fresh || stage.written() == start, "{verb}");
+            }
+            State(call) | Spent(call) => {
+                let first = call(&stage).unwrap();
+                let after = stage.written();
+                // Here every secret opens; where one does not, its own test resets it twice.
+                assert_eq!(after == start, *verb == "Engine::reset_seal", "{verb} did nothing");
+                let second = call(&stage).unwrap();
+                assert_eq!(second == first, matches!(repeat, State(_)), "{verb}: {second}");
+                assert_eq!(stage.written(), after, "{verb}");
+            }
+            Again(call) => {
+                let first = call(&stage).unwrap();
+                let after = stage.written();
+                assert_ne!(after, start, "{verb}");
+                assert_ne!(call(&stage).unwrap(), first, "{verb}");
+                assert_ne!(stage.written(), after, "{verb}");
+            }
+            Key(call, without) => {
+                let first = call(&stage, Some("k"), false).unwrap();
+                let after = stage.written();
+                assert_ne!(after, start, "{verb}");
+                for _ in 0..2 {
+                    assert_eq!(call(&stage, Some("k"), false).unwrap(), first, "{verb}");
+                    let conflict = call(&stage, Some("k"), true).unwrap_err();
+                    assert_eq!(conflict, Error::IdempotencyConflict { key: "k".to_owned() }, "{verb}");
+                    assert_eq!(stage.written(), after, "{verb}");
+                }
+                let stage = Stage::new();
+                call(&stage, None, false).unwrap();
+                let after = stage.written();
+                let second = call(&stage, None, false);
+                match without {
+                    Without::Again => assert!(second.is_ok() && stage.written() != after, "{verb}"),
+                    Without::State => assert!(second.is_ok() && stage.written() == after, "{verb}"),
+                    Without::Refused => {
+                        assert_eq!(second.unwrap_err().what_now(), WhatNow::FixInput, "{verb}");
+                        assert_eq!(stage.written(), after, "{verb}");
+                    }
+                }
+                stage.shop.clean();
+            }
+        }
+        stage.shop.clean();
+    }
+}
+
+#[test]
+fn while_a_payment_is_in_flight_no_key_starts_another() {
+    for (state, outcome) in [
+        ("initiated", None),
+        ("unknown", Some(Outcome::Unknown { why: String::new() })),
+        (
+            "pending",
+            Some(Outcome::Pending {
+                reference: "till_1".to_owned(),
+            }),
+        ),
+    ] {
+        let shop = Shop::open();
+        let sessions = shop.app.sessions();
+        let session = shop.session("u_1");
+        let Begun::Ask(ask) = sessions.begin_payment(&session.id, payment(Some("k"), false)).unwrap() else {
+            panic!("nothing to ask");
+        };
+        if let Some(outcome) = outcome {
+            shop.engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
+        }
+        let charge = shop.read(&session).payment_intent.unwrap().charges.remove(0);
+        assert_eq!(charge.state.as_str(), state);
+        let in_progress = Error::PaymentInProgress {
+            attempt: charge.id.to_string(),
+            since_ms: charge.created_at.as_millis(),
+        };
+        let before = shop.engine.dump().unwrap();
+        for key in [Some("k"), Some("another"), None] {
+            assert_eq!(sessions.pay(&session.id, payment(key, false)), Err(in_progress.clone()));
+            let begun = sessions.begin_payment(&session.id, payment(key, false));
+            assert_eq!(begun.map(drop), Err(in_progress.clone()));
+        }
+        assert_eq!(in_progress.what_now(), WhatNow::RetryLater);
+        assert_eq!(shop.engine.dump().unwrap(), before);
+        assert!(shop.till.ledger().requests.is_empty());
+        shop.clean();
+    }
+}
