@@ -14,13 +14,13 @@ UPDATE tillite_idempotency SET keep_until = created_at + 604800000;
 CREATE INDEX tillite_idempotency_end ON tillite_idempotency (app, mode, keep_until);
 
 -- How far old attempts of deliveries have been forgotten; no row: none ever were. They are looked
--- through in rounds, in the order of their deliveries' ids, which is that of time; a round that was
--- not finished is taken up where it stopped.
+-- through in rounds, in the order of their deliveries' ids, which is that of time; a round that is not
+-- finished is taken up where it stopped.
 CREATE TABLE tillite_delivery_retention (
     app        INTEGER NOT NULL,
     mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
-    gone_below TEXT NOT NULL,          -- attempts of deliveries with lesser ids may be gone: where the newest round ends
-    seen_to    TEXT NOT NULL,          -- the delivery up to which the newest round has come
-    next_at    INTEGER NOT NULL,       -- host time from which there is more to look through
+    gone_below TEXT NOT NULL,          -- attempts of deliveries with lesser ids may be gone; never goes back
+    seen_to    TEXT NOT NULL,          -- the delivery up to which the round under way has come; empty: none is under way
+    next_at    INTEGER NOT NULL,       -- host time from which a round goes on, or the next one starts
     PRIMARY KEY (app, mode)
 ) STRICT, WITHOUT ROWID;

@@ -186,9 +186,11 @@ pub(crate) struct Mint {
 impl Mint {
     /// A mint from 32 random bytes and the time that orders its ids.
     pub(crate) fn new(seed: [u8; 32], at: crate::time::Timestamp) -> Mint {
-        let mut head = [0; HEAD];
-        write_base62(u128::from(at.as_millis().unsigned_abs()), &mut head);
-        Mint { head, seed, made: 0 }
+        Mint {
+            head: head(at),
+            seed,
+            made: 0,
+        }
     }
 
     /// The next id.
@@ -209,6 +211,22 @@ impl Mint {
             .finalize();
         hash.iter().take(16).fold(0, |bits, byte| bits << 8 | u128::from(*byte))
     }
+}
+
+/// What the ids of a kind begin with that are made at a time: it sorts after every id that was made
+/// before, and before every other.
+#[cfg(feature = "engine")]
+pub(crate) fn first_made<T: Id>(mode: Mode, at: crate::time::Timestamp) -> String {
+    let head = head(at).map(char::from);
+    format!("{}_{}_{}", T::PREFIX, mode, String::from_iter(head))
+}
+
+/// The part of an id that grows with time.
+#[cfg(feature = "engine")]
+fn head(at: crate::time::Timestamp) -> [u8; HEAD] {
+    let mut head = [0; HEAD];
+    write_base62(u128::from(at.as_millis().unsigned_abs()), &mut head);
+    head
 }
 
 /// Writes the last `out.len()` base-62 digits of a number, most significant first. The digits are

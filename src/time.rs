@@ -197,8 +197,8 @@ impl Interval {
 
 /// `days` times 24 hours.
 #[cfg(feature = "engine")]
-pub(crate) fn days(days: u32) -> Duration {
-    Duration::from_secs(u64::from(days) * 86_400)
+pub(crate) const fn days(days: u32) -> Duration {
+    Duration::from_secs(86_400).saturating_mul(days)
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use crate::sandbox;
 use crate::seal::SealKey;
 use crate::store::{BUSY_WAIT, MEMORY, Pace, Place, Shown, Sqlite, Store};
 use crate::text;
+use crate::time::days;
 
 /// An engine being set up. Nothing is required: without a processor only test mode can pay (through
 /// the built-in sandbox), without a transport webhooks wait, without a sealing key no endpoint can
@@ -32,6 +33,7 @@ pub struct Builder {
     on_alarm: Option<Box<OnAlarm>>,
     busy_wait: Duration,
     pace: Arc<dyn Pace>,
+    keep_keys: Duration,
 }
 
 impl Builder {
@@ -48,6 +50,7 @@ impl Builder {
             on_alarm: None,
             busy_wait: BUSY_WAIT,
             pace: Arc::new(RealPace::new()),
+            keep_keys: days(7),
         }
     }
 
@@ -119,15 +122,24 @@ impl Builder {
         self
     }
 
+    /// How long at least an idempotency key that is given to this engine is kept, by the host's clock:
+    /// a day to 366 days, seven days unless given. `run_due` forgets it after that, but not while the
+    /// charge that it names has no outcome; a request that comes with it then is a new one.
+    pub fn keep_idempotency_keys(mut self, at_least: Duration) -> Self {
+        self.keep_keys = at_least;
+        self
+    }
+
     /// Opens a file, makes it if it is not there, and brings an older one up to date. A path is a
     /// path, also where SQLite would read a URI or `:memory:`. It calls no
     /// processor and no transport. Attempts whose call never came back become *unknown*; what
     /// became of them is looked up by `run_due`.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] for a bad processor name or one that is given twice; [`crate::Error::NewerSchema`] for a file
-    /// of a newer program, which is not touched; [`crate::Error::Storage`] for a path that cannot
-    /// be opened, a file that is no database, damage, or a lock held for too long.
+    /// [`crate::Error::Invalid`] for a bad processor name or one that is given twice, and for keys kept
+    /// too short or too long; [`crate::Error::NewerSchema`] for a file of a newer program, which is
+    /// not touched; [`crate::Error::Storage`] for a path that cannot be opened, a file that is no
+    /// database, damage, or a lock held for too long.
     ///
     /// # Durability
     /// A new file is on disk when this returns.
@@ -167,6 +179,10 @@ impl Builder {
         if test.first.is_none() {
             test = named(vec![(sandbox::NAME.to_owned(), Arc::new(sandbox::Sandbox))])?;
         }
+        if !(SHORTEST_KEPT..=LONGEST_KEPT).contains(&self.keep_keys) {
+            let found = format!("{} seconds", self.keep_keys.as_secs());
+            return Err(Invalid::new("keep_idempotency_keys", found, "a day to 366 days").into());
+        }
         let live = named(self.live)?;
         let seal = self.seal_key.map(|key| SealKey::new(&key)).transpose()?;
         let sqlite = Sqlite::open(place.clone(), self.clock.now(), Arc::clone(&self.pace))?;
@@ -182,6 +198,7 @@ impl Builder {
                 resolved_by_hand: self.resolved_by_hand,
                 transport: self.transport,
                 seal,
+                keep_keys: self.keep_keys,
                 bell: Bell::default(),
                 alarms: Alarms::to(self.on_alarm),
                 shown: Arc::new(Shown::default()),
@@ -192,6 +209,10 @@ impl Builder {
         Ok(engine)
     }
 }
+
+/// The shortest and the longest time that idempotency keys can be kept.
+const SHORTEST_KEPT: Duration = days(1);
+const LONGEST_KEPT: Duration = days(366);
 
 /// How many attempts are looked at when a file is opened; the rest follow with `run_due`.
 const RECOVERED_AT_OPEN: usize = 1_000;

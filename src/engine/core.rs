@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use super::alarms::{Alarms, in_doubt, note};
 use super::pace::Bell;
@@ -39,6 +40,8 @@ pub(super) struct Core {
     pub(super) resolved_by_hand: BTreeSet<String>,
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) seal: Option<SealKey>,
+    /// How long an idempotency key is kept.
+    pub(super) keep_keys: Duration,
     pub(super) bell: Bell,
     pub(super) alarms: Alarms,
     /// Engine time that readers have been shown.
@@ -70,6 +73,7 @@ impl Core {
             mint: self.mint()?,
             actor,
             cause,
+            keep_keys: self.keep_keys,
         })
     }
 

@@ -18,12 +18,12 @@ use crate::time::Timestamp;
 pub struct Budget {
     items: usize,
     until: Option<Timestamp>,
-    work: Work,
+    pub(super) work: Work,
 }
 
 impl Budget {
     /// Up to this many items of all kinds of work together. An item is a call, a session, an
-    /// entitlement or a delivery.
+    /// entitlement, a delivery, or something to forget.
     pub const fn items(items: usize) -> Budget {
         Budget {
             items,
@@ -56,10 +56,12 @@ impl Work {
     pub const TIME: Work = Work(2);
     /// Sending webhooks: calls the transport.
     pub const DELIVERIES: Work = Work(4);
+    /// Forgetting idempotency keys whose time is over and old attempts of deliveries: calls nobody.
+    pub const RETENTION: Work = Work(8);
     /// Everything.
-    pub const ALL: Work = Work(7);
+    pub const ALL: Work = Work(15);
 
-    fn has(self, kind: Work) -> bool {
+    pub(super) fn has(self, kind: Work) -> bool {
         self.0 & kind.0 != 0
     }
 }
@@ -87,13 +89,21 @@ pub struct Ran {
     pub delivered: usize,
     /// Deliveries that were not, and wait for their next attempt or are exhausted.
     pub undelivered: usize,
+    /// Idempotency keys and attempts of deliveries that were forgotten.
+    pub forgotten: usize,
 }
 
 impl Ran {
     /// How many items that was.
     #[must_use]
     pub const fn total(&self) -> usize {
-        self.recovered + self.looked_up + self.expired + self.lapsed + self.delivered + self.undelivered
+        self.recovered
+            + self.looked_up
+            + self.expired
+            + self.lapsed
+            + self.delivered
+            + self.undelivered
+            + self.forgotten
     }
 }
 
@@ -109,7 +119,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 impl Engine {
     /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
     /// calls as unknown, looks up attempts, closes sessions, writes down lapses, delivers webhooks,
-    /// in this order. Safe to call from many threads and processes at once; each item is done by
+    /// forgets what was kept long enough, in this order. Safe to call from many threads and processes at once; each item is done by
     /// one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
     ///
     /// # Errors
@@ -129,7 +139,8 @@ impl Engine {
         let payments = self.run_payments(budget, &mut ran);
         let time = self.run_time(budget, &mut ran);
         let deliveries = self.run_deliveries(budget, &mut ran);
-        payments.and(time).and(deliveries)?;
+        let retention = self.run_retention(budget, &mut ran);
+        payments.and(time).and(deliveries).and(retention)?;
         Ok(ran)
     }
 
@@ -237,7 +248,7 @@ impl Engine {
     fn own_work(&self) -> Work {
         match self.core.transport {
             Some(_) => Work::ALL,
-            None => Work::PAYMENTS | Work::TIME,
+            None => Work::PAYMENTS | Work::TIME | Work::RETENTION,
         }
     }
 
@@ -266,6 +277,10 @@ impl Engine {
                         processors.contains_key(name)
                     })?);
                 }
+                if work.has(Work::RETENTION) {
+                    due.extend(store::idempotency::next_end(view.sql, view.world)?);
+                    due.extend(store::retention::next_look(view.sql, view.world, host_now)?);
+                }
                 due.extend(store::queue::next_claimable(view.sql, view.world, host_now, &openable)?);
                 Ok(due.into_iter().min())
             })?;
@@ -275,7 +290,7 @@ impl Engine {
     }
 
     /// How many items are left of a budget; none if it is used up or its time has passed.
-    fn left(&self, budget: Budget, ran: Ran) -> Option<usize> {
+    pub(super) fn left(&self, budget: Budget, ran: Ran) -> Option<usize> {
         let in_time = budget.until.is_none_or(|until| self.core.clock.now() <= until);
         let left = budget.items.saturating_sub(ran.total());
         (in_time && left > 0).then_some(left)

@@ -16,6 +16,7 @@ mod keys;
 mod outbox;
 mod pace;
 mod payments;
+mod retention;
 mod runner;
 mod sessions;
 mod settling;

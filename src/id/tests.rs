@@ -57,5 +57,10 @@ mod minting {
             Timestamp::MAX.as_millis(),
         ];
         assert!(times.map(at).is_sorted());
+        // And the beginning of those of one time lies between those made before and those made then.
+        for pair in times.windows(2) {
+            let begin = first_made::<SessionId>(Mode::Test, Timestamp::from_millis(pair[1]).unwrap());
+            assert!(at(pair[0]).as_str() < begin.as_str() && begin.as_str() < at(pair[1]).as_str());
+        }
     }
 }

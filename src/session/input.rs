@@ -214,7 +214,8 @@ impl NewSession {
     }
 
     /// The same key returns the same session, after a retry and after a crash: 1 to 255 visible
-    /// ASCII characters.
+    /// ASCII characters. It is known for seven days, or as long as
+    /// [`crate::Builder::keep_idempotency_keys`] says.
     #[must_use]
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());

@@ -7,9 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::codec::{self, mode_number};
 use super::head::Tx;
-use super::{app, catalog, customer, endpoint, entitlement, payment, session};
+use super::{app, catalog, customer, endpoint, entitlement, idempotency, payment, session};
 use crate::alarm;
-use crate::change::{Change, Entry, Remember};
+use crate::change::{Change, Entry};
 use crate::digest::Fields;
 use crate::error::Result;
 use crate::event::{Happening, Subject};
@@ -57,7 +57,7 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
         tx.touched.push((folded.uid.clone(), folded.line.clone()));
     }
     match &change.remember {
-        Some(remember) => put_remember(tx, remember),
+        Some(remember) => idempotency::put(tx, remember),
         None => Ok(()),
     }
 }
@@ -215,50 +215,6 @@ fn put_delivery(tx: &mut Tx<'_>, endpoint: &Endpoint, event: i64) -> Result<()> 
             tx.host_now.as_millis().into(),
         ],
     )?)
-}
-
-fn put_remember(tx: &mut Tx<'_>, remember: &Remember) -> Result<()> {
-    codec::one(tx.sql.exec(
-        "INSERT INTO tillite_idempotency (app, mode, scope, key, request_hash, result, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7)",
-        &[
-            tx.world.app.into(),
-            mode_number(tx.world.mode).into(),
-            remember.scope.into(),
-            (&remember.key).into(),
-            (&remember.request_hash).into(),
-            (&remember.result).into(),
-            tx.host_now.as_millis().into(),
-        ],
-    )?)
-}
-
-/// What was answered under an idempotency key before, if it was used.
-///
-/// # Errors
-/// `IdempotencyConflict` if it was used with other parameters.
-pub(crate) fn remembered(tx: &mut Tx<'_>, scope: &str, key: &str, request_hash: &[u8; 32]) -> Result<Option<String>> {
-    let mut found = None;
-    tx.sql.each(
-        "SELECT request_hash, result FROM tillite_idempotency WHERE app = $1 AND mode = $2 AND scope = $3 AND key = $4",
-        &[
-            tx.world.app.into(),
-            mode_number(tx.world.mode).into(),
-            scope.into(),
-            key.into(),
-        ],
-        &mut |row| {
-            found = Some((codec::digest(&row.bytes(0)?)?, row.text(1)?));
-            Ok(())
-        },
-    )?;
-    match found {
-        Some((hash, result)) if hash == *request_hash => Ok(Some(result)),
-        Some(_) => Err(crate::error::Error::IdempotencyConflict {
-            key: crate::error::shortened(key),
-        }),
-        None => Ok(None),
-    }
 }
 
 /// What the hash of an event covers. Bodies are covered by their own hashes, so that the chain can

@@ -147,6 +147,8 @@ pub(crate) struct Moment {
     pub(crate) actor: Actor,
     /// What is being done, for the history.
     pub(crate) cause: &'static str,
+    /// How long an idempotency key is kept.
+    pub(crate) keep_keys: std::time::Duration,
 }
 
 /// A write in a world.
@@ -162,6 +164,7 @@ pub(crate) struct Tx<'a> {
     pub(crate) mint: Mint,
     pub(super) actor: String,
     pub(super) cause: &'static str,
+    pub(super) keep_keys: std::time::Duration,
     pub(super) seq: i64,
     pub(super) hash: [u8; 32],
     /// What somebody has to look at once this is committed.
@@ -209,6 +212,7 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
         mint: moment.mint.clone(),
         actor: moment.actor.to_string(),
         cause: moment.cause,
+        keep_keys: moment.keep_keys,
         seq,
         hash,
         alarms: Vec::new(),

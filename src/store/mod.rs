@@ -21,18 +21,20 @@ pub(crate) mod endpoint;
 pub(crate) mod entitlement;
 pub(crate) mod event;
 mod head;
+pub(crate) mod idempotency;
 mod pace;
 pub(crate) mod payment;
 pub(crate) mod queue;
+pub(crate) mod retention;
 pub(crate) mod session;
 mod sqlite;
 pub(crate) mod verify;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-pub(crate) use apply::remembered;
 pub(crate) use current::Asked;
 pub(crate) use head::{Known, Moment, Shown, Tx, View};
+pub(crate) use idempotency::remembered;
 #[cfg(test)]
 pub(crate) use pace::ByHand;
 pub(crate) use pace::Pace;
@@ -168,6 +170,15 @@ fn rows<T>(
         Ok(())
     })?;
     Ok(found)
+}
+
+/// How far one look at rows whose time may be over has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Looked {
+    /// Rows that were looked at.
+    pub(crate) at: usize,
+    /// Rows that are gone.
+    pub(crate) gone: usize,
 }
 
 /// Whom a command shares its transaction with.

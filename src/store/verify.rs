@@ -4,10 +4,13 @@
 //! wanted. What needs more than one statement (hashes, snapshots, the view over grants) is
 //! recomputed here and compared.
 
+mod checks;
+
 use std::collections::BTreeMap;
 
 use sha2::{Digest as _, Sha256};
 
+use self::checks::CHECKS;
 use super::apply::Link;
 use super::codec::{self, digest};
 use super::{Sql, entitlement, session};
@@ -64,186 +67,6 @@ impl Report {
 }
 
 const LISTED: usize = 20;
-
-/// Name, table whose rows are counted, and the statement that finds the ids of rows in breach.
-const CHECKS: &[(&str, &str, &str)] = &[
-    (
-        "charge_of_its_session",
-        "tillite_charge",
-        "SELECT c.id FROM tillite_charge c LEFT JOIN tillite_session s \
-         ON s.app = c.app AND s.mode = c.mode AND s.id = c.session WHERE s.intent IS NULL OR s.intent <> c.intent",
-    ),
-    (
-        "charge_within_intent",
-        "tillite_charge",
-        "SELECT c.id FROM tillite_charge c JOIN tillite_payment_intent i \
-         ON i.app = c.app AND i.mode = c.mode AND i.id = c.intent \
-         WHERE c.amount > i.amount OR c.currency <> i.currency OR c.captured > c.amount OR c.authorized > c.amount",
-    ),
-    (
-        "refunds_within_capture",
-        "tillite_charge",
-        "SELECT id FROM tillite_charge WHERE refund_reserved + refunded > captured",
-    ),
-    (
-        "line_sums",
-        "tillite_session",
-        "SELECT s.id FROM tillite_session s WHERE s.total <> (SELECT coalesce(sum(l.total), 0) \
-         FROM tillite_session_line l WHERE l.app = s.app AND l.mode = s.mode AND l.session = s.id) \
-         OR s.subtotal <> (SELECT coalesce(sum(l.subtotal), 0) \
-         FROM tillite_session_line l WHERE l.app = s.app AND l.mode = s.mode AND l.session = s.id)",
-    ),
-    (
-        "complete_means_paid_or_free",
-        "tillite_session",
-        "SELECT s.id FROM tillite_session s WHERE (s.state = 'complete') <> ( \
-         (s.total = 0 AND s.completed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tillite_charge c \
-          WHERE c.app = s.app AND c.mode = s.mode AND c.intent = s.intent)) \
-         OR 1 = (SELECT count(*) FROM tillite_charge c WHERE c.app = s.app AND c.mode = s.mode \
-          AND c.intent = s.intent AND c.settles = 1 AND c.state = 'succeeded' AND c.captured = s.total))",
-    ),
-    (
-        "money_that_settles_nothing_is_held",
-        "tillite_charge",
-        "SELECT id FROM tillite_charge WHERE state = 'succeeded' AND settles = 0 AND hold IS NULL",
-    ),
-    (
-        "expired_means_nothing_in_flight",
-        "tillite_session",
-        "SELECT s.id FROM tillite_session s JOIN tillite_charge c \
-         ON c.app = s.app AND c.mode = s.mode AND c.intent = s.intent WHERE s.state = 'expired' \
-         AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized')",
-    ),
-    (
-        "processing_means_one_in_flight",
-        "tillite_session",
-        "SELECT s.id FROM tillite_session s WHERE (s.state = 'processing') <> (1 = (SELECT count(*) \
-         FROM tillite_charge c WHERE c.app = s.app AND c.mode = s.mode AND c.intent = s.intent \
-         AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized')))",
-    ),
-    (
-        "one_session_that_counts_per_order",
-        "tillite_session",
-        "SELECT s.id FROM tillite_session s WHERE s.order_key IS NOT NULL \
-         AND s.state IN ('open', 'processing', 'complete') AND 1 < (SELECT count(*) FROM tillite_session o \
-         WHERE o.app = s.app AND o.mode = s.mode AND o.order_key = s.order_key \
-         AND o.state IN ('open', 'processing', 'complete'))",
-    ),
-    (
-        "one_completion_event",
-        "tillite_session",
-        "SELECT s.id FROM tillite_session s WHERE (CASE WHEN s.state = 'complete' THEN 1 ELSE 0 END) <> \
-         (SELECT count(*) FROM tillite_event e WHERE e.app = s.app AND e.mode = s.mode AND e.object_id = s.id \
-         AND e.type = 'checkout.session.completed')",
-    ),
-    (
-        "charge_has_its_attempt",
-        "tillite_charge",
-        "SELECT c.id FROM tillite_charge c WHERE NOT EXISTS (SELECT 1 FROM tillite_attempt a \
-         WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id)",
-    ),
-    (
-        "outcome_has_its_evidence",
-        "tillite_charge",
-        "SELECT c.id FROM tillite_charge c WHERE c.state <> 'initiated' AND NOT EXISTS (SELECT 1 \
-         FROM tillite_evidence e WHERE e.app = c.app AND e.mode = c.mode AND e.moved = 1 AND e.attempt IN ( \
-         SELECT a.id FROM tillite_attempt a WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id))",
-    ),
-    (
-        "final_only_by_more_than_time",
-        "tillite_charge",
-        "SELECT c.id FROM tillite_charge c WHERE c.state NOT IN ('initiated', 'unknown') AND NOT EXISTS (SELECT 1 \
-         FROM tillite_evidence e WHERE e.app = c.app AND e.mode = c.mode AND e.moved = 1 AND e.source <> 'lease' \
-         AND e.attempt IN (SELECT a.id FROM tillite_attempt a WHERE a.app = c.app AND a.mode = c.mode \
-         AND a.subject = c.id))",
-    ),
-    (
-        "entitlement_versions_without_gap",
-        "tillite_entitlement",
-        "SELECT e.id FROM tillite_entitlement e WHERE e.version <> (SELECT count(*) \
-         FROM tillite_entitlement_version v WHERE v.app = e.app AND v.mode = e.mode AND v.entitlement = e.id) \
-         OR e.version <> (SELECT max(v.version) FROM tillite_entitlement_version v \
-         WHERE v.app = e.app AND v.mode = e.mode AND v.entitlement = e.id)",
-    ),
-    (
-        "one_event_per_entitlement_version",
-        "tillite_entitlement",
-        "SELECT e.id FROM tillite_entitlement e WHERE e.version <> (SELECT count(*) FROM tillite_event v \
-         WHERE v.app = e.app AND v.mode = e.mode AND v.object_id = e.id)",
-    ),
-    (
-        "events_without_gap",
-        "tillite_head",
-        "SELECT h.app || ':' || h.mode FROM tillite_head h WHERE h.seq <> (SELECT count(*) FROM tillite_event e \
-         WHERE e.app = h.app AND e.mode = h.mode) OR h.seq <> (SELECT coalesce(max(e.seq), 0) FROM tillite_event e \
-         WHERE e.app = h.app AND e.mode = h.mode)",
-    ),
-    (
-        "object_events_without_gap",
-        "tillite_event",
-        "SELECT object_id FROM tillite_event GROUP BY app, mode, object_id \
-         HAVING count(*) <> max(object_seq) OR min(object_seq) <> 1",
-    ),
-    (
-        "engine_time_never_back",
-        "tillite_event",
-        "SELECT b.id FROM tillite_event a JOIN tillite_event b \
-         ON b.app = a.app AND b.mode = a.mode AND b.seq = a.seq + 1 WHERE b.created_at < a.created_at",
-    ),
-    (
-        "session_state_is_its_newest_event",
-        "tillite_session",
-        "SELECT s.id FROM tillite_session s JOIN tillite_event e \
-         ON e.app = s.app AND e.mode = s.mode AND e.object_id = s.id AND e.object_seq = s.revision \
-         WHERE e.to_state IS NOT NULL AND e.to_state <> s.state",
-    ),
-    (
-        "charge_state_is_its_newest_event",
-        "tillite_charge",
-        "SELECT c.id FROM tillite_charge c WHERE c.state <> (SELECT e.to_state FROM tillite_event e \
-         WHERE e.app = c.app AND e.mode = c.mode AND e.object_id = c.id AND e.to_state IS NOT NULL \
-         ORDER BY e.object_seq DESC LIMIT 1)",
-    ),
-    (
-        "no_session_without_its_event",
-        "tillite_session",
-        "SELECT s.id FROM tillite_session s WHERE s.revision <> (SELECT count(*) FROM tillite_event e \
-         WHERE e.app = s.app AND e.mode = s.mode AND e.object_id = s.id)",
-    ),
-    (
-        "no_charge_without_its_event",
-        "tillite_charge",
-        "SELECT c.id FROM tillite_charge c WHERE c.revision <> (SELECT count(*) FROM tillite_event e \
-         WHERE e.app = c.app AND e.mode = c.mode AND e.object_id = c.id)",
-    ),
-    (
-        "delivery_has_its_body",
-        "tillite_delivery",
-        "SELECT d.id FROM tillite_delivery d JOIN tillite_endpoint w \
-         ON w.app = d.app AND w.mode = d.mode AND w.number = d.endpoint \
-         WHERE NOT EXISTS (SELECT 1 FROM tillite_event_body b WHERE b.app = d.app AND b.mode = d.mode \
-         AND b.seq = d.event AND b.format = w.format)",
-    ),
-    (
-        "attempts_within_schedule",
-        "tillite_delivery",
-        "SELECT id FROM tillite_delivery WHERE attempts > 5 OR (state = 'exhausted' AND attempts <> 5)",
-    ),
-    (
-        "delivered_has_its_acceptance",
-        "tillite_delivery",
-        "SELECT d.id FROM tillite_delivery d WHERE d.state = 'delivered' AND NOT EXISTS (SELECT 1 \
-         FROM tillite_delivery_attempt a WHERE a.app = d.app AND a.mode = d.mode AND a.delivery = d.id \
-         AND a.outcome = 'delivered')",
-    ),
-    (
-        "test_and_live_never_meet",
-        "tillite_event",
-        "SELECT id FROM tillite_event WHERE (mode = 0) <> (id LIKE 'evt\\_test\\_%' ESCAPE '\\') \
-         UNION ALL SELECT id FROM tillite_session WHERE (mode = 0) <> (id LIKE 'cs\\_test\\_%' ESCAPE '\\') \
-         UNION ALL SELECT id FROM tillite_charge WHERE (mode = 0) <> (id LIKE 'ch\\_test\\_%' ESCAPE '\\')",
-    ),
-];
 
 /// Runs every check.
 pub(crate) fn verify(sql: &mut dyn Sql, expect: &Expect) -> Result<Report> {

@@ -28,6 +28,7 @@ mod order;
 mod outbox;
 mod race;
 mod repeat;
+mod retention;
 mod sale;
 mod session;
 mod size;

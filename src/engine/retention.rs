@@ -1,0 +1,73 @@
+//! Forgetting what nobody needs any more, a little at a time.
+
+use super::Engine;
+use super::due::{Budget, Ran, Work};
+use crate::error::Result;
+use crate::id::World;
+use crate::store::{self, Access, Looked, Sql};
+use crate::time::Timestamp;
+
+/// How many rows are looked at in one transaction. Forgetting a key touches a page of its own, and
+/// writers wait meanwhile.
+const BATCH: usize = 100;
+
+impl Engine {
+    /// Forgets what its time is over for, as far as the budget goes.
+    pub(super) fn run_retention(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
+        if !budget.work.has(Work::RETENTION) {
+            return Ok(());
+        }
+        // What was looked at and kept costs as much as what went.
+        let mut kept = 0;
+        for world in self.core.store.read(store::app::worlds)? {
+            for forget in [Engine::forget_keys, Engine::forget_attempts] {
+                while let Some(left) = self.left(budget, *ran) {
+                    let left = left.saturating_sub(kept).min(BATCH);
+                    let looked = match u32::try_from(left) {
+                        Ok(limit @ 1..) => forget(self, world, limit)?,
+                        _ => Looked::default(),
+                    };
+                    if looked.at == 0 {
+                        break;
+                    }
+                    ran.forgotten += looked.gone;
+                    kept += looked.at.saturating_sub(looked.gone);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets some idempotency keys.
+    fn forget_keys(&self, world: World, limit: u32) -> Result<Looked> {
+        let host_now = self.core.clock.now();
+        let due = self.core.store.read(|sql| store::idempotency::next_end(sql, world))?;
+        self.forget(due, host_now, move |sql| {
+            store::idempotency::forget(sql, world, host_now, limit)
+        })
+    }
+
+    /// Looks through some attempts of deliveries.
+    fn forget_attempts(&self, world: World, limit: u32) -> Result<Looked> {
+        let host_now = self.core.clock.now();
+        let due = self
+            .core
+            .store
+            .read(|sql| store::retention::next_look(sql, world, host_now))?;
+        self.forget(due, host_now, move |sql| {
+            store::retention::forget(sql, world, host_now, limit)
+        })
+    }
+
+    fn forget(
+        &self,
+        due: Option<Timestamp>,
+        host_now: Timestamp,
+        mut some: impl FnMut(&mut dyn Sql) -> Result<Looked> + Send + 'static,
+    ) -> Result<Looked> {
+        if due.is_none_or(|due| due > host_now) {
+            return Ok(Looked::default());
+        }
+        self.core.write_raw(Access::Alone, "run_due.retention", move |sql| some(sql))
+    }
+}
