@@ -17,6 +17,7 @@ const FLOORS: &[&[&str]] = &[
     &["alarm", "change", "wire"],
     &["decide", "store"],
     &["engine"],
+    &["testing"],
     &["lib"],
 ];
 
@@ -112,13 +113,14 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         ("rusqlite", &["store/sqlite"]),
         ("SystemTime::now", &["hook/clock.rs"]),
         ("Instant::now", &["engine/pace.rs"]),
-        (".clock.now()", &["engine"]),
+        (".clock.now()", &["engine", "testing"]),
         (".entropy.fill(", &["engine"]),
         (".execute(&ask", &["engine/asks.rs"]),
         (".lookup(&key", &["engine/asks.rs"]),
         ("transport.send(", &["engine/outbox.rs"]),
         ("thread::Builder", &["engine/runner.rs"]),
         ("thread::spawn", &[]),
+        ("thread::scope", &["testing/sim/baton.rs"]),
         ("thread::sleep", &["engine/pace.rs"]),
         ("unsafe ", &[]),
         ("f32", &[]),
