@@ -3,6 +3,7 @@
 mod alarms;
 mod app;
 mod asks;
+mod backup;
 mod builder;
 mod catalog;
 mod core;

@@ -30,6 +30,7 @@ pub(crate) mod session;
 mod sqlite;
 pub(crate) mod verify;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(crate) use current::Asked;
@@ -224,6 +225,10 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Bytes in the write-ahead log.
     fn wal_bytes(&self) -> u64;
+
+    /// Copies everything that is committed to a file at a path where nothing is, on disk when this
+    /// returns.
+    fn backup(&self, to: &Path) -> Result<()>;
 
     /// Works the write-ahead log into the file.
     fn checkpoint(&self) -> Result<()>;

@@ -6,7 +6,7 @@ use crate::samples::at;
 
 /// The migrations with their comments, in order, as they stand in the repository.
 fn migrations() -> Vec<String> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("schema");
     let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     let numbered = |path: &std::path::PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();

@@ -23,7 +23,7 @@ use crate::kit::{ManualClock, Receiver, SEAL_KEY, SeededEntropy, Shop, Till, bui
 
 /// A file in a directory of its own, and what is needed to open it again and again.
 pub struct Disk {
-    dir: TempDir,
+    pub dir: TempDir,
     pub clock: ManualClock,
     pub till: Till,
     pub receiver: Receiver,
@@ -109,7 +109,7 @@ pub fn sell(shop: &Shop, uid: &str) -> tillite::Result<()> {
     Ok(())
 }
 
-fn kind(error: &Error) -> StorageKind {
+pub fn kind(error: &Error) -> StorageKind {
     match error {
         Error::Storage(error) => error.kind,
         other => panic!("not an error of storage: {other}"),
@@ -117,7 +117,7 @@ fn kind(error: &Error) -> StorageKind {
 }
 
 /// Says loudly that something could not be shown here, or fails where everything must be.
-fn skipped(what: &str) {
+pub fn skipped(what: &str) {
     assert!(
         std::env::var_os("TILLITE_REQUIRE_ALL").is_none_or(|value| value != "1"),
         "cannot be shown here, and TILLITE_REQUIRE_ALL=1: {what}"
@@ -126,11 +126,11 @@ fn skipped(what: &str) {
 }
 
 /// A file system of its own, gone with this value.
-struct Mounted(PathBuf);
+pub struct Mounted(PathBuf);
 
 impl Mounted {
     /// A file system in memory of so many KiB; none where this process may not mount.
-    fn memory(at: &Path, kib: u32) -> Option<Mounted> {
+    pub fn memory(at: &Path, kib: u32) -> Option<Mounted> {
         let options = format!("size={kib}k,mode=700");
         mount(&[
             "-t".as_ref(),
@@ -144,7 +144,7 @@ impl Mounted {
     }
 
     /// The same file or directory again, read-only.
-    fn read_only(at: &Path) -> Option<Mounted> {
+    pub fn read_only(at: &Path) -> Option<Mounted> {
         if !mount(&["--bind".as_ref(), at.as_os_str(), at.as_os_str()]) {
             return None;
         }
@@ -548,6 +548,7 @@ fn a_file_that_somebody_migrated_meanwhile_is_neither_written_nor_read() {
         engine.next_due().err(),
         engine.health().err(),
         engine.dump().err(),
+        engine.backup(disk.dir.path().join("copy.db")).err(),
     ];
     for (at, refusal) in refusals.into_iter().enumerate() {
         assert_eq!(refusal, Some(moved.clone()), "{at}");

@@ -14,6 +14,7 @@
 
 mod abort;
 mod alarm;
+mod backup;
 mod crash;
 mod endpoints;
 mod entitlement;

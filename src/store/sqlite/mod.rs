@@ -7,8 +7,10 @@
 //! another process writes. An error of `COMMIT` is its own kind: what was written is all there or
 //! all gone, and the connection is not used again.
 
+mod backup;
 mod group;
 mod open;
+mod os;
 mod readers;
 mod statement;
 mod writer;
@@ -20,9 +22,11 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 
+use backup::Part;
 use group::{Answer, Group, Turn};
-use open::{Identity, Opened};
+use open::Opened;
 pub(crate) use open::{MEMORY, Place};
+use os::Identity;
 use readers::{Looking, Noted, Reader, Readers};
 use statement::run;
 use writer::Writer;
@@ -171,6 +175,24 @@ impl Backend for Sqlite {
 
     fn wal_bytes(&self) -> u64 {
         self.place.wal_bytes()
+    }
+
+    fn backup(&self, to: &Path) -> Result<()> {
+        if self.path().is_some() && self.place.on_disk().is_none() {
+            let detail = "only a file of the operating system can be copied to one";
+            return Err(StorageError::new(StorageKind::Unsupported, detail).into());
+        }
+        let part = Part::beside(&open::plain(to))?;
+        if self.path().is_none() {
+            let mut writer = self.writer();
+            part.fill(writer.connection(|| Ok(()))?)?;
+        } else {
+            // Not one of the readers: those cannot write, and a copy is written.
+            let connection = open::copier(&self.place)?;
+            self.check_identity()?;
+            part.fill(&connection)?;
+        }
+        part.publish()
     }
 
     fn checkpoint(&self) -> Result<()> {

@@ -1,6 +1,5 @@
 //! Opening: the pragmas that durability rests on, and the migrations.
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::os::{self, Identity};
 use super::statement::{error, run, run_text};
 use super::{BUSY_WAIT, Error, Result, StorageError, StorageKind};
 use crate::time::Timestamp;
@@ -54,14 +54,8 @@ pub(crate) const MEMORY: Place = Place {
 
 impl Place {
     pub(crate) fn file(path: &Path) -> Place {
-        // In front of a relative path, so that SQLite takes none for a URI or for `:memory:`.
-        let path = if path.is_relative() {
-            Path::new(".").join(path)
-        } else {
-            path.to_owned()
-        };
         Place {
-            path: Some(path),
+            path: Some(plain(path)),
             ..MEMORY
         }
     }
@@ -108,23 +102,13 @@ impl Place {
     }
 }
 
-/// A file's identity on its file system, to notice when another stands at its path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity(u64, u64);
-
-impl Identity {
-    #[cfg(unix)]
-    pub(super) fn of(path: &Path) -> Option<Identity> {
-        use std::os::unix::fs::MetadataExt as _;
-        let meta = std::fs::metadata(path).ok()?;
-        Some(Identity(meta.dev(), meta.ino()))
+/// A path that SQLite takes for one: with a point in front of a relative one, so that none is a URI
+/// or `:memory:`.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    if path.is_relative() {
+        return Path::new(".").join(path);
     }
-
-    /// Elsewhere an open file can be neither deleted nor replaced, so its presence says enough.
-    #[cfg(not(unix))]
-    pub(super) fn of(path: &Path) -> Option<Identity> {
-        path.exists().then_some(Identity(0, 0))
-    }
+    path.to_owned()
 }
 
 /// A file that is open and at the current schema.
@@ -179,43 +163,30 @@ pub(super) fn writer(place: &Place) -> Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a connection that reads.
+/// Opens a connection that reads and cannot write.
 pub(super) fn reader(place: &Place) -> Result<Connection> {
+    let connection = copier(place)?;
+    run(&connection, "PRAGMA query_only = ON")?;
+    Ok(connection)
+}
+
+/// Opens a connection that reads, and may write to other files.
+pub(super) fn copier(place: &Place) -> Result<Connection> {
     let connection = connect(place)?;
     connection
         .busy_timeout(place.busy_wait)
         .map_err(|found| error(&found))?;
-    for pragma in [
-        "PRAGMA query_only = ON",
-        "PRAGMA trusted_schema = OFF",
-        "PRAGMA cell_size_check = ON",
-    ] {
+    for pragma in ["PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"] {
         run(&connection, pragma)?;
     }
     Ok(connection)
 }
 
-/// Makes an empty file that only its owner can read. SQLite would make it readable by all. A file
-/// that is there already is not touched, not even opened.
+/// Makes an empty file unless there is one, which is not touched, not even opened.
 fn create(path: &Path) -> Result<()> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    match options.open(path) {
-        Ok(_) => Ok(()),
+    match os::make(path) {
         Err(found) if found.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        Err(found) => {
-            let kind = match found.kind() {
-                std::io::ErrorKind::StorageFull => StorageKind::DiskFull,
-                std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => StorageKind::ReadOnly,
-                _ => StorageKind::CantOpen,
-            };
-            Err(StorageError::new(kind, found.to_string()).into())
-        }
+        made => made.map_err(|found| os::error(&found)),
     }
 }
 
