@@ -29,6 +29,7 @@ impl Part {
         let Some(name) = to.file_name() else {
             return Err(Invalid::new("path", to.display(), "a path that ends in the name of a file").into());
         };
+        // The last step refuses it as well; this is before all the work.
         if is_there(to) {
             return Err(taken(to));
         }

@@ -1,6 +1,34 @@
 use std::fs;
+use std::sync::Arc;
 
 use super::*;
+use crate::samples::at;
+use crate::store::sqlite::{Place, Sqlite};
+use crate::store::{Access, ByHand, Store, app};
+
+#[test]
+fn a_copy_waits_for_nobody_who_writes_and_has_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let open = |name: &str| {
+        let place = Place::file(&folder.path().join(name));
+        Store::new(Sqlite::open(place, at(0), Arc::new(ByHand::default())).unwrap())
+    };
+    let store = open("shop.db");
+    let inside = store.clone();
+    let to = folder.path().join("copy.db");
+    store
+        .write_raw(Access::Shared, |sql| app::ensure(sql, "before", at(0)))
+        .unwrap();
+    store
+        .write_raw(Access::Shared, move |sql| {
+            app::ensure(sql, "meanwhile", at(0))?;
+            inside.backend().backup(&to)
+        })
+        .unwrap();
+    let slugs = |store: &Store| store.read(|sql| app::slugs(sql, "", 10)).unwrap();
+    assert_eq!(slugs(&open("copy.db")), ["before"]);
+    assert_eq!(slugs(&store), ["before", "meanwhile"]);
+}
 
 #[test]
 fn without_links_a_copy_is_renamed_and_still_replaces_nothing() {
