@@ -237,6 +237,15 @@ fn a_sync_that_lies_syncs_nothing_until_it_is_cleared() {
 }
 
 #[test]
+fn a_directory_lies_about_its_sync_too() {
+    let (mut device, _) = with_ones(1);
+    device.faults().plan(0, Fault::SyncLies);
+    device.delete(0, "ones", true).unwrap();
+    device.reboot(Survive::OnlySynced);
+    assert!(device.contents("ones").is_some());
+}
+
+#[test]
 fn one_read_fails_when_it_was_planned() {
     let (mut device, file) = with_ones(1);
     device.faults().plan_read(1);
@@ -320,6 +329,9 @@ fn a_deleted_file_stays_with_its_handles_and_goes_with_the_last() {
     assert_eq!(device.read(&file, 0, &mut byte), Ok(1));
     assert_eq!(device.files.len(), 1);
     device.close(&file);
+    assert_eq!(device.files.len(), 0);
+    device.put("closed", &[1]);
+    device.delete(0, "closed", true).unwrap();
     assert_eq!(device.files.len(), 0);
 }
 
