@@ -70,6 +70,20 @@ fn a_random_reboot_gives_each_sector_one_of_its_versions_and_in_the_end_every_on
 }
 
 #[test]
+fn whatever_the_probability_some_writes_arrive_whole_and_some_not_at_all() {
+    for keep_percent in [0, 100] {
+        let found: BTreeSet<Vec<u8>> = (0..50)
+            .map(|seed| {
+                let (mut device, file) = with_ones(seed);
+                device.write(&file, 0, &[2; 4 * SECTOR]).unwrap();
+                after_reboot(device, Survive::Random { keep_percent })
+            })
+            .collect();
+        assert_eq!(Vec::from_iter(found), [[1; 4], [2; 4]]);
+    }
+}
+
+#[test]
 fn writes_of_less_than_a_sector_reach_the_medium_as_the_whole_sector_stood() {
     for seed in 0..100 {
         let (mut device, file) = with_ones(seed);
@@ -374,12 +388,14 @@ fn a_turned_bit_is_read_and_survives_whatever_is_synced() {
     let (mut device, file) = with_ones(1);
     device.write(&file, 0, &[2; SECTOR]).unwrap();
     assert!(device.flip("ones", 7, 7));
+    assert!(device.flip("ones", SECTOR, 7), "where nothing waits to be written");
     assert!(!device.flip("ones", 4 * SECTOR, 0), "beyond the end");
     assert!(!device.flip("none", 0, 0));
     device.sync(&file).unwrap();
     device.reboot(Survive::OnlySynced);
     let contents = device.contents("ones").unwrap();
     assert_eq!((contents[6], contents[7], contents[8]), (2, 130, 2));
+    assert_eq!(contents[SECTOR], 129);
 }
 
 #[test]
@@ -410,6 +426,20 @@ fn locks_exclude_as_sqlite_counts_them() {
             then,
             "{mine:?} wants {wanted:?} beside {others:?}"
         );
+    }
+}
+
+#[test]
+fn everybody_sees_that_somebody_will_write() {
+    let (mut device, a) = with_ones(1);
+    let b = device.open(0, "ones", NEW).unwrap();
+    for (level, reserved) in [
+        (Level::Shared, false),
+        (Level::Reserved, true),
+        (Level::Exclusive, true),
+    ] {
+        device.lock(&a, level).unwrap();
+        assert_eq!(device.is_reserved(&b), Ok(reserved), "{level:?}");
     }
 }
 
