@@ -25,11 +25,10 @@ pub(crate) fn full_path(path: &str) -> Option<String> {
     Some(format!("{PREFIX}{}.{generation}/{}", place.disk, place.name))
 }
 
-/// Whether there is a file with something in it, as far as this path may know.
-pub(crate) fn find(path: &str) -> Result<Option<usize>, Failure> {
+pub(crate) fn exists(path: &str, even_empty: bool) -> Result<bool, Failure> {
     let (disk, generation, name) = locate(path)?;
     let device = disk.device();
-    device.find(generation, name)
+    device.exists(generation, name, even_empty)
 }
 
 pub(crate) fn delete(path: &str, sync_directory: bool) -> Result<(), Failure> {

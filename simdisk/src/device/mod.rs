@@ -358,11 +358,11 @@ impl Device {
         Ok(())
     }
 
-    /// The length of the file, if there is one.
-    pub(crate) fn find(&self, generation: u64, name: &str) -> Result<Option<usize>, Failure> {
+    /// Whether there is such a file, and something in it unless `even_empty`.
+    pub(crate) fn exists(&self, generation: u64, name: &str, even_empty: bool) -> Result<bool, Failure> {
         self.is_of_now(generation)?;
         let file = self.names.get(name).and_then(|file| self.files.get(file));
-        Ok(file.map(|file| file.cache().len()))
+        Ok(file.is_some_and(|file| even_empty || file.cache().len() > 0))
     }
 
     /// Frees what has no name, not even on the medium, and no handle.

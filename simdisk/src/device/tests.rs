@@ -138,7 +138,7 @@ fn when_the_power_is_cut_the_operation_is_not_done_and_nothing_works_until_the_r
     assert_eq!(device.read(&file, 0, &mut [0]), Err(Failure::Io));
     assert_eq!(device.sync(&file), Err(Failure::Io));
     assert_eq!(device.lock(&file, Level::Shared), Err(Failure::Io));
-    assert_eq!(device.find(0, "ones"), Err(Failure::Io));
+    assert_eq!(device.exists(0, "ones", true), Err(Failure::Io));
     assert_eq!(device.delete(0, "ones", false), Err(Failure::Io));
     assert!(matches!(device.open(0, "ones", NEW), Err(Failure::Io)));
     assert_eq!(after_reboot(device, Survive::Everything), [2, 1, 1, 1]);
@@ -307,6 +307,16 @@ fn each_handle_of_a_journal_syncs_the_directory_once() {
 }
 
 #[test]
+fn an_empty_file_exists_for_whoever_asks_so() {
+    let (mut device, _) = with_ones(1);
+    device.open(0, "empty", NEW).unwrap();
+    let exists = |name, even_empty| device.exists(0, name, even_empty).unwrap();
+    assert!(exists("ones", false) && exists("ones", true));
+    assert!(!exists("empty", false) && exists("empty", true));
+    assert!(!exists("none", false) && !exists("none", true));
+}
+
+#[test]
 fn a_deleted_file_comes_back_unless_the_directory_was_synced() {
     for (sync, back) in [(false, true), (true, false)] {
         let (mut device, _) = with_ones(1);
@@ -330,7 +340,7 @@ fn a_directory_that_fails_to_sync_is_not_on_the_medium() {
     let (mut device, _) = with_ones(1);
     device.faults().plan(0, Fault::SyncError);
     assert_eq!(device.delete(0, "ones", true), Err(Failure::Io));
-    assert_eq!(device.find(0, "ones"), Ok(None));
+    assert_eq!(device.exists(0, "ones", true), Ok(false));
     device.reboot(Survive::OnlySynced);
     assert!(device.contents("ones").is_some());
 }

@@ -161,14 +161,11 @@ unsafe extern "C" fn access(
     flags: c_int,
     answer: *mut c_int,
 ) -> c_int {
+    // As on Unix, a file that is empty does not count as one that exists: no journal is empty.
+    let even_empty = flags != ffi::SQLITE_ACCESS_EXISTS;
     // SAFETY: a path from SQLite, used within this call.
-    let Ok(found) = handle::find(unsafe { text(path) }) else {
+    let Ok(yes) = handle::exists(unsafe { text(path) }, even_empty) else {
         return ffi::SQLITE_IOERR_ACCESS;
-    };
-    let yes = match found {
-        // As on Unix: an empty file does not count as one that exists, since no journal is empty.
-        Some(len) => flags != ffi::SQLITE_ACCESS_EXISTS || len > 0,
-        None => false,
     };
     // SAFETY: a place for an answer.
     unsafe { *answer = c_int::from(yes) };
