@@ -1,4 +1,8 @@
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
 use super::*;
+use crate::fault::Fault;
 
 const NEW: Mode = Mode {
     create: true,
