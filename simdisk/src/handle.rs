@@ -1,5 +1,8 @@
 //! Paths and open files, between SQLite's functions and the device.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::{Arc, Mutex};
 
 use crate::device::{Failure, Level, Mode, Region, SharedAsk, Ticket};

@@ -120,6 +120,7 @@ fn the_callback_hears_of_every_kind_of_point_and_may_use_the_disk() {
     run(&two, "BEGIN IMMEDIATE").unwrap_err();
     run(&one, "COMMIT").unwrap();
     run(&one, "PRAGMA wal_checkpoint(TRUNCATE)").unwrap();
+    disk.clear_on_point();
     let all = [
         Point::Write,
         Point::Truncate,
