@@ -13,8 +13,8 @@ impl Engine {
     ///
     /// Others read and write meanwhile, but the write-ahead log starts anew only when the copy is
     /// done: it grows by what is written, and [`Engine::close`] answers that the file is busy. A
-    /// database in memory has one connection, so there everybody waits. Not idempotent: a second copy
-    /// to the same path is refused.
+    /// database in memory has one connection, so there everybody waits. A second
+    /// copy to the same path is refused.
     ///
     /// # Restoring
     /// Stop every process that has the file open. Take away the file with its `-wal` and `-shm`, which
@@ -23,7 +23,7 @@ impl Engine {
     ///
     /// A copy does not know what happened after it was made. What was paid since is unpaid in it, and
     /// can be paid again; what was delivered since is delivered again. A payment service that
-    /// recognises idempotency keys still refuses to repeat an attempt, as each has the same key in the
+    /// recognises a repetition still refuses to repeat an attempt, as each has the same key in the
     /// copy, but only for as long as it keeps them. So compare what it has collected since with the
     /// sessions in the copy before you sell from it.
     ///

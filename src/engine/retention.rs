@@ -68,6 +68,7 @@ impl Engine {
         if due.is_none_or(|due| due > host_now) {
             return Ok(Looked::default());
         }
-        self.core.write_raw(Access::Alone, "run_due.retention", move |sql| some(sql))
+        self.core
+            .write_raw(Access::Alone, "run_due.retention", move |sql| some(sql))
     }
 }

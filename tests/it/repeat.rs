@@ -183,6 +183,10 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Engine::authenticate", Reads(|at| shown(at.shop.engine.authenticate(at.key.secret.expose())))),
     ("Engine::claim_asks", Spent(|at| shown(at.shop.engine.claim_asks(100).map(|asks| asks.len())))),
     ("Engine::claim_deliveries", Spent(|at| shown(at.shop.engine.claim_deliveries(100).map(|claimed| claimed.len())))),
+    ("Engine::backup", Reads(|at| {
+        let folder = tempfile::tempdir().unwrap();
+        shown(at.shop.engine.backup(folder.path().join("copy.db")))
+    })),
     ("Engine::close", Reads(|at| shown(at.shop.engine.clone().close()))),
     ("Engine::dump", Reads(|at| at.shop.engine.dump())),
     ("Engine::find_app", Reads(|at| shown(at.shop.engine.find_app("lixblogs", Mode::Live)))),

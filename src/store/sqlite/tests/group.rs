@@ -358,7 +358,9 @@ fn the_lock_is_polled_for_often_and_let_go_of_for_a_moment_after_20_ms() {
             });
             caller.join().unwrap().unwrap();
         }
-        (desk.pace.now() - before).saturating_sub(Duration::from_millis(6) * count)
+        desk.pace
+            .now()
+            .saturating_sub(before + Duration::from_millis(6) * count)
     };
     assert_eq!(ran(4), Duration::ZERO);
     assert_eq!(ran(1), Duration::from_micros(500));
