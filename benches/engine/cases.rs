@@ -1,66 +1,23 @@
-//! What the engine costs beside the bare database.
-//!
-//! Each verb runs beside a baseline that writes the same rows with the same bytes into a file of
-//! the same schema, with the same pragmas and as many transactions, and does nothing else: no ids
-//! are drawn, no JSON is made, nothing is hashed or read back. The baseline is recorded from the
-//! engine's own file, so it stays the same work when the engine's rows change.
-//!
-//! Criterion measures each side for comparing one commit with another. Machines and disks differ
-//! far more than code does, so the figure to quote is the ratio at the end, for which both sides
-//! take turns.
-
-#![allow(missing_docs, reason = "criterion's macros write items without any")]
-#![allow(clippy::print_stdout, reason = "a benchmark's output is what it prints")]
-#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
-#![allow(clippy::disallowed_methods, reason = "the baseline is what the bare library does")]
-#![allow(clippy::float_arithmetic, reason = "ratios are for reading, no money is in them")]
+//! One caller at a time: each verb beside a baseline that writes the same rows.
 
 use std::cell::{Cell, RefCell};
 use std::hint::black_box;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tillite::webhook::{Format, NewEndpoint};
-use tillite::{
-    Amount, Answer, Answered, App, Begun, Currency, Engine, Mode, NewGrant, NewPrice, NewProduct, NewSession, Outcome,
-    SessionId, TransportOutcome, sandbox,
-};
+use tillite::{Answer, Answered, Begun, NewGrant, Outcome, TransportOutcome, sandbox};
 
-#[path = "support/recording.rs"]
-mod recording;
+use crate::recording::{Recording, Turns, Writes};
+use crate::shop::{Shop, connect, run};
 
-use recording::{Recording, Writes};
-
-fn main() {
-    let quick = std::env::args().any(|argument| argument == "--test");
-    let rounds = if quick { 1 } else { 300 };
-    let mut criterion = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_secs(1))
-        .measurement_time(Duration::from_secs(3))
-        .configure_from_args();
-
-    let cases: [fn(bool) -> Case; 4] = [create, create_and_pay, read_entitlement, deliver];
-    let mut rows = Vec::new();
-    for case in cases {
-        let mut case = case(quick);
-        case.under(&mut criterion);
-        rows.push(case.compare(rounds));
-    }
-    criterion.final_summary();
-
-    println!("\n{:<28} {:>12} {:>12}   engine/baseline", "", "engine", "baseline");
-    for row in rows {
-        println!("{row}");
-    }
-    println!("\nMedians of {rounds} turns each. The ratio is of speeds: 1.00 is as fast as the bare database.");
-}
+/// The cases, in the order of the table.
+pub(crate) const CASES: [fn(bool) -> Case; 4] = [create, create_and_pay, read_entitlement, deliver];
 
 /// A verb and its baseline. A turn is prepared out of sight of the watch, and timed.
-struct Case {
+pub(crate) struct Case {
     name: &'static str,
     /// How many things one turn does.
     size: u32,
@@ -73,7 +30,7 @@ struct Case {
 type Side = Box<dyn FnMut() -> Box<dyn FnOnce()>>;
 
 impl Case {
-    fn under(&mut self, criterion: &mut Criterion) {
+    pub(crate) fn under(&mut self, criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(self.name);
         for (name, side) in [("engine", &mut self.engine), ("baseline", &mut self.baseline)] {
             group.bench_function(name, |bencher| {
@@ -84,7 +41,7 @@ impl Case {
     }
 
     /// Lets the two sides take turns and compares their medians.
-    fn compare(&mut self, rounds: usize) -> String {
+    pub(crate) fn compare(&mut self, rounds: usize) -> String {
         let mut engine = Vec::new();
         let mut baseline = Vec::new();
         for _ in 0..rounds {
@@ -226,8 +183,8 @@ fn deliver(_quick: bool) -> Case {
     const BATCH: u32 = 4;
     let place = TempDir::new().unwrap();
     let (shop, bare) = (Shop::open(&place, "engine.db"), Shop::open(&place, "bare.db"));
-    shop.add_endpoint();
-    bare.add_endpoint();
+    add_endpoint(&shop);
+    add_endpoint(&bare);
     let connection: &'static Connection = Box::leak(Box::new(connect(&bare.path)));
     Case {
         name: "deliver a webhook, in fours",
@@ -300,100 +257,18 @@ fn deliver_bare(connection: &Connection, batch: u32) {
 /// A side that writes what was recorded, each turn with ids of its own.
 fn replay(connection: Connection, writes: Vec<Writes>) -> Side {
     let connection: &'static Connection = Box::leak(Box::new(connection));
-    let mut turns = recording::Turns::of(writes);
+    let mut turns = Turns::of(writes);
     Box::new(move || {
         let turn = turns.next();
         Box::new(move || turn.write(connection))
     })
 }
 
-/// An engine on a file, with something to sell.
-struct Shop {
-    engine: Engine,
-    app: App,
-    path: PathBuf,
-    sold: Cell<u32>,
-}
-
-struct Ordered {
-    id: SessionId,
-    uid: String,
-}
-
-impl Shop {
-    fn open(place: &TempDir, name: &str) -> Shop {
-        let path = place.path().join(name);
-        let engine = Engine::builder().seal_key([7; 32]).open(&path).unwrap();
-        let app = engine.app("shop", Mode::Test).unwrap();
-        let price = NewPrice::new("member", Amount::minor(12_00, Currency::EUR).unwrap());
-        let product = NewProduct::new("member", "Membership").price(price);
-        app.catalog().set(product).unwrap();
-        Shop {
-            engine,
-            app,
-            path,
-            sold: Cell::new(0),
-        }
-    }
-
-    /// An order by somebody new, and who it is.
-    fn order(&self) -> (NewSession, String) {
-        self.sold.set(self.sold.get() + 1);
-        let uid = format!("buyer-{:08}", self.sold.get());
-        let order = NewSession::tier("member", Currency::EUR)
-            .for_uid(&uid)
-            .return_to("https://shop.example/thanks?session={CHECKOUT_SESSION_ID}");
-        (order, uid)
-    }
-
-    fn session(&self) -> Ordered {
-        let (order, uid) = self.order();
-        let id = self.app.sessions().create(order).unwrap().id;
-        Ordered { id, uid }
-    }
-
-    fn add_endpoint(&self) {
-        let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
-        self.app
-            .endpoints()
-            .add(endpoint.events(["checkout.session.created"]))
-            .unwrap();
-    }
-
-    /// Closes the engine and opens its file bare.
-    fn into_connection(self) -> Connection {
-        let Shop { engine, app, path, .. } = self;
-        drop(app);
-        engine.close().unwrap();
-        connect(&path)
-    }
-}
-
-/// A connection set up as the engine sets its own up.
-fn connect(path: &std::path::Path) -> Connection {
-    let connection = Connection::open(path).unwrap();
-    connection.busy_timeout(Duration::from_secs(5)).unwrap();
-    connection.set_prepared_statement_cache_capacity(192);
-    for pragma in [
-        "PRAGMA journal_mode = WAL",
-        "PRAGMA synchronous = FULL",
-        "PRAGMA fullfsync = ON",
-        "PRAGMA foreign_keys = ON",
-        "PRAGMA temp_store = MEMORY",
-        "PRAGMA trusted_schema = OFF",
-        "PRAGMA cell_size_check = ON",
-        "PRAGMA mmap_size = 0",
-        "PRAGMA cache_size = -16384",
-        "PRAGMA journal_size_limit = 67108864",
-    ] {
-        run(&connection, pragma);
-    }
-    connection
-}
-
-/// Runs a statement without parameters to its end.
-fn run(connection: &Connection, sql: &str) {
-    let mut statement = connection.prepare_cached(sql).unwrap();
-    let mut rows = statement.query([]).unwrap();
-    while rows.next().unwrap().is_some() {}
+/// An endpoint that wants to hear of new sessions.
+fn add_endpoint(shop: &Shop) {
+    let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
+    shop.app
+        .endpoints()
+        .add(endpoint.events(["checkout.session.created"]))
+        .unwrap();
 }

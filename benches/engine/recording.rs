@@ -7,6 +7,8 @@ use std::path::Path;
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
+use crate::shop::run;
+
 /// The columns that hold positions of events; each turn's lie behind those of the turn before.
 const POSITIONS: [(&str, &str); 4] = [
     ("tillite_head", "seq"),
@@ -218,13 +220,22 @@ impl Turns {
 impl Turn {
     pub(crate) fn write(&self, connection: &Connection) {
         for transaction in &self.0 {
-            super::run(connection, "BEGIN IMMEDIATE");
-            for (sql, values) in transaction {
-                let mut statement = connection.prepare_cached(sql).unwrap();
-                assert_eq!(statement.execute(params_from_iter(values)).unwrap(), 1);
-            }
-            super::run(connection, "COMMIT");
+            run(connection, "BEGIN IMMEDIATE");
+            write(transaction, connection);
+            run(connection, "COMMIT");
         }
+    }
+
+    /// Writes into a transaction that is open already.
+    pub(crate) fn write_open(&self, connection: &Connection) {
+        self.0.iter().for_each(|transaction| write(transaction, connection));
+    }
+}
+
+fn write(transaction: &[(String, Vec<Value>)], connection: &Connection) {
+    for (sql, values) in transaction {
+        let mut statement = connection.prepare_cached(sql).unwrap();
+        assert_eq!(statement.execute(params_from_iter(values)).unwrap(), 1);
     }
 }
 
