@@ -23,9 +23,9 @@ const LONGEST_HOLD: Duration = Duration::from_millis(20);
 const GAP: Duration = Duration::from_micros(500);
 
 /// After how many transactions the length of the write-ahead log is looked at.
-const LOOK_AT_LOG: u64 = 64;
+const LOOK_AT_LOG: u64 = 16;
 
-/// The length in bytes past which the log is emptied.
+/// The length in bytes that the log may have.
 const LONGEST_LOG: u64 = 64 << 20;
 
 /// How long emptying it waits for readers.
@@ -40,6 +40,10 @@ pub(super) struct Writer {
     holding: (Duration, Duration),
     /// How many transactions there were.
     pub(super) batches: u64,
+    /// The length in bytes that the log may have.
+    pub(super) longest_log: u64,
+    /// The length past which it is tried to empty it again, after that failed; else 0.
+    try_log_at: u64,
 }
 
 impl Writer {
@@ -50,6 +54,8 @@ impl Writer {
             connection: None,
             holding: (Duration::ZERO, Duration::ZERO),
             batches: 0,
+            longest_log: LONGEST_LOG,
+            try_log_at: 0,
         };
         writer.adopt(connection)?;
         Ok(writer)
@@ -106,7 +112,7 @@ impl Writer {
         };
         let batch = Batch::run(connection, access, leading, pace);
         let ended = batch.end(connection);
-        self.bound_log();
+        self.batches += 1;
         self.holding.1 = pace.now();
         if let Some(error) = ended.in_doubt {
             self.give_up();
@@ -125,6 +131,7 @@ impl Writer {
         for (_, reply, step) in steps {
             reply.send(step.into_answer());
         }
+        self.bound_log();
     }
 
     /// Lets go of the file's lock for a moment if it was held for long: whoever polls for it in
@@ -202,15 +209,21 @@ impl Writer {
     /// file by itself, but starts it anew only in a moment without readers, and with many readers
     /// there is none: so they are waited for, and they are short.
     fn bound_log(&mut self) {
-        self.batches += 1;
-        if !self.batches.is_multiple_of(LOOK_AT_LOG) || self.place.wal_bytes() <= LONGEST_LOG {
+        if !self.batches.is_multiple_of(LOOK_AT_LOG) {
+            return;
+        }
+        let length = self.place.wal_bytes();
+        if length <= self.longest_log.max(self.try_log_at) {
             return;
         }
         if let Some(connection) = &self.connection {
-            // A log that could not be emptied is no failure of what was committed; it is tried again.
-            let _ = wait_for_locks(connection, LOG_PATIENCE)
-                .and_then(|()| checkpoint(connection, "PRAGMA wal_checkpoint(RESTART)"));
+            // A log that could not be emptied is no failure of what was committed. It is tried again
+            // when it is longer by as much: a reader that stays would hold everybody up each time.
+            let emptied = wait_for_locks(connection, LOG_PATIENCE)
+                .and_then(|()| checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)"))
+                .is_ok_and(|left| left == 0);
             let _ = wait_for_locks(connection, Duration::ZERO);
+            self.try_log_at = if emptied { 0 } else { length + self.longest_log };
         }
     }
 }

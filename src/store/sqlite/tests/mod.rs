@@ -189,3 +189,45 @@ fn a_file_that_took_the_place_of_the_opened_one_is_not_read_for_it() {
         "{read:?}"
     );
 }
+
+#[test]
+fn a_log_that_readers_never_leave_is_emptied_when_it_is_too_long() {
+    const BOUND: u64 = 512 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let sqlite = open(Place::file(&path), 0).unwrap();
+    sqlite.writer().longest_log = BOUND;
+    let store = Store::new(sqlite);
+    let fill = "INSERT INTO tillite_app (slug, created_at) VALUES (hex(randomblob(8192)), 0)";
+    let (started, wait) = std::sync::mpsc::channel();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let longest = std::thread::scope(|scope| {
+        let (done, path) = (&done, &path);
+        scope.spawn(move || {
+            // Two readers take turns so that at each moment one of them has the log open.
+            let connections = [(); 2].map(|()| Connection::open(path).unwrap());
+            for reader in connections.iter().cycle() {
+                run(reader, "BEGIN").unwrap();
+                run(reader, "SELECT count(*) FROM tillite_app").unwrap();
+                let other = connections.iter().find(|other| !std::ptr::eq(*other, reader)).unwrap();
+                if !other.is_autocommit() {
+                    run(other, "ROLLBACK").unwrap();
+                }
+                let _ = started.send(());
+                if done.load(std::sync::atomic::Ordering::Relaxed) {
+                    return;
+                }
+            }
+        });
+        wait.recv().unwrap();
+        let mut longest = 0;
+        for _ in 0..400 {
+            store.write_raw(Access::Shared, move |sql| sql.exec(fill, &[])).unwrap();
+            longest = store.backend().wal_bytes().max(longest);
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        longest
+    });
+    // Without the bound it is twenty million bytes.
+    assert!(longest < 8 * BOUND, "{longest}");
+}
