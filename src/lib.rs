@@ -49,7 +49,7 @@
 //! # What it promises
 //! With SQLite's write-ahead log, `synchronous=FULL` and a disk that keeps what it was told to
 //! keep:
-//! * Every answer that the host was given survives the death of the process.
+//! * Every answer that the host was given survives the death of the process and the loss of power.
 //! * A payment is collected once. Money moves in three beats: *intend* (commit the attempt and its
 //!   frozen request), *ask* (call the processor, with no transaction open), *settle* (commit what
 //!   came of it). An attempt that nobody answered is *unknown* until there is evidence; it never
@@ -78,6 +78,8 @@
 //! # Features
 //! * `engine` (default): everything. Without it: ids, money, and [`webhook::verify`] for programs
 //!   that only receive, with no database in the tree.
+//! * `testing`: the kit for a host's tests, [`testing`](https://docs.rs/tillite/latest/tillite/testing/):
+//!   a clock, a payment service, a receiver, a disk that loses power, and a simulation of all of them.
 //! * `bundled` (default): compiles SQLite in. Without it the system's is linked; how new it
 //!   must be depends on the rusqlite that cargo picks (0.32 takes 3.37, 0.41 needs 3.44).
 //!
