@@ -60,8 +60,13 @@ pub(super) struct Trail {
     pub(super) touched: Vec<(String, String)>,
 }
 
-#[derive(Default)]
 pub(super) struct Cache(Mutex<Inner>);
+
+impl Default for Cache {
+    fn default() -> Cache {
+        Cache::of_at_most(MOST)
+    }
+}
 
 struct Inner {
     worlds: BTreeMap<World, Standing>,
@@ -92,6 +97,15 @@ pub(super) struct Found {
 }
 
 impl Cache {
+    fn of_at_most(most: usize) -> Cache {
+        Cache(Mutex::new(Inner {
+            worlds: BTreeMap::new(),
+            young: Entries::default(),
+            old: Entries::default(),
+            most,
+        }))
+    }
+
     /// What there is of a uid and line. Whether it is still right, the file has to be asked.
     pub(super) fn find(&self, world: World, uid: &str, line: &str) -> Found {
         let mut inner = self.lock();
@@ -183,17 +197,6 @@ impl Drop for UnderWay {
     fn drop(&mut self) {
         if let Some(standing) = self.cache.lock().worlds.get_mut(&self.world) {
             standing.under_way = standing.under_way.saturating_sub(1);
-        }
-    }
-}
-
-impl Default for Inner {
-    fn default() -> Inner {
-        Inner {
-            worlds: BTreeMap::new(),
-            young: Entries::default(),
-            old: Entries::default(),
-            most: MOST,
         }
     }
 }
