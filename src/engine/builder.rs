@@ -13,6 +13,8 @@ use crate::error::{Invalid, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
 use crate::sandbox;
 use crate::seal::SealKey;
+#[cfg(feature = "testing")]
+use crate::store::ByHand;
 use crate::store::{BUSY_WAIT, MEMORY, Pace, Place, Shown, Sqlite, Store};
 use crate::text;
 use crate::time::days;
@@ -156,6 +158,17 @@ impl Builder {
     pub fn open_on(self, disk: &tillite_simdisk::Disk, name: &str) -> Result<Engine> {
         let place = Place::on(tillite_simdisk::Disk::vfs(), &disk.path(name)).waiting(self.busy_wait);
         self.build(&place)
+    }
+
+    /// Has no call take real time where it would wait: for the file's lock, before it tries again to
+    /// settle what a processor did while the disk fails. Such a wait is over at once, as if its time
+    /// had passed; so a lock that another thread holds at that moment counts as held throughout, and
+    /// the call answers [`crate::StorageKind::Busy`]. [`Engine::wait_due`] and runners wait as ever.
+    ///
+    /// For tests that make a disk fail, where ten seconds of patience would be ten seconds of test.
+    #[cfg(feature = "testing")]
+    pub fn virtual_waiting(self) -> Self {
+        self.pace(Arc::new(ByHand::default()))
     }
 
     /// Waits otherwise than the operating system does.

@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(crate) use current::Asked;
 pub(crate) use head::{Known, Moment, Shown, Tx, View};
 pub(crate) use idempotency::remembered;
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 pub(crate) use pace::ByHand;
 pub(crate) use pace::Pace;
 pub(crate) use queue::Claimed;

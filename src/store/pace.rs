@@ -20,19 +20,19 @@ pub(crate) trait Pace: Send + Sync {
 }
 
 /// A pace for tests: its time passes only where somebody sleeps or turns it.
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 #[derive(Default)]
 pub(crate) struct ByHand(std::sync::atomic::AtomicU64);
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl ByHand {
     pub(crate) fn turn(&self, by: Duration) {
-        let micros = u64::try_from(by.as_micros()).unwrap();
+        let micros = u64::try_from(by.as_micros()).unwrap_or(u64::MAX);
         self.0.fetch_add(micros, std::sync::atomic::Ordering::SeqCst);
     }
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "testing"))]
 impl Pace for ByHand {
     fn now(&self) -> Duration {
         Duration::from_micros(self.0.load(std::sync::atomic::Ordering::SeqCst))

@@ -367,3 +367,41 @@ pub fn another_process(test: &str, variables: &[(&str, String)]) -> std::process
 pub fn is_another_process(test: &str) -> bool {
     std::env::var("TILLITE_CHILD").is_ok_and(|named| named == test)
 }
+
+/// The verbs that stand in the sources, each with its documentation as one text.
+pub fn documented() -> BTreeMap<String, String> {
+    // What only carries values into a verb or out of it.
+    const VALUES: &[&str] = &["Budget", "Builder", "Expect", "NewPayment", "Payment", "Ran", "Work"];
+    let mut found = BTreeMap::new();
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        let (mut handle, mut doc) = (String::new(), String::new());
+        for line in text.lines() {
+            if let Some(rest) = line.strip_prefix("impl ") {
+                rest.split(['<', ' ']).next().unwrap().clone_into(&mut handle);
+            }
+            let inside = line.trim_start();
+            if let Some(said) = inside.strip_prefix("///") {
+                doc += said;
+                continue;
+            }
+            if inside.starts_with("#[") {
+                continue;
+            }
+            let verb = inside
+                .strip_prefix("pub fn ")
+                .or_else(|| inside.strip_prefix("pub const fn "));
+            let verb = verb.filter(|_| !VALUES.contains(&handle.as_str()));
+            // Without a handle to work on it is a constructor.
+            if let Some((name, _)) = verb
+                .filter(|rest| rest.contains("self"))
+                .and_then(|rest| rest.split_once(['(', '<']))
+            {
+                found.insert(format!("{handle}::{name}"), std::mem::take(&mut doc));
+            }
+            doc.clear();
+        }
+    }
+    found
+}

@@ -33,5 +33,7 @@ mod retention;
 mod sale;
 mod session;
 mod size;
+#[cfg(feature = "testing")]
+mod sweep;
 mod time;
 mod verify;

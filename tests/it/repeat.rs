@@ -3,10 +3,8 @@
 //! The table below has an entry per public verb, and is compared with the verbs that stand in the
 //! sources. Where an entry says that a repetition writes nothing, the whole file is compared.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
@@ -16,7 +14,7 @@ use tillite::{
     Session, SessionUpdate, TransportOutcome, WhatNow, Work,
 };
 
-use crate::kit::{Shop, euro};
+use crate::kit::{Shop, documented, euro};
 
 /// What a repetition of a verb does.
 enum Repeat {
@@ -251,44 +249,6 @@ const VERBS: &[(&str, Repeat)] = &[
         shown(at.shop.app.sessions().update(&at.open.id, update))
     })),
 ];
-
-/// The verbs that stand in the sources, each with its documentation as one text.
-fn documented() -> BTreeMap<String, String> {
-    // What only carries values into a verb or out of it.
-    const VALUES: &[&str] = &["Budget", "Builder", "Expect", "NewPayment", "Payment", "Ran", "Work"];
-    let mut found = BTreeMap::new();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
-    for entry in fs::read_dir(folder).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let (mut handle, mut doc) = (String::new(), String::new());
-        for line in text.lines() {
-            if let Some(rest) = line.strip_prefix("impl ") {
-                rest.split(['<', ' ']).next().unwrap().clone_into(&mut handle);
-            }
-            let inside = line.trim_start();
-            if let Some(said) = inside.strip_prefix("///") {
-                doc += said;
-                continue;
-            }
-            if inside.starts_with("#[") {
-                continue;
-            }
-            let verb = inside
-                .strip_prefix("pub fn ")
-                .or_else(|| inside.strip_prefix("pub const fn "));
-            let verb = verb.filter(|_| !VALUES.contains(&handle.as_str()));
-            // Without a handle to work on it is a constructor.
-            if let Some((name, _)) = verb
-                .filter(|rest| rest.contains("self"))
-                .and_then(|rest| rest.split_once(['(', '<']))
-            {
-                found.insert(format!("{handle}::{name}"), std::mem::take(&mut doc));
-            }
-            doc.clear();
-        }
-    }
-    found
-}
 
 #[test]
 fn the_table_has_every_verb_and_its_documentation_says_the_same() {

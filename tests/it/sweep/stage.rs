@@ -1,0 +1,262 @@
+//! Where a sweep takes place: a file in which every verb has something to do, in the states that a
+//! program can find one in, and the world around it.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, SeededEntropy, Survive, Taken, Told};
+use tillite::webhook::{Format, NewEndpoint};
+use tillite::{
+    App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
+    NewPrice, NewProduct, NewSession, PriceId, Result, SessionId,
+};
+
+use crate::file::sql;
+use crate::kit::{SEAL_KEY, clean, euro, locked};
+
+pub const FILE: &str = "shop.db";
+const SLUG: &str = "lixblogs";
+const OTHER_KEY: [u8; 32] = [43; 32];
+
+/// How long after the file was made a verb is called: a grant of a day has ended, a session of half
+/// an hour is overdue, a lost answer may be looked up.
+const LATER: Duration = Duration::from_secs(25 * 3_600);
+
+/// How the file is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Start {
+    /// Whole, with no log beside it.
+    AtRest,
+    /// With a log that a process left when it died, and something in it that is nowhere else.
+    AfterACrash,
+    /// With a log so long that the next commit works it into the file.
+    LongLog,
+}
+
+/// What outlives an engine.
+pub struct World {
+    pub disk: Disk,
+    pub clock: ManualClock,
+    pub till: FakeProcessor,
+    pub receiver: FakeReceiver,
+}
+
+impl World {
+    pub fn new(disk: Disk) -> World {
+        let clock = ManualClock::new();
+        World {
+            disk,
+            till: FakeProcessor::new().clock(clock.clone()),
+            receiver: FakeReceiver::new(),
+            clock,
+        }
+    }
+
+    /// Another process that opens the file, with randomness of its own.
+    pub fn open(&self, seed: u64) -> Result<Engine> {
+        self.open_with(seed, false)
+    }
+
+    /// The same with a key that seals anew, or with another one, which opens no secret of the file.
+    pub fn open_with(&self, seed: u64, other_key: bool) -> Result<Engine> {
+        Engine::builder()
+            .clock(self.clock.clone())
+            .entropy(SeededEntropy::new(seed))
+            .test_processor("till", self.till.clone())
+            .transport(self.receiver.clone())
+            .seal_key(if other_key { OTHER_KEY } else { SEAL_KEY })
+            .virtual_waiting()
+            .open_on(&self.disk, FILE)
+    }
+
+    /// No session was charged twice.
+    pub fn charged_once(&self, case: &str) {
+        let mut payers = BTreeMap::new();
+        for taken in self.till.charges() {
+            assert_eq!(payers.insert(taken.session.clone(), ()), None, "{case}: {taken:?}");
+        }
+    }
+}
+
+/// An engine that verbs are called on.
+pub struct Host<'t> {
+    pub engine: Engine,
+    pub app: App,
+    pub known: &'t Known,
+}
+
+/// What the verbs are called with.
+pub struct Known {
+    /// An open session.
+    pub open: SessionId,
+    /// A session that was paid, with an answer that was lost.
+    pub lost: SessionId,
+    /// A call that is on its way, for another session.
+    pub ask: Ask,
+    /// A delivery that is on its way; more are due.
+    pub delivery: ClaimedDelivery,
+    pub price: PriceId,
+    pub customer: CustomerId,
+    /// A key in force.
+    pub key: NewApiKey,
+}
+
+/// A file to begin from, again and again.
+pub struct Template {
+    disk: Disk,
+    charged: BTreeMap<String, Taken>,
+    pub known: Known,
+}
+
+impl Template {
+    /// The file in one of its states, made once.
+    pub fn of(start: Start) -> Arc<Template> {
+        static MADE: OnceLock<Mutex<BTreeMap<Start, Arc<Template>>>> = OnceLock::new();
+        let mut made = locked(MADE.get_or_init(Mutex::default));
+        Arc::clone(made.entry(start).or_insert_with(|| Arc::new(Template::new(start))))
+    }
+
+    /// A world with a copy of the file.
+    pub fn world(&self) -> World {
+        let world = World::new(self.disk.copy(1));
+        world.clock.turn(LATER);
+        world.till.ledger().charged.clone_from(&self.charged);
+        world
+    }
+
+    pub fn host(&self, engine: Engine) -> Host<'_> {
+        let app = engine.find_app(SLUG, Mode::Test).unwrap();
+        Host {
+            engine,
+            app,
+            known: &self.known,
+        }
+    }
+
+    fn new(start: Start) -> Template {
+        let world = World::new(Disk::new(0));
+        let engine = world.open(0).unwrap();
+        let app = engine.app(SLUG, Mode::Test).unwrap();
+        let member = NewPrice::new("member", euro(199_00)).lasting(tillite::Interval::MONTH);
+        let product = NewProduct::new("member", "Membership").rank(1).price(member);
+        app.catalog().set(product).unwrap();
+        let price = app.catalog().set_price(NewPrice::new("gold", euro(9_00))).unwrap().id;
+        let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
+        app.endpoints().add(endpoint).unwrap();
+        let customer = app.customers().set(NewCustomer::uid("u_1")).unwrap().id;
+        app.entitlements()
+            .grant(NewGrant::tier("u_1", "member").days(1))
+            .unwrap();
+        let sessions = app.sessions();
+        let new = |uid: &str| NewSession::tier("member", Currency::EUR).customer(uid);
+        let overdue = new("u_2").expires_after(Duration::from_secs(30 * 60));
+        sessions.create(overdue).unwrap();
+        let lost = sessions.create(new("u_3").expires_after(LATER * 2)).unwrap().id;
+        world.till.tell(Told::TakeAndLose);
+        sessions.pay(&lost, "tok_1").unwrap();
+        world.clock.turn(LATER);
+
+        let key = app.keys().create().unwrap();
+        let open = sessions.create(new("u_1")).unwrap().id;
+        let flying = sessions.create(new("u_4")).unwrap().id;
+        let Begun::Ask(ask) = sessions.begin_payment(&flying, "tok_1").unwrap() else {
+            panic!("nothing to ask");
+        };
+        let delivery = engine.claim_deliveries(1).unwrap().remove(0);
+        clean(&engine);
+        drop(app);
+        engine.close().unwrap();
+        leave(&world, start);
+        assert_eq!(
+            world.disk.files().contains(&format!("{FILE}-wal")),
+            start != Start::AtRest
+        );
+        let charged = world.till.ledger().charged.clone();
+        Template {
+            disk: world.disk,
+            charged,
+            known: Known {
+                open,
+                lost,
+                ask: *ask,
+                delivery,
+                price,
+                customer,
+                key,
+            },
+        }
+    }
+}
+
+/// Leaves a file that is whole as it is to be found.
+fn leave(world: &World, start: Start) {
+    match start {
+        Start::AtRest => return,
+        Start::AfterACrash => {
+            let engine = world.open(8).unwrap();
+            let app = engine.find_app(SLUG, Mode::Test).unwrap();
+            app.customers().set(NewCustomer::uid("u_last")).unwrap();
+            world.disk.power_off();
+        }
+        Start::LongLog => {
+            let neighbour = world.disk.open(FILE).unwrap();
+            sql(&neighbour, "PRAGMA wal_autocheckpoint = 0");
+            sql(&neighbour, "CREATE TABLE neighbour (count INTEGER)");
+            sql(&neighbour, "INSERT INTO neighbour VALUES (0)");
+            // Past the thousand pages at which a commit works the log into the file.
+            for _ in 0..1_000 {
+                sql(&neighbour, "UPDATE neighbour SET count = count + 1");
+            }
+            world.disk.power_off();
+        }
+    }
+    world.disk.reboot(Survive::Everything);
+}
+
+/// The shape of a dump or an answer: the same text without what is drawn anew each time. Ids keep
+/// their kind, bytes their length, and rows stand in the order of what is left.
+pub fn shape(text: &str) -> String {
+    let mut lines: Vec<String> = text.lines().map(line_shape).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+fn line_shape(mut line: &str) -> String {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let mut shape = String::with_capacity(line.len());
+    while !line.is_empty() {
+        let word = line.bytes().position(|byte| !is_part(byte)).unwrap_or(line.len());
+        push_shape(&mut shape, &line[..word]);
+        line = &line[word..];
+        let between = line.bytes().position(is_part).unwrap_or(line.len());
+        shape += &line[..between];
+        line = &line[between..];
+    }
+    shape
+}
+
+fn push_shape(shape: &mut String, word: &str) {
+    // The body of an id has thirty characters; numbers that fence claims have fifteen and more, and
+    // as many as it happens.
+    let (kind, body) = word.rsplit_once('_').unwrap_or(("", word));
+    if word.len() < 15 {
+        *shape += word;
+    } else if body.len() == 30 {
+        *shape += kind;
+    } else if word.bytes().all(|byte| byte.is_ascii_digit()) {
+        shape.push('#');
+    } else if word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        *shape += &format!("#{}", word.len());
+    } else {
+        *shape += word;
+    }
+}
+
+/// Every invariant of the file holds.
+pub fn is_clean(engine: &Engine, case: &str) {
+    let report = engine
+        .verify(&Expect::nothing())
+        .unwrap_or_else(|error| panic!("{case}: {error}"));
+    assert!(report.is_clean(), "{case}: {:#?}", report.failed);
+}

@@ -1,0 +1,176 @@
+//! Every verb, with what a repetition of it does.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use tillite::webhook::{Format, NewEndpoint};
+use tillite::{
+    Answer, Answered, Begun, Budget, Expect, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
+    NewProduct, NewSession, Outcome, Result, SessionUpdate, TransportOutcome, Work,
+};
+
+use super::stage::Host;
+use crate::kit::euro;
+
+/// Calls a verb; its answer as text.
+pub type Act = fn(&Host<'_>) -> Result<String>;
+
+/// What a verb does to the file, and what a repetition does.
+#[derive(Clone, Copy)]
+pub enum Effect {
+    /// It asks the file for nothing by itself, for this reason.
+    Nothing(#[allow(dead_code, reason = "for the reader")] &'static str),
+    /// Nothing is written.
+    Reads(Act),
+    /// What was asked for is there: the same answer, and nothing is written.
+    Once(Act),
+    /// What there was to do is done: another answer, and nothing is written.
+    Spent(Act),
+    /// It is refused, because what was asked for is there.
+    Refused(Act),
+    /// It is done once more.
+    Again(Act),
+    /// It collects money; while it is not known what became of that, a repetition waits.
+    Pays(Act),
+    /// It is done piece by piece; a piece that was begun is somebody's until its lease has ended.
+    Works(Act),
+}
+
+use Effect::{Again, Nothing, Once, Pays, Reads, Refused, Spent, Works};
+
+impl Effect {
+    pub fn act(self) -> Option<Act> {
+        match self {
+            Nothing(_) => None,
+            Reads(act) | Once(act) | Spent(act) | Refused(act) | Again(act) | Pays(act) | Works(act) => Some(act),
+        }
+    }
+}
+
+fn shown<T: Debug>(answer: Result<T>) -> Result<String> {
+    answer.map(|answer| format!("{answer:?}"))
+}
+
+fn pen() -> NewSession {
+    NewSession::empty().line(NewLine::inline("A pen", euro(1_20)))
+}
+
+/// What is due of one kind of work.
+fn run(at: &Host<'_>, work: Work, items: usize) -> Result<String> {
+    shown(at.engine.run_due(Budget::items(items).work(work)))
+}
+
+const HANDLE: &str = "a handle";
+
+#[rustfmt::skip]
+pub const VERBS: &[(&str, Effect)] = &[
+    ("App::acting_as", Nothing(HANDLE)),
+    ("App::advance", Again(|at| shown(at.app.advance(Duration::from_secs(5))))),
+    ("App::catalog", Nothing(HANDLE)),
+    ("App::customers", Nothing(HANDLE)),
+    ("App::endpoints", Nothing(HANDLE)),
+    ("App::entitlements", Nothing(HANDLE)),
+    ("App::events", Reads(|at| shown(at.app.events(100, 0)))),
+    ("App::held_charges", Reads(|at| shown(at.app.held_charges(100, None)))),
+    ("App::history", Reads(|at| shown(at.app.history(at.known.open.as_str(), 100, 0)))),
+    ("App::journal_head", Reads(|at| shown(at.app.journal_head()))),
+    ("App::keys", Nothing(HANDLE)),
+    ("App::mode", Nothing(HANDLE)),
+    ("App::now", Reads(|at| shown(at.app.now()))),
+    ("App::sessions", Nothing(HANDLE)),
+    ("App::set_public_url", Once(|at| shown(at.app.set_public_url(Some("https://pay.example"))))),
+    ("App::slug", Reads(|at| shown(at.app.slug()))),
+    ("Catalog::archive_price", Once(|at| shown(at.app.catalog().archive_price(&at.known.price)))),
+    ("Catalog::list", Reads(|at| shown(at.app.catalog().list(100, None)))),
+    ("Catalog::price", Reads(|at| shown(at.app.catalog().price(&at.known.price)))),
+    ("Catalog::set", Once(|at| {
+        let price = NewPrice::new("silver", euro(6_00));
+        shown(at.app.catalog().set(NewProduct::new("silver", "Silver").line("metals").price(price)))
+    })),
+    ("Catalog::set_price", Once(|at| shown(at.app.catalog().set_price(NewPrice::new("iron", euro(1_00)))))),
+    ("Customers::by_uid", Reads(|at| shown(at.app.customers().by_uid("u_1")))),
+    ("Customers::get", Reads(|at| shown(at.app.customers().get(&at.known.customer)))),
+    ("Customers::set", Once(|at| shown(at.app.customers().set(NewCustomer::uid("u_1").name("Ada"))))),
+    ("Endpoints::add", Refused(|at| {
+        let new = NewEndpoint::new("https://shop.example/new", Format::XPay);
+        shown(at.app.endpoints().add(new).map(|added| added.endpoint))
+    })),
+    ("Endpoints::deliveries", Reads(|at| shown(at.app.endpoints().deliveries(100, None)))),
+    ("Endpoints::list", Reads(|at| shown(at.app.endpoints().list(100, None)))),
+    ("Engine::acknowledge", Spent(|at| {
+        shown(at.engine.acknowledge(&at.known.delivery, &TransportOutcome::Answered(Answered::status(204))))
+    })),
+    ("Engine::app", Once(|at| shown(at.engine.app("another", Mode::Live).map(|app| app.mode())))),
+    ("Engine::apps", Reads(|at| shown(at.engine.apps(100, None)))),
+    ("Engine::authenticate", Reads(|at| {
+        let app = at.engine.authenticate(at.known.key.secret.expose())?;
+        Ok(format!("{}", app.is_some()))
+    })),
+    ("Engine::claim_asks", Spent(|at| shown(at.engine.claim_asks(100).map(|asks| asks.len())))),
+    ("Engine::claim_deliveries", Spent(|at| shown(at.engine.claim_deliveries(100).map(|claimed| claimed.len())))),
+    ("Engine::close", Once(|at| shown(at.engine.clone().close()))),
+    ("Engine::dump", Reads(|at| at.engine.dump())),
+    ("Engine::find_app", Reads(|at| shown(at.engine.find_app("lixblogs", Mode::Live)))),
+    ("Engine::health", Reads(|at| shown(at.engine.health()))),
+    ("Engine::next_due", Reads(|at| shown(at.engine.next_due()))),
+    // With another sealing key than the one that sealed what is there.
+    ("Engine::reset_seal", Spent(|at| shown(at.engine.reset_seal().map(|reset| reset.len())))),
+    ("Engine::run_due", Works(|at| run(at, Work::PAYMENTS, 10))),
+    ("Engine::run_due", Spent(|at| run(at, Work::TIME, 10))),
+    ("Engine::run_due", Works(|at| run(at, Work::DELIVERIES, 2))),
+    ("Engine::settle", Once(|at| {
+        let money = at.known.ask.request.money()?;
+        shown(at.engine.settle(&at.known.ask, &Answer::Executed(Outcome::succeeded("till_1", money))))
+    })),
+    ("Engine::settle", Once(|at| {
+        let answer = Outcome::Declined { code: "no".to_owned(), message: String::new(), advice: None };
+        shown(at.engine.settle(&at.known.ask, &Answer::Executed(answer)))
+    })),
+    ("Engine::spawn_runner", Nothing("its threads call run_due")),
+    ("Engine::verify", Reads(|at| shown(at.engine.verify(&Expect::nothing())))),
+    ("Engine::wait_due", Reads(|at| shown(at.engine.wait_due(Duration::ZERO)))),
+    ("Engine::wait_due_for", Reads(|at| shown(at.engine.wait_due_for(Work::TIME, Duration::ZERO)))),
+    ("Entitlements::as_of", Reads(|at| {
+        shown(at.app.entitlements().as_of("u_1", "main", at.app.now()?))
+    })),
+    ("Entitlements::get", Reads(|at| shown(at.app.entitlements().get("u_1")))),
+    ("Entitlements::get_in", Reads(|at| shown(at.app.entitlements().get_in("u_1", "main")))),
+    ("Entitlements::grant", Once(|at| {
+        shown(at.app.entitlements().grant(NewGrant::tier("u_9", "gold").days(3).idempotency_key("gift")))
+    })),
+    ("Entitlements::grant", Again(|at| shown(at.app.entitlements().grant(NewGrant::tier("u_1", "gold"))))),
+    ("Entitlements::history", Reads(|at| shown(at.app.entitlements().history("u_1", "main", 100, None)))),
+    ("Entitlements::list", Reads(|at| shown(at.app.entitlements().list("u_1")))),
+    ("Entitlements::revoke", Once(|at| shown(at.app.entitlements().revoke("u_1", None, "a mistake")))),
+    ("Entitlements::version", Reads(|at| shown(at.app.entitlements().version("u_1", "main", 1)))),
+    ("Keys::create", Again(|at| shown(at.app.keys().create().map(|key| key.key.created_at)))),
+    ("Keys::list", Reads(|at| shown(at.app.keys().list(100, None)))),
+    ("Keys::revoke", Once(|at| shown(at.app.keys().revoke(&at.known.key.key.id)))),
+    ("Runner::stop", Nothing("a thread")),
+    ("Runner::threads", Nothing("a thread")),
+    ("Sessions::begin_payment", Pays(|at| {
+        let begun = at.app.sessions().begin_payment(&at.known.open, "tok_1")?;
+        Ok(match begun {
+            Begun::Ask(ask) => format!("{:?}", ask.request),
+            Begun::Done(payment) => format!("{payment:?}"),
+        })
+    })),
+    ("Sessions::cancel", Once(|at| shown(at.app.sessions().cancel(&at.known.open)))),
+    ("Sessions::create", Once(|at| {
+        let new = pen().customer("u_9").order_key("order-1").idempotency_key("order-1");
+        shown(at.app.sessions().create(new))
+    })),
+    ("Sessions::create", Again(|at| shown(at.app.sessions().create(pen())))),
+    ("Sessions::expire", Once(|at| shown(at.app.sessions().expire(&at.known.open)))),
+    ("Sessions::get", Reads(|at| shown(at.app.sessions().get(&at.known.open)))),
+    ("Sessions::list", Reads(|at| shown(at.app.sessions().list(100, None)))),
+    ("Sessions::pay", Pays(|at| shown(at.app.sessions().pay(&at.known.open, "tok_1").map(|paid| paid.session)))),
+    ("Sessions::pay", Pays(|at| {
+        let payment = NewPayment::with("tok_1").idempotency_key("pay-1");
+        shown(at.app.sessions().pay(&at.known.open, payment))
+    })),
+    ("Sessions::update", Once(|at| {
+        let update = SessionUpdate::new().metadata(Metadata::new([("a", "b")])?);
+        shown(at.app.sessions().update(&at.known.open, update))
+    })),
+];
