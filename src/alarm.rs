@@ -19,9 +19,11 @@ use crate::payment::Hold;
 /// it: an answer of the processor is on disk before anybody is told what was wrong with it.
 ///
 /// # How often
-/// Once per thing that came about, by the process that brought it about. What a power cut takes back
-/// (of deliveries it may) is told again when it happens again. Several callers may be told of one
-/// commit, each of its own call.
+/// Once per thing that came about, by the process that brought it about. Several callers may be told of
+/// one commit, each of its own call. A process that dies between the commit and the callback tells
+/// nobody; nor is that told, but for the doubt itself, which a commit in doubt turns out to have
+/// brought about. So ask [`crate::Engine::health`] after a start and after
+/// [`Alarm::CommitUnknown`].
 ///
 /// # What the callback may do
 /// Anything, calls into the engine included; the caller waits meanwhile. What its own calls bring

@@ -11,8 +11,7 @@ use crate::shop::Shop;
 /// Sessions in the small file.
 const FEW: u32 = 10_000;
 
-/// How many sessions the large file has; the variable asks for more, as for the million that the
-/// README quotes.
+/// How many sessions the large file has; the variable asks for more, as for a million.
 fn many(quick: bool) -> u32 {
     let asked = std::env::var("TILLITE_SESSIONS")
         .ok()

@@ -117,8 +117,8 @@ impl Builder {
         self
     }
 
-    /// How long a call waits for a lock that another process holds on the file before it answers
-    /// [`crate::StorageKind::Busy`]; five seconds unless given.
+    /// How long a call waits for its turn in this process, and for a lock that another process holds on
+    /// the file, before it answers [`crate::StorageKind::Busy`]; five seconds unless given.
     pub fn busy_wait(mut self, busy_wait: Duration) -> Self {
         self.busy_wait = busy_wait;
         self
@@ -126,7 +126,7 @@ impl Builder {
 
     /// How long at least an idempotency key that is given to this engine is kept, by the host's clock:
     /// a day to 366 days, seven days unless given. `run_due` forgets it after that, but not while the
-    /// charge that it names has no outcome; a request that comes with it then is a new one.
+    /// session that it names can be paid or its charge has no outcome; a request that comes with it then is a new one.
     pub fn keep_idempotency_keys(mut self, at_least: Duration) -> Self {
         self.keep_keys = at_least;
         self

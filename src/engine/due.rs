@@ -218,7 +218,7 @@ impl Engine {
         let mut next = None;
         loop {
             let rung = self.core.bell.count();
-            let commits = (rung, self.core.store.backend().foreign_commits()?);
+            let commits = (rung, self.core.store.backend().commits_seen()?);
             if seen != Some(commits) {
                 seen = Some(commits);
                 next = self.next_due_for(work)?;

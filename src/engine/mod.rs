@@ -132,7 +132,8 @@ impl Engine {
     }
 
     /// Works everything that was committed into the file proper, and gives the connections back
-    /// once the last clone is gone. Not calling it loses nothing.
+    /// once the last clone is gone. Not calling it loses nothing. It waits as long as
+    /// [`Builder::busy_wait`] says for those who read, and whoever writes waits with it.
     ///
     /// # Errors
     /// [`Error::Storage`], of the kind [`crate::StorageKind::Busy`] while somebody still reads an

@@ -1,4 +1,4 @@
-//! Waiting: the one place where a thread sleeps. A waiter is woken by this process's own commits.
+//! Waiting: where threads sleep and park. A waiter is woken by this process's own commits.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread::Thread;

@@ -41,9 +41,11 @@ impl Engine {
     /// Forgets some idempotency keys.
     fn forget_keys(&self, world: World, limit: u32) -> Result<Looked> {
         let host_now = self.core.clock.now();
-        let due = self.core.store.read(|sql| store::idempotency::next_end(sql, world))?;
+        let (due, now) = self.core.view(world, |view| {
+            Ok((store::idempotency::next_end(view.sql, world)?, view.now))
+        })?;
         self.forget(due, host_now, move |sql| {
-            store::idempotency::forget(sql, world, host_now, limit)
+            store::idempotency::forget(sql, world, host_now, now, limit)
         })
     }
 

@@ -30,9 +30,10 @@ const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
 impl Engine {
     /// Brings a processor's answer back: the last beat of a payment, and the only way in for what
-    /// was learned about one. Idempotent by state: bringing the same answer again changes nothing, and so
-    /// does an answer that says less than what is known. Of look-ups it is written down each time that
-    /// they were heard.
+    /// was learned about one. Idempotent by state: bringing the same answer again moves nothing, and
+    /// neither does an answer that says less than what is known; that a look-up was heard is written down
+    /// each time. While the file fails, what a processor was made to do is tried again for up to ten
+    /// seconds.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an attempt of another file; [`Error::NoEntropy`] and
@@ -103,9 +104,17 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment>
     let until = core.pace.now().saturating_add(patience);
     let mut pause = SETTLE_PAUSE;
     let mut alarms = Vec::new();
+    let mut in_doubt = None;
     let settled = loop {
         match work_in(core, ask.world, heard.clone(), &mut alarms) {
-            Err(Error::Storage(error)) if may_pass(error.kind) && core.pace.now() < until => {
+            Err(Error::Storage(error)) if may_pass(error.kind) => {
+                if error.kind == StorageKind::OutcomeUnknown {
+                    in_doubt.get_or_insert_with(|| error.clone());
+                }
+                if core.pace.now() >= until {
+                    // That the last try wrote nothing says nothing of those before it.
+                    break Err(in_doubt.unwrap_or(error).into());
+                }
                 core.pace.sleep(pause);
                 pause *= 2;
             }

@@ -25,6 +25,9 @@ use crate::time::Timestamp;
 /// How many entries are kept for sure. As many again, not asked for since, may be there besides.
 const MOST: usize = 10_000;
 
+/// The longest uid or line, in bytes, of which anything is kept.
+const LONGEST_NAME: usize = 1_024;
+
 /// What was read of one uid and line.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Kept {
@@ -138,6 +141,10 @@ impl Cache {
 
     /// Keeps what was read of a file at this position.
     pub(super) fn keep(&self, world: World, seq: i64, app: &str, (uid, line): (&str, &str), kept: Kept) {
+        // Anything can be asked for, also what nobody can have been granted.
+        if uid.len().max(line.len()) > LONGEST_NAME {
+            return;
+        }
         let mut inner = self.lock();
         let standing = inner.worlds.entry(world).or_default();
         if standing.app.is_none() {

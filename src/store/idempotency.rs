@@ -8,7 +8,7 @@ use crate::error::{Error, Result, shortened};
 use crate::id::World;
 use crate::time::Timestamp;
 
-/// How much longer a key is kept that names a charge whose outcome is awaited.
+/// How much longer a key is kept that names something in flight.
 const ANOTHER: std::time::Duration = crate::time::days(1);
 
 /// What was answered under an idempotency key before, if it was used.
@@ -54,18 +54,32 @@ pub(super) fn put(tx: &mut Tx<'_>, remember: &Remember) -> Result<()> {
     )?)
 }
 
-/// Forgets keys whose time is over, the longest over first, and looks at no more than `limit`. One
-/// that names a charge whose outcome is awaited is kept on: it is all that ties a caller who asks
-/// again to that charge.
-pub(crate) fn forget(sql: &mut dyn Sql, world: World, host_now: Timestamp, limit: u32) -> Result<Looked> {
+/// Forgets keys whose time is over by the host's clock, the longest over first, and looks at no more than `limit`. One
+/// that names a charge whose outcome is awaited, or a session that can be paid or is being paid, is
+/// kept on: it is all that ties a caller who asks again to what could be paid twice otherwise.
+pub(crate) fn forget(
+    sql: &mut dyn Sql,
+    world: World,
+    host_now: Timestamp,
+    now: Timestamp,
+    limit: u32,
+) -> Result<Looked> {
     let (app, mode) = (world.app, mode_number(world.mode));
     let mut ended = Vec::new();
     sql.each(
-        "SELECT i.scope, i.key, c.id FROM tillite_idempotency i LEFT JOIN tillite_charge c \
+        "SELECT i.scope, i.key, coalesce(c.id, s.id) FROM tillite_idempotency i LEFT JOIN tillite_charge c \
          ON c.app = i.app AND c.mode = i.mode AND c.id = i.result \
          AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') \
-         WHERE i.app = $1 AND i.mode = $2 AND i.keep_until <= $3 ORDER BY i.keep_until LIMIT $4",
-        &[app.into(), mode.into(), host_now.as_millis().into(), limit.into()],
+         LEFT JOIN tillite_session s ON s.app = i.app AND s.mode = i.mode AND s.id = i.result \
+         AND (s.state = 'processing' OR s.state = 'open' AND s.expires_at > $1) \
+         WHERE i.app = $2 AND i.mode = $3 AND i.keep_until <= $4 ORDER BY i.keep_until LIMIT $5",
+        &[
+            now.as_millis().into(),
+            app.into(),
+            mode.into(),
+            host_now.as_millis().into(),
+            limit.into(),
+        ],
         &mut |row| {
             ended.push((row.text(0)?, row.text(1)?, row.maybe_text(2)?.is_some()));
             Ok(())

@@ -217,8 +217,8 @@ pub(crate) trait Backend: Send + Sync {
     /// nothing is written, but for an unknown commit, which is an error of its own kind.
     fn write(&self, access: Access, command: Box<dyn Command>) -> Result<()>;
 
-    /// A number that changes when anybody has committed, another process included.
-    fn foreign_commits(&self) -> Result<i64>;
+    /// A number that changes when anybody has committed, in this process or another.
+    fn commits_seen(&self) -> Result<i64>;
 
     /// What `integrity_check` and `foreign_key_check` found.
     fn check(&self) -> Result<Vec<String>>;

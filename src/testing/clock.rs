@@ -22,13 +22,20 @@ impl ManualClock {
     /// Turns it forward, to the millisecond.
     pub fn turn(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_add(by, Ordering::SeqCst);
+        self.move_by(by);
     }
 
     /// Turns it back, as a correction from the network does.
     pub fn turn_back(&self, by: Duration) {
         let by = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
-        self.0.fetch_sub(by, Ordering::SeqCst);
+        self.move_by(-by);
+    }
+}
+
+impl ManualClock {
+    fn move_by(&self, millis: i64) {
+        let moved = |now: i64| Some(now.saturating_add(millis));
+        let _ = self.0.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
     }
 }
 

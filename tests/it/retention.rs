@@ -125,6 +125,24 @@ fn keys_cannot_be_kept_for_less_than_a_day_or_longer_than_a_leap_year() {
 }
 
 #[test]
+fn a_key_is_not_forgotten_while_the_session_that_it_made_can_be_paid() {
+    let shop = Shop::open();
+    let order = |key: &str| {
+        let new = tillite::NewSession::tier("member", tillite::Currency::EUR).customer("u_1");
+        let new = new.expires_after(DAY * 20).idempotency_key(key);
+        shop.app.sessions().create(new).unwrap()
+    };
+    let (open, paid) = (order("open"), order("paid"));
+    shop.pay(&paid).unwrap();
+    shop.clock.turn(DAY * 19);
+    assert_eq!(forget(&shop.engine), 1, "the paid one's");
+    assert_eq!(order("open").id, open.id, "the same session, and not a second to pay");
+    shop.clock.turn(DAY * 2);
+    assert_eq!(shop.run().forgotten, 1);
+    assert_ne!(order("open").id, open.id);
+}
+
+#[test]
 fn a_key_is_not_forgotten_while_its_charge_has_no_outcome() {
     let shop = Shop::open();
     let sessions = shop.app.sessions();

@@ -85,8 +85,8 @@ impl Backend for Watched {
         self.backend.write(access, Box::new(Interrupted { command, between }))
     }
 
-    fn foreign_commits(&self) -> Result<i64> {
-        self.backend.foreign_commits()
+    fn commits_seen(&self) -> Result<i64> {
+        self.backend.commits_seen()
     }
 
     fn check(&self) -> Result<Vec<String>> {
@@ -95,6 +95,10 @@ impl Backend for Watched {
 
     fn wal_bytes(&self) -> u64 {
         self.backend.wal_bytes()
+    }
+
+    fn backup(&self, to: &Path) -> Result<()> {
+        self.backend.backup(to)
     }
 
     fn checkpoint(&self) -> Result<()> {
@@ -124,7 +128,7 @@ impl Shop {
             between: Arc::clone(&between),
         });
         let app = store
-            .write_raw(Access::Exact, |sql| app::ensure(sql, "shop", at(0)))
+            .write_raw(Access::Shared, |sql| app::ensure(sql, "shop", at(0)))
             .unwrap();
         Shop {
             store,
@@ -194,8 +198,11 @@ impl Shop {
             mint: mint(self.made),
             actor: Actor::Host,
             cause: "a test",
+            keep_keys: crate::time::days(7),
         };
-        self.store.write(Access::Exact, moment, command)
+        self.store
+            .write(Access::Shared, moment, command)
+            .map(|(value, _)| value)
     }
 
     /// Grants a tier of this rank for so many seconds.
@@ -370,7 +377,7 @@ fn a_file_that_another_process_has_migrated_is_not_read() {
     let raise = "UPDATE tillite_schema SET version = version + 1";
     theirs
         .store
-        .write_raw(Access::Exact, move |sql| sql.exec(raise, &[]))
+        .write_raw(Access::Shared, move |sql| sql.exec(raise, &[]))
         .unwrap();
     let asked = |uid| Asked {
         world: ours.world,

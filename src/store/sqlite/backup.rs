@@ -94,8 +94,11 @@ fn name(path: &Path, to: &Path, link: impl Fn(&Path, &Path) -> io::Result<()>) -
     match link(path, to) {
         Ok(()) => Ok(()),
         Err(_) if is_there(to) => Err(taken(to)),
-        // Not every file system has links.
-        Err(_) => std::fs::rename(path, to).map_err(|found| os::error(&found)),
+        // Not every file system has links. There the look above and the renaming are two steps.
+        Err(found) if matches!(found.kind(), ErrorKind::Unsupported | ErrorKind::PermissionDenied) => {
+            std::fs::rename(path, to).map_err(|found| os::error(&found))
+        }
+        Err(found) => Err(os::error(&found)),
     }
 }
 

@@ -199,9 +199,11 @@ impl<'g> Leading<'g> {
         })
     }
 
-    /// Tells everybody in the line that nothing can be written.
+    /// Tells everybody in the line that nothing can be written. Who joins it meanwhile is not told:
+    /// callers that try again at once would keep the leader for ever.
     pub(super) fn refuse_all(&self, error: &Error) {
-        while let Some(taken) = self.take_front() {
+        let waiting = locked(&self.group.line).waiting.len();
+        for taken in std::iter::from_fn(|| self.take_front()).take(waiting) {
             taken.reply.send(Answer::Done(Err(error.clone())));
         }
     }
@@ -247,7 +249,11 @@ impl Drop for Reply<'_> {
 
 /// What a caller hears whose wait is over.
 pub(super) fn busy() -> Error {
-    StorageError::new(StorageKind::Busy, "the file's lock was not to be had in time").into()
+    StorageError::new(
+        StorageKind::Busy,
+        "neither a turn nor the file's lock was to be had in time",
+    )
+    .into()
 }
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

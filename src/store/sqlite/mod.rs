@@ -148,7 +148,7 @@ impl Backend for Sqlite {
         }
     }
 
-    fn foreign_commits(&self) -> Result<i64> {
+    fn commits_seen(&self) -> Result<i64> {
         if self.path().is_none() {
             return Ok(0);
         }

@@ -36,8 +36,7 @@ pub(super) struct Writer {
     place: Place,
     /// None after a failure that left it in doubt.
     connection: Option<Connection>,
-    /// When the present run of transactions without a gap began, and when its last one ended.
-    holding: (Duration, Duration),
+    held: Held,
     /// How many transactions there were.
     pub(super) batches: u64,
     /// The length in bytes that the log may have.
@@ -46,13 +45,20 @@ pub(super) struct Writer {
     try_log_at: u64,
 }
 
+/// A run of transactions without a gap between them, by the pace's time.
+#[derive(Default)]
+struct Held {
+    since: Duration,
+    ended: Duration,
+}
+
 impl Writer {
     /// Takes over a connection that has just been opened.
     pub(super) fn new(place: Place, connection: Connection) -> Result<Writer> {
         let mut writer = Writer {
             place,
             connection: None,
-            holding: (Duration::ZERO, Duration::ZERO),
+            held: Held::default(),
             batches: 0,
             longest_log: LONGEST_LOG,
             try_log_at: 0,
@@ -113,11 +119,14 @@ impl Writer {
         let batch = Batch::run(connection, access, leading, pace);
         let ended = batch.end(connection);
         self.batches += 1;
-        self.holding.1 = pace.now();
+        self.held.ended = pace.now();
         if let Some(error) = ended.in_doubt {
             self.give_up();
-            for (_, reply, _) in ended.steps {
-                reply.send(Answer::Done(Err(error.clone())));
+            for (_, reply, step) in ended.steps {
+                reply.send(match step {
+                    Step::Panicked(panic) => Answer::Panicked(panic),
+                    _ => Answer::Done(Err(error.clone())),
+                });
             }
             return;
         }
@@ -132,6 +141,7 @@ impl Writer {
             reply.send(step.into_answer());
         }
         self.bound_log();
+        self.held.ended = pace.now();
     }
 
     /// Lets go of the file's lock for a moment if it was held for long: whoever polls for it in
@@ -140,13 +150,12 @@ impl Writer {
         if self.place.path().is_none() {
             return;
         }
-        let (since, ended) = self.holding;
         let now = pace.now();
-        if now.saturating_sub(ended) >= GAP {
-            self.holding.0 = now;
-        } else if now.saturating_sub(since) >= LONGEST_HOLD {
+        if now.saturating_sub(self.held.ended) >= GAP {
+            self.held.since = now;
+        } else if now.saturating_sub(self.held.since) >= LONGEST_HOLD {
             pace.sleep(GAP);
-            self.holding.0 = pace.now();
+            self.held.since = pace.now();
         }
     }
 
@@ -194,15 +203,14 @@ impl Writer {
         }
     }
 
-    /// Works the write-ahead log into the file and empties it; false if a reader of an older state
-    /// holds it up.
+    /// Works the write-ahead log into the file; false if somebody holds that up.
     pub(super) fn checkpoint(&mut self, check: impl FnOnce() -> Result<()>) -> Result<bool> {
         let wait = self.place.busy_wait();
         let connection = self.connection(check)?;
         wait_for_locks(connection, wait)?;
-        let left = checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
+        let worked = empty_log(connection);
         wait_for_locks(connection, Duration::ZERO)?;
-        Ok(left? == 0)
+        Ok(worked?.whole)
     }
 
     /// Empties the write-ahead log where it has grown past its bound. The library works it into the
@@ -220,8 +228,8 @@ impl Writer {
             // A log that could not be emptied is no failure of what was committed. It is tried again
             // when it is longer by as much: a reader that stays would hold everybody up each time.
             let emptied = wait_for_locks(connection, LOG_PATIENCE)
-                .and_then(|()| checkpoint(connection, "PRAGMA wal_checkpoint(TRUNCATE)"))
-                .is_ok_and(|left| left == 0);
+                .and_then(|()| empty_log(connection))
+                .is_ok_and(|worked| worked.emptied);
             let _ = wait_for_locks(connection, Duration::ZERO);
             self.try_log_at = if emptied { 0 } else { length + self.longest_log };
         }
@@ -232,15 +240,29 @@ fn wait_for_locks(connection: &Connection, at_most: Duration) -> Result<()> {
     connection.busy_timeout(at_most).map_err(|found| error(&found))
 }
 
-/// Works the log into the file; answers how many pages were left.
-fn checkpoint(connection: &Connection, pragma: &str) -> Result<i64> {
-    let mut left = 0;
-    // The library says what was left in a row and calls it no error.
-    Live(connection).each(pragma, &[], &mut |row| {
-        left = row.int(1)? - row.int(2)?;
+/// What came of working the log into the file.
+#[derive(Default)]
+struct WorkedIn {
+    /// Everything in it is in the file too.
+    whole: bool,
+    /// It begins anew.
+    emptied: bool,
+}
+
+/// Works the log into the file and empties it, as far as those allow who read or write meanwhile.
+fn empty_log(connection: &Connection) -> Result<WorkedIn> {
+    let mut worked = WorkedIn::default();
+    // The library says what held it up in a row, and calls it no error: whether anybody did, how many
+    // pages the log has, less than none if it was not even looked at, and how many are in the file.
+    Live(connection).each("PRAGMA wal_checkpoint(TRUNCATE)", &[], &mut |row| {
+        let (held_up, pages, in_file) = (row.int(0)? != 0, row.int(1)?, row.int(2)?);
+        worked = WorkedIn {
+            whole: !held_up || (pages >= 0 && pages == in_file),
+            emptied: !held_up,
+        };
         Ok(())
     })?;
-    Ok(left)
+    Ok(worked)
 }
 
 /// What came of a command, before the commit.
@@ -286,8 +308,8 @@ impl<'g> Batch<'g> {
         while let Some(Taken { mut command, reply }) =
             leading.next(access, batch.steps.len(), pace.now().saturating_sub(began))
         {
-            let step = if batch.steps.is_empty() {
-                first_step(connection, &mut *command)
+            let (step, undoing_failed) = if batch.steps.is_empty() {
+                (first_step(connection, &mut *command), false)
             } else {
                 later_step(connection, &mut *command)
             };
@@ -297,8 +319,9 @@ impl<'g> Batch<'g> {
             if failed && batch.steps.len() == 1 {
                 break;
             }
-            // Some failures undo the whole transaction behind the library's back.
-            if connection.is_autocommit() {
+            // Some failures undo the whole transaction behind the library's back; and where a step
+            // cannot be undone alone, everything is.
+            if undoing_failed || connection.is_autocommit() {
                 batch.undone = Some(batch.cause());
                 break;
             }
@@ -316,8 +339,13 @@ impl<'g> Batch<'g> {
 
     fn end(mut self, connection: &Connection) -> Ended<'g> {
         let mut in_doubt = None;
-        if self.undone.is_none() && !connection.is_autocommit() {
-            in_doubt = run(connection, "COMMIT").err().map(|error| unknown(&error));
+        if !connection.is_autocommit() {
+            if self.undone.is_none() && self.steps.iter().any(|(_, _, step)| matches!(step, Step::Written)) {
+                in_doubt = run(connection, "COMMIT").err().map(|error| unknown(&error));
+            } else {
+                // Where even this fails, the next transaction cannot begin, and the connection goes.
+                let _ = run(connection, "ROLLBACK");
+            }
         }
         if let Some(error) = &self.undone {
             for (_, _, step) in &mut self.steps {
@@ -337,32 +365,29 @@ impl<'g> Batch<'g> {
 fn first_step(connection: &Connection, command: &mut dyn Command) -> Step {
     let step = call(connection, command);
     if !matches!(step, Step::Written) && !connection.is_autocommit() {
-        // Should this fail, the connection says so when the next transaction begins on it.
+        // Should this fail, nothing is committed all the same.
         let _ = run(connection, "ROLLBACK");
     }
     step
 }
 
-/// Runs a further command of a transaction, so that it can be undone alone.
-fn later_step(connection: &Connection, command: &mut dyn Command) -> Step {
+/// Runs a further command of a transaction, so that it can be undone alone. Answers also whether that
+/// failed, so that nothing of the transaction can be kept.
+fn later_step(connection: &Connection, command: &mut dyn Command) -> (Step, bool) {
     if let Err(error) = run(connection, "SAVEPOINT tillite_step") {
-        return Step::Refused(error);
+        return (Step::Refused(error), false);
     }
     let step = call(connection, command);
     if connection.is_autocommit() {
-        return step;
+        return (step, false);
     }
     let closed = match &step {
         Step::Written => run(connection, "RELEASE tillite_step"),
         _ => run(connection, "ROLLBACK TO tillite_step").and_then(|()| run(connection, "RELEASE tillite_step")),
     };
     match closed {
-        Ok(()) => step,
-        Err(error) => {
-            // Where one step ends is not certain any more, so none is kept.
-            let _ = run(connection, "ROLLBACK");
-            Step::Refused(error)
-        }
+        Ok(()) => (step, false),
+        Err(error) => (Step::Refused(error), true),
     }
 }
 

@@ -108,6 +108,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     })),
     ("Engine::claim_asks", Spent(|at| shown(at.engine.claim_asks(100).map(|asks| asks.len())))),
     ("Engine::claim_deliveries", Spent(|at| shown(at.engine.claim_deliveries(100).map(|claimed| claimed.len())))),
+    ("Engine::backup", Nothing("it copies to the operating system's files")),
     ("Engine::close", Once(|at| shown(at.engine.clone().close()))),
     ("Engine::dump", Reads(|at| at.engine.dump())),
     ("Engine::find_app", Reads(|at| shown(at.engine.find_app("lixblogs", Mode::Live)))),
