@@ -292,6 +292,7 @@ fn a_write_of_another_process_shows_at_once() {
     theirs.grant("u_1", 2, 60);
     assert_eq!((ours.get("u_1").version, theirs.get("u_1").version), (2, 2));
     // A write of ours does not hide that there was one of theirs before it.
+    assert_eq!(ours.get("u_2").version, 1);
     theirs.grant("u_2", 2, 60);
     ours.grant("u_1", 3, 60);
     assert_eq!((ours.get("u_1").version, ours.get("u_2").version), (3, 2));
@@ -434,6 +435,6 @@ fn a_read_in_the_middle_of_a_write_shows_what_is_committed_and_forgets_nothing()
     .unwrap();
     assert_eq!(*seen.lock().unwrap(), [1, 1, 2, 1]);
     assert_eq!(shop.steps("u_1"), (2, vec!["everything at once"]));
-    assert_eq!(shop.steps("u_2").0, 1);
-    assert_eq!(shop.steps("u_2"), (1, vec![]));
+    let (version, steps) = shop.steps("u_2");
+    assert!(version == 1 && !steps.contains(&"everything at once"), "{steps:?}");
 }
