@@ -28,6 +28,7 @@ mod older;
 mod order;
 mod outbox;
 mod race;
+mod remembered;
 mod repeat;
 mod retention;
 mod sale;
