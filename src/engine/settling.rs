@@ -107,11 +107,11 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment>
     let mut in_doubt = None;
     let settled = loop {
         match work_in(core, ask.world, heard.clone(), &mut alarms) {
-            Err(Error::Storage(error)) if may_pass(error.kind) => {
+            Err(Error::Storage(error)) => {
                 if error.kind == StorageKind::OutcomeUnknown {
                     in_doubt.get_or_insert_with(|| error.clone());
                 }
-                if core.pace.now() >= until {
+                if !may_pass(error.kind) || core.pace.now() >= until {
                     // That the last try wrote nothing says nothing of those before it.
                     break Err(in_doubt.unwrap_or(error).into());
                 }

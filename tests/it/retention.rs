@@ -128,7 +128,7 @@ fn keys_cannot_be_kept_for_less_than_a_day_or_longer_than_a_leap_year() {
 fn a_key_is_not_forgotten_while_the_session_that_it_made_can_be_paid() {
     let shop = Shop::open();
     let order = |key: &str| {
-        let new = tillite::NewSession::tier("member", tillite::Currency::EUR).customer("u_1");
+        let new = NewSession::tier("member", Currency::EUR).customer("u_1");
         let new = new.expires_after(DAY * 20).idempotency_key(key);
         shop.app.sessions().create(new).unwrap()
     };

@@ -144,7 +144,12 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Entitlements::list", Reads(|at| shown(at.app.entitlements().list("u_1")))),
     ("Entitlements::revoke", Once(|at| shown(at.app.entitlements().revoke("u_1", None, "a mistake")))),
     ("Entitlements::version", Reads(|at| shown(at.app.entitlements().version("u_1", "main", 1)))),
+    ("Keys::add", Again(|at| {
+        let drawn = at.app.keys().draw()?;
+        shown(at.app.keys().add(&drawn).map(|key| key.created_at))
+    })),
     ("Keys::create", Again(|at| shown(at.app.keys().create().map(|key| key.key.created_at)))),
+    ("Keys::draw", Nothing("it draws a secret, which is given to the file by another")),
     ("Keys::list", Reads(|at| shown(at.app.keys().list(100, None)))),
     ("Keys::revoke", Once(|at| shown(at.app.keys().revoke(&at.known.key.key.id)))),
     ("Runner::stop", Nothing("a thread")),
