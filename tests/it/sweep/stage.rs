@@ -142,8 +142,6 @@ impl Template {
         let product = NewProduct::new("member", "Membership").rank(1).price(member);
         app.catalog().set(product).unwrap();
         let price = app.catalog().set_price(NewPrice::new("gold", euro(9_00))).unwrap().id;
-        let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
-        app.endpoints().add(endpoint).unwrap();
         let customer = app.customers().set(NewCustomer::uid("u_1")).unwrap().id;
         app.entitlements()
             .grant(NewGrant::tier("u_1", "member").days(1))
@@ -157,6 +155,9 @@ impl Template {
         sessions.pay(&lost, "tok_1").unwrap();
         world.clock.turn(LATER);
 
+        // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
+        let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
+        app.endpoints().add(endpoint).unwrap();
         let key = app.keys().create().unwrap();
         let open = sessions.create(new("u_1")).unwrap().id;
         let flying = sessions.create(new("u_4")).unwrap().id;
