@@ -91,6 +91,22 @@
 
 #![forbid(unsafe_code)]
 
+#[cfg(all(tillite_planted, feature = "engine"))]
+#[macro_use]
+pub mod planted;
+
+/// Whether a bug of that name is planted, or what is wrong then and what is right: a normal build has
+/// none and compiles what is right.
+#[cfg(all(not(tillite_planted), feature = "engine"))]
+macro_rules! planted {
+    ($fault:ident) => {
+        false
+    };
+    ($fault:ident, $wrong:expr, $right:expr) => {
+        $right
+    };
+}
+
 #[cfg(feature = "engine")]
 mod access;
 #[cfg(feature = "engine")]

@@ -97,6 +97,9 @@ pub(crate) fn manual_end(new: &NewGrant, now: Timestamp) -> Result<Option<Timest
 }
 
 fn lapse_first(holding: &mut Holding, at: &Setting<'_>, change: &mut Change) {
+    if planted!(TimeNotFolded) {
+        return;
+    }
     for version in fold(holding, at.now) {
         record(holding, version, at, change);
     }

@@ -182,7 +182,7 @@ pub(crate) fn begin(
     at: &mut Setting<'_>,
     change: &mut Change,
 ) -> Result<(Session, Begun), Error> {
-    let mut after = session.at(at.now);
+    let mut after = planted!(OverdueIsPaid, session, session.at(at.now));
     if after.state == SessionState::Complete {
         return Ok((after, Begun::Already));
     }

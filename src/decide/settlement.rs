@@ -110,7 +110,7 @@ pub(crate) fn settle(
     let weighs = |event| !awaits_decision || event == ChargeEvent::Succeeded;
     let moved = verdict
         .event
-        .is_some_and(|event| weighs(event) && charge.step(event, at.now).is_ok());
+        .is_some_and(|event| weighs(event) && (charge.step(event, at.now).is_ok() || planted!(SecondSuccessCounts)));
     let mut charge_moves = Vec::new();
     let mut session_moves = Vec::new();
     if let Some(event) = verdict.event.filter(|_| moved) {
@@ -147,7 +147,7 @@ pub(crate) fn settle(
     let counted = count(&session_moves);
     change.record_all(Subject::Session(Box::new(session.clone())), session_moves);
     session.revision += counted;
-    if completed {
+    if completed && !(planted!(LookupGrantsNothing) && matches!(learned.finding, Finding::LookedUp(_))) {
         grant_lines(&session, holdings, at, change);
     }
     Ok(session)

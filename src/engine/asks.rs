@@ -126,7 +126,7 @@ impl Core {
     }
 
     /// Calls the processor. Whatever goes wrong in there, an answer comes out.
-    fn ask(&self, ask: &Ask, panicked: &mut Option<Alarm>) -> Answer {
+    pub(super) fn ask(&self, ask: &Ask, panicked: &mut Option<Alarm>) -> Answer {
         let processor = self.processor(ask.world.mode, &ask.processor).map(Arc::clone);
         let nobody = || format!("no processor {:?} in this process", ask.processor);
         let hook = || processor_hook(ask.world.mode, &ask.processor);

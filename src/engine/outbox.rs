@@ -5,7 +5,7 @@ use super::alarms::shielded;
 use super::core::Core;
 use crate::alarm::{Alarm, Hook};
 use crate::error::Result;
-use crate::hook::{SignedRequest, TransportOutcome};
+use crate::hook::{Answered, SignedRequest, TransportOutcome};
 use crate::id::{DeliveryId, EndpointId, World};
 use crate::secret::Secret;
 use crate::store::{self, Access, Claimed, Sql};
@@ -69,6 +69,10 @@ impl Engine {
                 self.core.give_back(&delivery)?;
                 continue;
             }
+            if planted!(DeliveredBeforeSent) {
+                let accepted = TransportOutcome::Answered(Answered::status(204));
+                self.core.acknowledge(&delivery, &accepted)?;
+            }
             let mut panicked = None;
             let sent = shielded(|| Hook::Transport, || transport.send(&delivery.request));
             let outcome = sent.unwrap_or_else(|alarm| {
@@ -100,7 +104,8 @@ impl Core {
             return Ok(());
         }
         let token = self.token()?;
-        let (claimed, alarms) = self.write_raw(Access::Shared, "claim_deliveries", move |sql| {
+        let access = planted!(ClaimsDoNotWait, Access::Alone, Access::Shared);
+        let (claimed, alarms) = self.write_raw(access, "claim_deliveries", move |sql| {
             let claims = store::queue::claim(sql, world, host_now, limit, token, &openable)?;
             let mut alarms = Vec::new();
             for (endpoint, delivery) in claims.exhausted {

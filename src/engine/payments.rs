@@ -168,8 +168,19 @@ impl Sessions<'_> {
         let deadline = moment.host_now.plus(timeout);
         let (wanted, world, asked_at) = (id.clone(), app.world, moment.host_now);
         let request_hash = payment.fingerprint(id);
+        #[cfg(tillite_planted)]
+        let (core, stale) = (
+            std::sync::Arc::clone(&app.core),
+            app.core.view(world, |view| store::session::get(view.sql, world, id)),
+        );
         let begun = app.core.write(moment, move |tx| {
             let session = store::session::get(tx.sql, tx.world, &wanted)?;
+            #[cfg(tillite_planted)]
+            let session = if planted!(SessionReadBeforeTheWrite) {
+                stale.clone()?
+            } else {
+                session
+            };
             if let Some(key) = &payment.idempotency_key
                 && let Some(charge) = store::remembered(tx, PAY, key, &request_hash)?
             {
@@ -188,6 +199,11 @@ impl Sessions<'_> {
                 checkout::Begun::Attempt(attempt) => Some(*attempt),
                 checkout::Begun::Already | checkout::Begun::NothingDue => None,
             };
+            #[cfg(tillite_planted)]
+            if let Some(attempt) = attempt.as_ref().filter(|_| planted!(AsksBeforeCommit)) {
+                let asked = ask(AskKind::Execute, attempt, world, attempt.token, asked_at, deadline)?;
+                core.ask(&asked, &mut None);
+            }
             change.remember(payment.idempotency_key.clone().map(|key| {
                 Remember {
                     scope: PAY,

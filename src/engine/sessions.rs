@@ -44,6 +44,7 @@ impl Sessions<'_> {
             }
             let mut change = Change::new();
             if let Some(order) = &new.order_key
+                && !planted!(OrderNotLookedFor)
                 && let Some(sibling) = store::session::of_order(tx.sql, tx.world, order)?
             {
                 decide::checkout::supersede(sibling, &tx.setting(), &mut change)?;
@@ -107,7 +108,8 @@ impl Sessions<'_> {
             self.0.own_mode(id.as_str(), id.mode())?;
         }
         self.0.core.view(self.0.world, |view| {
-            let found = store::session::list(view.sql, view.world, before, limit + 1)?;
+            let one_more = planted!(PageEndsEarly, limit, limit + 1);
+            let found = store::session::list(view.sql, view.world, before, one_more)?;
             let now = view.now;
             Ok(page(found.into_iter().map(|session| session.at(now)).collect(), limit))
         })

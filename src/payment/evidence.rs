@@ -100,7 +100,7 @@ impl Finding {
             Finding::Executed(outcome) => weigh_outcome(Source::Answer, outcome, asked),
             Finding::LookedUp(Lookup::Found(outcome)) => weigh_outcome(Source::Lookup, outcome, asked),
             Finding::LookedUp(Lookup::NotFound) => {
-                let is_final = not_found_final_after.is_some_and(|settled| age >= settled);
+                let is_final = planted!(NotFoundIsFinal) || not_found_final_after.is_some_and(|settled| age >= settled);
                 Verdict {
                     event: is_final.then_some(ChargeEvent::Failed),
                     ..nothing(Source::Lookup, if is_final { "never_arrived" } else { "not_found" })
@@ -111,7 +111,7 @@ impl Finding {
                 ..nothing(Source::Lookup, "cannot_tell")
             },
             Finding::LeaseEnded => Verdict {
-                event: Some(ChargeEvent::LeaseEnded),
+                event: Some(planted!(LostCallIsFailed, ChargeEvent::Failed, ChargeEvent::LeaseEnded)),
                 ..nothing(Source::Lease, "no_answer")
             },
         }
@@ -155,7 +155,7 @@ fn weigh_outcome(source: Source, outcome: &Outcome, asked: Amount) -> Verdict {
             ..nothing(source, "not_sent")
         },
         Outcome::Unknown { why } => Verdict {
-            event: Some(ChargeEvent::Unclear),
+            event: Some(planted!(NoAnswerIsFailed, ChargeEvent::Failed, ChargeEvent::Unclear)),
             detail: Some(kept(why, MAX_DETAIL)),
             ..nothing(source, "unknown")
         },

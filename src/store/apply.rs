@@ -57,8 +57,8 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
         tx.touched.push((folded.uid.clone(), folded.line.clone()));
     }
     match &change.remember {
-        Some(remember) => idempotency::put(tx, remember),
-        None => Ok(()),
+        Some(remember) if !planted!(KeyForgotten) => idempotency::put(tx, remember),
+        _ => Ok(()),
     }
 }
 
@@ -172,6 +172,9 @@ fn put_event(
                 (&body.hash).into(),
             ],
         )?)?;
+    }
+    if planted!(EventWithoutDelivery) && object_seq > 1 && object_seq == subject.revision() {
+        return Ok(());
     }
     for endpoint in wanting {
         put_delivery(tx, endpoint, seq)?;

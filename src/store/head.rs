@@ -178,6 +178,7 @@ pub(crate) struct Tx<'a> {
 pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>> {
     let World { app, mode } = moment.world;
     let host_now = moment.host_now;
+    let shown = planted!(WritesGoBack, Timestamp::MIN, moment.shown.latest(moment.world));
     let mut head = None;
     // The time is computed from the row itself, so that nobody else's move can come in between. A
     // test clock that was put at the end of time stays there.
@@ -190,7 +191,7 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
          (SELECT public_url FROM tillite_app WHERE tillite_app.app = tillite_head.app)",
         &[
             host_now.as_millis().into(),
-            moment.shown.latest(moment.world).as_millis().into(),
+            shown.as_millis().into(),
             Timestamp::MAX.as_millis().into(),
             app.into(),
             mode_number(mode).into(),
@@ -304,7 +305,7 @@ pub(super) fn view<'a>(
         sql: reading,
         world,
         app: slug.to_string(),
-        now: shown.show(world, head.now(host_now)),
+        now: planted!(ReadsGoBack, head.now(host_now), shown.show(world, head.now(host_now))),
         seq: head.seq,
     })
 }

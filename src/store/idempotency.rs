@@ -31,7 +31,7 @@ pub(crate) fn remembered(tx: &mut Tx<'_>, scope: &str, key: &str, request_hash: 
         },
     )?;
     match found {
-        Some((hash, result)) if hash == *request_hash => Ok(Some(result)),
+        Some((hash, result)) if hash == *request_hash || planted!(KeyNotCompared) => Ok(Some(result)),
         Some(_) => Err(Error::IdempotencyConflict { key: shortened(key) }),
         None => Ok(None),
     }

@@ -85,6 +85,7 @@ fn claim_of(
         return Ok(());
     }
     let lease_until = host_now.plus(LEASE);
+    let held_until = planted!(ClaimWithoutLease, host_now, lease_until);
     let claimed_state = next_state(DeliveryState::Pending, DeliveryEvent::Claim)?;
     let mut taken: Vec<(DeliveryId, i64, u32)> = Vec::new();
     sql.each(
@@ -94,7 +95,7 @@ fn claim_of(
          RETURNING id, event, attempts",
         &[
             claimed_state.as_str().into(),
-            lease_until.as_millis().into(),
+            held_until.as_millis().into(),
             token.into(),
             app.into(),
             mode.into(),

@@ -232,7 +232,7 @@ impl Reply<'_> {
         self.answer(answer);
     }
 
-    fn answer(&mut self, answer: Answer) {
+    pub(super) fn answer(&mut self, answer: Answer) {
         if let Some(ticket) = self.ticket.take() {
             *locked(&ticket.state) = State::Answered(answer);
             self.pace.wake(&ticket.thread);
