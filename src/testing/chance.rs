@@ -1,16 +1,35 @@
-/// Numbers that look random and repeat themselves: SplitMix64, which is small, fast, and the same on
+use std::collections::VecDeque;
+
+/// Numbers that look random and repeat themselves: `SplitMix64`, which is small, fast, and the same on
 /// every machine. See <https://prng.di.unimi.it/splitmix64.c>.
 #[derive(Clone, Debug)]
-pub(super) struct Chance(u64);
+pub(super) enum Chance {
+    Seeded(u64),
+    /// Draws two bytes a number, and zeros when there are no more.
+    Taped(VecDeque<u8>),
+}
 
 impl Chance {
     pub(super) fn new(seed: u64) -> Chance {
-        Chance(seed)
+        Chance::Seeded(seed)
+    }
+
+    /// Draws these bytes. One that changes changes what is drawn from it and little else, which is
+    /// what a fuzzer needs.
+    pub(super) fn taped(bytes: &[u8]) -> Chance {
+        Chance::Taped(bytes.iter().copied().collect())
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
+        let state = match self {
+            Chance::Seeded(state) => state,
+            Chance::Taped(bytes) => {
+                let mut byte = || bytes.pop_front().unwrap_or_default();
+                return u64::from(u16::from_le_bytes([byte(), byte()]));
+            }
+        };
+        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = *state;
         z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         z ^ (z >> 31)
@@ -35,6 +54,6 @@ impl Chance {
 
     /// Another source, which this one's seed decides.
     pub(super) fn branch(&mut self) -> Chance {
-        Chance(self.next())
+        Chance::new(self.next())
     }
 }

@@ -1,41 +1,56 @@
 //! What a host does with an engine, and whether what it was answered can be.
 
+use std::sync::Mutex;
+use std::time::Duration;
+
 use super::belief::Asked;
 use super::plan::{Goods, Op};
 use super::world::{World, euro};
 use super::{Broken, Program, violated};
 use crate::catalog::NewPrice;
-use crate::engine::{App, Budget, Engine, NewPayment};
+use crate::engine::{App, Begun, Budget, Engine, NewPayment, Payment};
 use crate::entitlement::NewGrant;
 use crate::error::{Error, Result, StorageKind};
-use crate::hook::Clock as _;
+use crate::hook::{Answer, Clock as _, Outcome, Processor as _, Transport as _};
 use crate::id::SessionId;
 use crate::money::Currency;
 use crate::session::{NewLine, NewSession, Session};
+use crate::testing::locked;
+use crate::time::Timestamp;
 
 /// A thread of a host's process.
 pub(super) struct Host<'w> {
     pub(super) world: &'w World,
     pub(super) engine: &'w Engine,
     pub(super) app: App,
+    /// The latest engine time that this process was shown.
+    pub(super) shown: &'w Mutex<Option<Timestamp>>,
     /// Whether the disk may fail at the moment, so that errors of storage are to be expected.
     pub(super) is_shaky: bool,
     pub(super) program: Option<&'w dyn Program>,
 }
 
 /// What came of a call: what is written down of it, or that it cannot be.
-type Seen = std::result::Result<String, Broken>;
+pub(super) type Seen = std::result::Result<String, Broken>;
 
 pub(super) fn uid(buyer: u64) -> String {
     format!("buyer-{buyer}")
 }
+
+/// How long a pen can be bought: short, so that its time passes.
+const SHORT: Duration = Duration::from_secs(30 * 60);
+
+/// What is left of a lease when the host still sends.
+const ENOUGH: Duration = Duration::from_secs(35);
 
 /// The session that is asked for.
 pub(super) fn order(asked: Asked) -> Result<NewSession> {
     let new = match asked.goods {
         Goods::Member => NewSession::tier("member", Currency::EUR),
         Goods::Gold => NewSession::tier("gold", Currency::EUR),
-        Goods::Pen => NewSession::empty().line(NewLine::inline("A pen", euro(1_20)?)),
+        Goods::Pen => NewSession::empty()
+            .line(NewLine::inline("A pen", euro(1_20)?))
+            .expires_after(SHORT),
         Goods::Gift => NewSession::empty().line(NewLine::inline("A gift", euro(0)?)),
     };
     let new = new.for_uid(uid(asked.buyer));
@@ -63,9 +78,12 @@ impl Host<'_> {
                 self.create(*key, asked)
             }
             Op::Pay { session, key } => self.pay(*session, *key),
+            Op::PayByHand { session, answers } => self.pay_by_hand(*session, *answers),
             Op::Expire { session } => self.with_session(*session, |id| {
                 let before = self.believed(id);
-                self.session(self.app.sessions().expire(id), before.as_ref())
+                self.or_refused(self.app.sessions().expire(id), |session| {
+                    self.session(session, before.as_ref())
+                })
             }),
             Op::Look { session } => self.with_session(*session, |id| {
                 let before = self.believed(id);
@@ -76,9 +94,12 @@ impl Host<'_> {
                         format!("{id} is not found"),
                     );
                 }
-                self.session(found, before.as_ref())
+                self.answered(found, |session| self.session(session, before.as_ref()))
             }),
-            Op::Page => self.page(),
+            Op::Page { size } => self.page(*size),
+            Op::Journal { size } => self.journal(*size),
+            Op::Deliveries { size } => self.deliveries(*size),
+            Op::History { buyer, size } => self.history(*buyer, *size),
             Op::Grant { key, buyer, days } => self.grant(*key, *buyer, *days),
             Op::Revoke { buyer } => {
                 let newest = self.newest(*buyer);
@@ -108,19 +129,33 @@ impl Host<'_> {
                 let ran = self.engine.run_due(Budget::items(*items));
                 self.answered(ran, |ran| Ok(format!("{ran:?}")))
             }
+            Op::Send { items, forgets } => self.send(*items, *forgets),
+            Op::Now => self.now(),
             Op::Turn(by) => {
                 self.world.clock.turn(*by);
                 Ok(self.world.clock.now().to_string())
             }
+            Op::TurnBack(by) => {
+                self.now()?;
+                self.world.turn_back(*by);
+                self.now()?;
+                let gift = Asked {
+                    buyer: 0,
+                    goods: Goods::Gift,
+                    order: None,
+                };
+                self.create(None, gift)
+            }
             Op::Advance(by) => {
-                let before = self.world.beliefs().now;
+                let (before, shown) = (self.world.beliefs().now, *locked(self.shown));
                 self.answered(self.app.advance(*by), |now| {
+                    self.see_time(now, shown)?;
                     self.world.beliefs().see_time(now, before)?;
                     Ok(now.to_string())
                 })
             }
             Op::Host(draw) => match self.program {
-                Some(program) => self.answered(program.act(&self.app, *draw), Ok),
+                Some(program) => self.or_refused(program.act(&self.app, *draw), Ok),
                 None => Ok(String::new()),
             },
             Op::Heal => {
@@ -131,11 +166,21 @@ impl Host<'_> {
     }
 
     /// Takes in an answer, or an error that may be.
-    fn answered<T>(&self, answer: Result<T>, take_in: impl FnOnce(T) -> Seen) -> Seen {
+    pub(super) fn answered<T>(&self, answer: Result<T>, take_in: impl FnOnce(T) -> Seen) -> Seen {
         match answer {
             Ok(value) => take_in(value),
             Err(error) if self.may_be(&error) => Ok(format!("error {}", error.code())),
             Err(error) => violated("I13 errors are of the documented kinds", format!("{error:?}")),
+        }
+    }
+
+    /// The same for a call that the state of an object may stand in the way of.
+    fn or_refused<T>(&self, answer: Result<T>, take_in: impl FnOnce(T) -> Seen) -> Seen {
+        match answer {
+            Err(error @ (Error::Refused(_) | Error::PaymentInProgress { .. } | Error::OrderTaken { .. })) => {
+                Ok(error.code().to_owned())
+            }
+            answer => self.answered(answer, take_in),
         }
     }
 
@@ -145,13 +190,32 @@ impl Host<'_> {
         match error {
             Error::Storage(error) => match error.kind {
                 Busy => true,
+                // That is no disk's doing.
+                _ if error.detail.contains("constraint failed") => false,
                 OutcomeUnknown | Io | DiskFull | CantOpen => self.is_shaky || self.world.disk.is_off(),
                 _ => false,
             },
-            // The object's state, which every call that asks for a change may meet.
-            Error::Refused(_) | Error::PaymentInProgress { .. } | Error::OrderTaken { .. } => true,
             _ => false,
         }
+    }
+
+    /// Takes in an engine time that was shown to this process, or given to something that a call has
+    /// made, which began when `before` had been shown.
+    fn see_time(&self, at: Timestamp, before: Option<Timestamp>) -> std::result::Result<(), Broken> {
+        if before.is_some_and(|before| at < before) {
+            return violated("T1 time never goes back", format!("{at} after {before:?}"));
+        }
+        let mut shown = locked(self.shown);
+        *shown = Some(at).max(*shown);
+        Ok(())
+    }
+
+    fn now(&self) -> Seen {
+        let before = *locked(self.shown);
+        self.answered(self.app.now(), |now| {
+            self.see_time(now, before)?;
+            Ok(now.to_string())
+        })
     }
 
     fn newest(&self, buyer: u64) -> i64 {
@@ -163,22 +227,31 @@ impl Host<'_> {
         self.world.beliefs().sessions.get(id).cloned()
     }
 
-    fn session(&self, session: Result<Session>, before: Option<&Session>) -> Seen {
-        self.answered(session, |session| {
-            self.world.beliefs().see_session(&session, before)?;
-            Ok(format!("{} {:?}", session.id, session.state))
-        })
+    fn session(&self, session: Session, before: Option<&Session>) -> Seen {
+        self.world.beliefs().see_session(&session, before)?;
+        Ok(format!("{} {:?}", session.id, session.state))
     }
 
-    fn with_session(&self, key: u64, call: impl FnOnce(&SessionId) -> Seen) -> Seen {
-        let known = self.world.beliefs().created.get(&key).map(|(id, _)| id.clone());
+    /// Calls for a session: for the newest every second time, which can most likely be paid.
+    fn with_session(&self, number: u64, call: impl FnOnce(&SessionId) -> Seen) -> Seen {
+        let known = {
+            let beliefs = self.world.beliefs();
+            let count = beliefs.sessions.len().max(1) as u64;
+            let back = if number.is_multiple_of(2) { 0 } else { number % count };
+            let back = usize::try_from(back).unwrap_or(0);
+            beliefs.sessions.keys().rev().nth(back).cloned()
+        };
         known.map_or_else(|| Ok("nothing was made".to_owned()), |id| call(&id))
     }
 
     fn create(&self, key: Option<u64>, asked: Asked) -> Seen {
         let new = order(asked)?;
         let Some(key) = key else {
-            return self.session(self.app.sessions().create(new), None);
+            let shown = *locked(self.shown);
+            return self.or_refused(self.app.sessions().create(new), |session| {
+                self.see_time(session.created_at, shown)?;
+                self.session(session, None)
+            });
         };
         self.world.beliefs().asked.entry(key).or_default().insert(asked);
         let before = self.world.beliefs().created.get(&key).cloned();
@@ -217,7 +290,7 @@ impl Host<'_> {
                 }
                 Ok("conflict".to_owned())
             }
-            Err(error) => self.answered(Err::<(), _>(error), |()| Ok(String::new())),
+            Err(error) => self.or_refused(Err::<(), _>(error), |()| Ok(String::new())),
         }
     }
 
@@ -229,8 +302,11 @@ impl Host<'_> {
                 payment = payment.idempotency_key(format!("pay-{id}-{key}"));
             }
             let before = key.and_then(|key| self.world.beliefs().paid.get(&(id.clone(), key)).cloned());
-            let known = self.believed(id);
-            self.answered(self.app.sessions().pay(id, payment), |payment| {
+            let (known, shown) = (self.believed(id), *locked(self.shown));
+            self.or_refused(self.app.sessions().pay(id, payment), |payment| {
+                if let (None, Some(charge)) = (key, &payment.charge) {
+                    self.see_time(charge.created_at, shown)?;
+                }
                 let mut beliefs = self.world.beliefs();
                 beliefs.see_session(&payment.session, known.as_ref())?;
                 let charge = payment.charge.map(|charge| (charge.id.to_string(), charge.state));
@@ -247,6 +323,52 @@ impl Host<'_> {
                 }
                 Ok(format!("{:?} {charge:?}", payment.session.state))
             })
+        })
+    }
+
+    /// Pays in three beats, with the call between them made here.
+    fn pay_by_hand(&self, session: u64, answers: u64) -> Seen {
+        self.with_session(session, |id| {
+            let known = self.believed(id);
+            let seen = |payment: Payment| self.session(payment.session, known.as_ref());
+            self.or_refused(self.app.sessions().begin_payment(id, "tok_1"), |begun| {
+                let ask = match begun {
+                    Begun::Done(payment) => return seen(*payment),
+                    Begun::Ask(_) if answers == 0 => return Ok("the call is not made".to_owned()),
+                    Begun::Ask(ask) => ask,
+                };
+                // Where its time is over before it is made, it must not be made.
+                let outcome = if self.world.clock.now() > ask.deadline {
+                    let why = "too late".to_owned();
+                    Outcome::NotSent { why }
+                } else {
+                    self.world.till.execute(&ask.request, ask.deadline)
+                };
+                let mut said = format!("{outcome:?}");
+                let answer = Answer::Executed(outcome);
+                for _ in 0..answers {
+                    said = self.answered(self.engine.settle(&ask, &answer), seen)?;
+                }
+                Ok(said)
+            })
+        })
+    }
+
+    /// Delivers with the host's own hands, or takes what is due and forgets it.
+    fn send(&self, items: usize, forgets: bool) -> Seen {
+        self.answered(self.engine.claim_deliveries(items), |claimed| {
+            let mut counted = 0;
+            for delivery in claimed.iter().filter(|_| !forgets) {
+                if self.world.clock.now().plus(ENOUGH) > delivery.lease_until {
+                    continue;
+                }
+                let outcome = self.world.receiver.send(&delivery.request);
+                match self.engine.acknowledge(delivery, &outcome) {
+                    Ok(counts) => counted += usize::from(counts),
+                    failed => return self.answered(failed, |_| Ok(String::new())),
+                }
+            }
+            Ok(format!("{} taken, {counted} counted", claimed.len()))
         })
     }
 
@@ -287,39 +409,5 @@ impl Host<'_> {
             }
             Err(error) => self.answered(Err::<(), _>(error), |()| Ok(String::new())),
         }
-    }
-
-    /// Pages through all sessions: each is there once, in order, and none is missing that was
-    /// answered before.
-    fn page(&self) -> Seen {
-        let believed = self.world.beliefs().sessions.clone();
-        let mut found: Vec<Session> = Vec::new();
-        loop {
-            let before = found.last().map(|last| last.id.clone());
-            match self.app.sessions().list(4, before.as_ref()) {
-                Ok(page) => {
-                    found.extend(page.data);
-                    if !page.has_more {
-                        break;
-                    }
-                }
-                Err(error) => return self.answered(Err::<(), _>(error), |()| Ok(String::new())),
-            }
-        }
-        let in_order = found.windows(2).all(|pair| pair[0].id > pair[1].id);
-        let missing = believed
-            .keys()
-            .find(|id| !found.iter().any(|session| session.id == **id));
-        if !in_order || missing.is_some() {
-            return violated(
-                "I10 pages are the whole list",
-                format!("missing {missing:?}, in order: {in_order}"),
-            );
-        }
-        let mut beliefs = self.world.beliefs();
-        for session in &found {
-            beliefs.see_session(session, believed.get(&session.id))?;
-        }
-        Ok(format!("{} sessions", found.len()))
     }
 }

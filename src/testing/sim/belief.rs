@@ -7,10 +7,12 @@ use super::plan::Goods;
 use super::{Broken, violated};
 use crate::engine::JournalHead;
 use crate::entitlement::Entitlement;
-use crate::id::SessionId;
+use crate::event::Event;
+use crate::id::{DeliveryId, EventId, SessionId};
 use crate::payment::{Charge, ChargeState};
 use crate::session::{Session, SessionState};
 use crate::time::Timestamp;
+use crate::webhook::{Delivery, DeliveryState};
 
 /// What somebody asked for under an idempotency key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,9 +41,13 @@ pub(super) struct Beliefs {
     pub(super) granted: BTreeMap<u64, (u64, Option<u32>)>,
     /// Everything that was ever to be granted under a key, answered or not.
     pub(super) to_grant: BTreeMap<u64, BTreeSet<(u64, Option<u32>)>>,
+    /// Events in the order of their positions, as far as they were shown.
+    pub(super) journal: Vec<EventId>,
+    /// Where deliveries stood when they were last shown.
+    pub(super) deliveries: BTreeMap<DeliveryId, DeliveryState>,
     /// The newest position of the journal that was shown.
     pub(super) head: Option<JournalHead>,
-    /// The latest engine time that was shown.
+    /// The latest engine time that is stored.
     pub(super) now: Option<Timestamp>,
 }
 
@@ -75,6 +81,14 @@ impl Beliefs {
         if seen.version == 0 {
             return Ok(());
         }
+        self.see_version(seen)?;
+        let newest = self.newest.entry(seen.uid.clone()).or_default();
+        *newest = seen.version.max(*newest);
+        Ok(())
+    }
+
+    /// Takes in a version of an entitlement, whether or not it is the newest.
+    pub(super) fn see_version(&mut self, seen: &Entitlement) -> Result<(), Broken> {
         let known = self.versions.entry((seen.uid.clone(), seen.version));
         let known = known.or_insert_with(|| seen.clone());
         if known != seen {
@@ -83,12 +97,34 @@ impl Beliefs {
                 format!("{} version {}: {known:?}, then {seen:?}", seen.uid, seen.version),
             );
         }
-        let newest = self.newest.entry(seen.uid.clone()).or_default();
-        *newest = seen.version.max(*newest);
         Ok(())
     }
 
-    /// Takes in the engine time as it was shown.
+    /// Takes in events from the first on.
+    pub(super) fn see_journal(&mut self, events: &[Event]) -> Result<(), Broken> {
+        for (at, event) in events.iter().enumerate() {
+            let is_next = i64::try_from(at).is_ok_and(|at| at + 1 == event.position);
+            if !is_next || self.journal.get(at).is_some_and(|known| *known != event.id) {
+                let what = format!("{} is at {} after {at} others", event.id, event.position);
+                return violated("I5 positions have no gaps and stay", what);
+            }
+            if at == self.journal.len() {
+                self.journal.push(event.id.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes in a delivery.
+    pub(super) fn see_delivery(&mut self, delivery: &Delivery) {
+        let known = self.deliveries.entry(delivery.id.clone()).or_insert(delivery.state);
+        // An answer that began earlier may end later.
+        if *known != DeliveryState::Delivered {
+            *known = delivery.state;
+        }
+    }
+
+    /// Takes in the engine time as it is stored.
     pub(super) fn see_time(&mut self, now: Timestamp, before: Option<Timestamp>) -> Result<(), Broken> {
         if before.is_some_and(|before| now < before) {
             return violated("T1 time never goes back", format!("{now} after {before:?}"));
@@ -108,19 +144,32 @@ fn sound(session: &Session) -> Result<(), Broken> {
     let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
     let settling: Vec<_> = charges.filter(|charge| charge.settles).collect();
     let total = session.totals.total;
-    let paid = |charge: &&Charge| charge.state == ChargeState::Succeeded && charge.captured == total;
+    let paid = |charge: &&Charge| {
+        let whole = charge.state == ChargeState::Succeeded && charge.captured == total && charge.hold.is_none();
+        // It may end later than the session's time, but not begin.
+        whole && charge.created_at < session.expires_at
+    };
     let sound = match session.state {
         SessionState::Complete if total == 0 => settling.is_empty(),
         SessionState::Complete => settling.len() == 1 && settling.iter().all(paid),
         _ => settling.is_empty(),
     };
-    if sound {
-        return Ok(());
+    if !sound {
+        return violated(
+            "I9 complete is paid once, in time",
+            format!("{} is {:?}", session.id, session.state),
+        );
     }
-    violated(
-        "I9 complete is paid once",
-        format!("{} is {:?}", session.id, session.state),
-    )
+    let kept = |charge: &Charge| 0 <= charge.refunded && charge.refunded <= charge.captured;
+    if !session
+        .payment_intent
+        .iter()
+        .flat_map(|intent| &intent.charges)
+        .all(kept)
+    {
+        return violated("I3 no more is refunded than was captured", format!("{}", session.id));
+    }
+    Ok(())
 }
 
 /// Whether a session can be as it is shown after it was as it was.

@@ -25,7 +25,9 @@ mod act;
 mod baton;
 mod belief;
 mod check;
+mod lists;
 mod plan;
+mod rest;
 mod world;
 
 use std::fmt;
@@ -38,7 +40,7 @@ use self::plan::{Op, Plan, Round};
 use self::world::World;
 use super::chance::Chance;
 use super::locked;
-use crate::engine::App;
+use crate::engine::{App, Engine};
 use crate::error::{Error, Result};
 use tillite_simdisk::Fault;
 
@@ -48,7 +50,39 @@ pub(super) trait Outside: Send + Sync {
     fn is_reached(&self) -> bool;
 }
 
-/// A program of the host's own that runs beside the engine's own calls.
+/// A program of the host's own that runs beside the simulation's calls. Each run makes one, which
+/// outlives its processes: what it keeps is what somebody was told.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use tillite::testing::sim::{Program, Simulation};
+/// use tillite::{App, NewCustomer, Result};
+///
+/// /// Readers of a paper, and that each that was made is there.
+/// #[derive(Default)]
+/// struct Readers(Mutex<Vec<String>>);
+///
+/// impl Program for Readers {
+///     fn act(&self, app: &App, draw: u64) -> Result<String> {
+///         let uid = format!("reader-{draw}");
+///         app.customers().set(NewCustomer::uid(&uid))?;
+///         self.0.lock().unwrap().push(uid.clone());
+///         Ok(uid)
+///     }
+///
+///     fn check(&self, app: &App) -> std::result::Result<(), String> {
+///         for uid in self.0.lock().unwrap().iter() {
+///             app.customers().by_uid(uid).map_err(|error| format!("{uid}: {error}"))?;
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// let simulation = Simulation::new().program(Readers::default);
+/// for seed in 0..5 {
+///     simulation.run(seed).expect("every invariant holds");
+/// }
+/// ```
 pub trait Program: Send + Sync {
     /// Does something with the engine, which a number decides, and answers what is written down of
     /// it. It is called from one thread at a time, at any moment, and its process may die in it.
@@ -70,8 +104,10 @@ pub trait Program: Send + Sync {
 #[must_use]
 pub struct Simulation {
     engines: usize,
-    program: Option<Arc<dyn Program>>,
+    program: Option<Arc<MakeProgram>>,
 }
+
+type MakeProgram = dyn Fn() -> Box<dyn Program> + Send + Sync;
 
 /// What a run came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -141,10 +177,9 @@ impl Simulation {
         self
     }
 
-    /// A program of the host's own beside them. It is shared by all runs, so it should keep what it
-    /// knows by what the engine told it.
-    pub fn program(mut self, program: impl Program + 'static) -> Simulation {
-        self.program = Some(Arc::new(program));
+    /// A program of the host's own beside them, made anew for each run.
+    pub fn program<P: Program + 'static>(mut self, make: impl Fn() -> P + Send + Sync + 'static) -> Simulation {
+        self.program = Some(Arc::new(move || Box::new(make())));
         self
     }
 
@@ -205,26 +240,48 @@ impl Simulation {
         }
     }
 
+    /// Runs what the bytes of a fuzzer decide. The same bytes, the same run.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run_bytes(&self, bytes: &[u8]) -> std::result::Result<Report, Box<Violation>> {
+        let (seed, plan) = bytes.split_first_chunk::<8>().unwrap_or((&[0; 8], bytes));
+        let plan = Plan::new(&mut Chance::taped(plan), self.engines, self.program.is_some());
+        self.run_plan(u64::from_le_bytes(*seed), &plan)
+    }
+
     fn run_in(&self, seed: u64, plan: &Plan, trace: &Trace) -> std::result::Result<Report, Broken> {
         // What the plan drew is not drawn again.
         let mut chance = Chance::new(seed ^ 0x5EED_0F7E_4E57);
         let world = World::new(plan.mode, &mut chance)?;
-        let program = self.program.as_deref();
+        let program = self.program.as_ref().map(|make| make());
+        let program = program.as_deref();
         let mut report = Report::default();
+        let mut looked = None;
         for (number, round) in plan.rounds.iter().enumerate() {
-            trace.line(format!("round {number}: faults {:?} end {:?}", round.faults, round.end));
-            report.calls += run_round(&world, plan, round, program, trace)?;
+            let close = if round.is_cut { "the power goes" } else { "closed" };
+            trace.line(format!(
+                "round {number}: faults {:?}, {close}, then {:?}",
+                round.faults, round.end
+            ));
+            let goes_on = looked.take().filter(|_| round.goes_on);
+            report.calls += run_round(&world, plan, round, goes_on, program, trace)?;
             world.disk.reboot(round.end);
+            world.set_clock();
             report.crashes += 1;
             let engine = world.open()?;
             let app = world.app(&engine)?;
             check::after_a_start(&world, &engine, &app)?;
             check_program(program, &app)?;
+            looked = Some(engine);
         }
         world.calm();
-        let engine = world.open()?;
+        let engine = match looked {
+            Some(engine) => engine,
+            None => world.open()?,
+        };
         let app = world.app(&engine)?;
-        check::at_rest(&world, &engine, &app)?;
+        rest::at_rest(&world, &engine, &app)?;
         check_program(program, &app)?;
         report.disk_operations = world.disk.operations();
         report.charges = world.till.charges().len();
@@ -251,6 +308,7 @@ fn run_round(
     world: &World,
     plan: &Plan,
     round: &Round,
+    goes_on: Option<Engine>,
     program: Option<&dyn Program>,
     trace: &Trace,
 ) -> std::result::Result<usize, Broken> {
@@ -261,8 +319,8 @@ fn run_round(
         world.disk.fail_read_after(after);
     }
     let is_shaky = round.bad_read.is_some() || round.faults.iter().any(|(_, fault)| *fault != Fault::PowerCut);
-    let mut engines = Vec::new();
-    for _ in 0..plan.engines {
+    let mut engines: Vec<Engine> = goes_on.into_iter().collect();
+    while engines.len() < plan.engines {
         match world.open() {
             Ok(engine) => engines.push(engine),
             // A file that cannot be opened on a disk that fails is opened after the next start.
@@ -273,10 +331,12 @@ fn run_round(
             Err(error) => return Err(error.into()),
         }
     }
+    let shown: Vec<_> = engines.iter().map(|_| Mutex::new(None)).collect();
     let broken = Mutex::new(None);
     let calls = Mutex::new(0);
     let shares = round.shares.iter().enumerate().filter_map(|(number, ops)| {
         let engine = engines.get(number / plan.callers)?;
+        let shown = shown.get(number / plan.callers)?;
         let (broken, calls) = (&broken, &calls);
         let share: Share<'_> = Box::new(move || {
             let app = match world.app(engine) {
@@ -287,6 +347,7 @@ fn run_round(
                 world,
                 engine,
                 app,
+                shown,
                 is_shaky,
                 program,
             };
@@ -303,6 +364,9 @@ fn run_round(
         Some(share)
     });
     let panics = world.baton.run(round.eager, shares.collect());
+    if round.is_cut {
+        world.disk.power_off();
+    }
     if let Some(panic) = panics.first() {
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied());

@@ -12,6 +12,8 @@ pub(super) const KEYS: u64 = 6;
 pub(super) const BUYERS: u64 = 3;
 /// How many of its own orders it knows.
 pub(super) const ORDERS: u64 = 3;
+/// Among how many numbers one is drawn that names a session.
+const SESSIONS: u64 = 60;
 
 /// What is bought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,10 +37,15 @@ pub(super) enum Op {
         goods: Goods,
         order: Option<u64>,
     },
-    /// Pays the session that was made under a key.
     Pay {
         session: u64,
         key: Option<u64>,
+    },
+    /// Pays with the host's own call to the processor.
+    PayByHand {
+        session: u64,
+        /// How often the answer is brought; 0: the call is never made.
+        answers: u64,
     },
     Expire {
         session: u64,
@@ -46,7 +53,23 @@ pub(super) enum Op {
     Look {
         session: u64,
     },
-    Page,
+    /// Pages through all sessions, so many at a time.
+    Page {
+        size: u32,
+    },
+    /// Pages through all events.
+    Journal {
+        size: u32,
+    },
+    /// Pages through all deliveries.
+    Deliveries {
+        size: u32,
+    },
+    /// Pages through all versions of a buyer's entitlement.
+    History {
+        buyer: u64,
+        size: u32,
+    },
     Grant {
         key: u64,
         buyer: u64,
@@ -64,7 +87,16 @@ pub(super) enum Op {
     RunDue {
         items: usize,
     },
+    /// Sends what is due with the host's own hands.
+    Send {
+        items: usize,
+        /// Whether the process forgets what it took instead.
+        forgets: bool,
+    },
+    Now,
     Turn(Duration),
+    /// Sets the host's clock back, which is looked at before and behind, and sells something.
+    TurnBack(Duration),
     /// Moves the test clock.
     Advance(Duration),
     /// A call of the program that is simulated beside the engine.
@@ -82,8 +114,12 @@ pub(super) struct Round {
     pub(super) faults: Vec<(u64, Fault)>,
     /// After how many reads one fails.
     pub(super) bad_read: Option<u64>,
-    /// How the round ends.
+    /// Whether the power goes at its end, in place of a proper close.
+    pub(super) is_cut: bool,
+    /// What the disk then holds.
     pub(super) end: Survive,
+    /// Whether the engine that looked at the file after the last start goes on in this round.
+    pub(super) goes_on: bool,
     /// How often a thread hands over where it could, in percent.
     pub(super) eager: u64,
 }
@@ -98,13 +134,30 @@ pub(super) struct Plan {
     pub(super) rounds: Vec<Round>,
 }
 
+/// What the calls of a plan are drawn for.
+#[derive(Clone, Copy)]
+struct Scene {
+    mode: Mode,
+    threads: usize,
+    /// Whether the host's clock may be set back: what one process showed by a clock, another need not
+    /// know of.
+    one_process: bool,
+    with_host: bool,
+}
+
 impl Plan {
-    /// What a seed does with so many engines.
+    /// What a source of chance does with so many engines.
     pub(super) fn new(chance: &mut Chance, engines: usize, with_host: bool) -> Plan {
         let mode = if chance.percent(70) { Mode::Test } else { Mode::Live };
-        let callers = if chance.percent(30) { 2 } else { 1 };
+        let callers = if chance.percent(35) { 2 } else { 1 };
+        let scene = Scene {
+            mode,
+            threads: engines * callers,
+            one_process: engines == 1,
+            with_host,
+        };
         let rounds = 2 + chance.below(3);
-        let rounds = (0..rounds).map(|_| Round::new(chance, mode, engines * callers, with_host));
+        let rounds = (0..rounds).map(|_| Round::new(chance, scene));
         Plan {
             mode,
             engines,
@@ -133,27 +186,30 @@ impl Plan {
 }
 
 impl Round {
-    fn new(chance: &mut Chance, mode: Mode, threads: usize, with_host: bool) -> Round {
+    fn new(chance: &mut Chance, scene: Scene) -> Round {
         let share = |chance: &mut Chance| {
-            let calls = 4 + chance.below(10);
-            (0..calls).map(|_| Op::new(chance, mode, with_host)).collect()
+            let calls = 6 + chance.below(14);
+            let first = Op::create(chance);
+            let others = (0..calls).map(|_| Op::new(chance, scene));
+            [first].into_iter().chain(others).collect()
         };
-        let shares = (0..threads).map(|_| share(chance)).collect();
-        let faults = match chance.below(4) {
-            0 => 0,
-            1 | 2 => 1,
-            _ => 2,
-        };
-        let faults = (0..faults).map(|_| (chance.below(900), fault(chance))).collect();
+        let shares = (0..scene.threads).map(|_| share(chance)).collect();
+        let faults = chance.one_of(0, &[1, 1, 2]);
+        let faults = (0..faults).map(|_| {
+            let within = chance.one_of(80, &[250, 700]);
+            (chance.below(within), fault(chance))
+        });
         Round {
             shares,
-            faults,
+            faults: faults.collect(),
             bad_read: chance.percent(10).then(|| chance.below(400)),
+            is_cut: chance.percent(60),
             end: match chance.below(3) {
                 0 => Survive::OnlySynced,
                 1 => Survive::Everything,
                 _ => Survive::Random { keep_percent: 50 },
             },
+            goes_on: chance.percent(70),
             eager: chance.one_of(1, &[5, 20, 60]),
         }
     }
@@ -164,51 +220,78 @@ impl Round {
 }
 
 fn fault(chance: &mut Chance) -> Fault {
-    match chance.below(10) {
+    match chance.below(12) {
         0..=3 => Fault::PowerCut,
         4 | 5 => Fault::TornPowerCut,
         6 => Fault::IoError,
         7 => Fault::ShortWrite,
-        8 => Fault::SyncError,
+        8..=10 => Fault::SyncError,
         _ => Fault::Full,
     }
 }
 
 impl Op {
-    fn new(chance: &mut Chance, mode: Mode, with_host: bool) -> Op {
-        let (key, buyer) = (chance.below(KEYS), chance.below(BUYERS));
-        match chance.below(100) {
-            0..=21 => Op::Create {
-                key: chance.percent(85).then_some(key),
-                buyer,
-                goods: chance.one_of(Goods::Member, &[Goods::Gold, Goods::Pen, Goods::Gift]),
-                order: chance.percent(30).then(|| chance.below(ORDERS)),
+    fn create(chance: &mut Chance) -> Op {
+        Op::Create {
+            buyer: chance.below(BUYERS),
+            goods: match chance.below(8) {
+                0 => Goods::Gift,
+                1..=3 => Goods::Member,
+                4 | 5 => Goods::Gold,
+                _ => Goods::Pen,
             },
-            22..=47 => Op::Pay {
-                session: key,
-                key: chance.percent(40).then(|| chance.below(KEYS)),
+            key: chance.percent(75).then(|| chance.below(KEYS)),
+            order: chance.percent(30).then(|| chance.below(ORDERS)),
+        }
+    }
+
+    fn new(chance: &mut Chance, scene: Scene) -> Op {
+        if scene.with_host && chance.percent(15) {
+            return Op::Host(chance.next());
+        }
+        let (kind, key, buyer) = (chance.below(100), chance.below(KEYS), chance.below(BUYERS));
+        let session = chance.below(SESSIONS);
+        let items = 1 + chance.below(20);
+        let size = 1 + u32::try_from(chance.below(30)).unwrap_or(0);
+        match kind {
+            0..=15 => Op::create(chance),
+            16..=35 => Op::Pay {
+                session,
+                key: chance.percent(40).then_some(key),
             },
-            48..=50 => Op::Expire { session: key },
-            51..=56 => Op::Look { session: key },
-            57..=58 => Op::Page,
-            59..=62 => Op::Grant {
+            36..=43 => Op::PayByHand {
+                session,
+                answers: chance.one_of(1, &[0, 2]),
+            },
+            44..=46 => Op::Expire { session },
+            47..=51 => Op::Look { session },
+            52..=53 => Op::Page { size },
+            54 => Op::Journal { size },
+            55 => Op::Deliveries { size },
+            56 => Op::History { buyer, size },
+            57..=60 => Op::Grant {
                 key,
                 buyer,
                 days: chance
                     .percent(70)
                     .then(|| 1 + u32::try_from(chance.below(20)).unwrap_or(0)),
             },
-            63..=64 => Op::Revoke { buyer },
-            65..=72 => Op::Hold { buyer },
-            73..=74 => Op::Price {
+            61..=62 => Op::Revoke { buyer },
+            63..=68 => Op::Hold { buyer },
+            69 => Op::Price {
                 amount: 100 + i64::try_from(chance.below(3)).unwrap_or(0),
             },
-            75..=88 => Op::RunDue {
-                items: 1 + usize::try_from(chance.below(20)).unwrap_or(0),
+            70..=82 => Op::RunDue {
+                items: usize::try_from(items).unwrap_or(1),
             },
-            89..=94 => Op::Turn(Duration::from_secs(chance.one_of(1, &[15, 50, 130, 1_000]))),
-            95..=96 if mode == Mode::Test => Op::Advance(Duration::from_secs(3_600 * (1 + chance.below(300)))),
-            95..=97 if with_host => Op::Host(chance.next()),
+            83..=84 => Op::Send {
+                items: usize::try_from(items).unwrap_or(1),
+                forgets: chance.percent(30),
+            },
+            85..=89 => Op::Turn(Duration::from_secs(chance.one_of(1, &[15, 50, 130, 1_000, 1_900]))),
+            90..=91 if scene.one_process => Op::TurnBack(Duration::from_secs(1 + chance.below(20))),
+            92..=94 => Op::Now,
+            95..=97 if scene.mode == Mode::Test => Op::Advance(Duration::from_secs(3_600 * (1 + chance.below(300)))),
             98 => Op::Heal,
             _ => Op::Hold { buyer },
         }

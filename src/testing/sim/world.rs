@@ -27,8 +27,8 @@ const SEAL_KEY: [u8; 32] = [42; 32];
 /// A file with something to sell and somebody to tell, made once in a process and copied for each run.
 struct Template {
     disk: Disk,
-    /// The endpoints' secrets, by mode.
-    secrets: [(Mode, Secret); 2],
+    /// The endpoints' secrets: in test mode, in live mode.
+    secrets: [Secret; 2],
 }
 
 static TEMPLATE: OnceLock<Result<Template>> = OnceLock::new();
@@ -43,6 +43,10 @@ pub(super) struct World {
     pub(super) baton: Arc<Baton>,
     street: Arc<Street>,
     entropy: SeededEntropy,
+    /// By how much the clock was set back since the engines were started.
+    behind: Mutex<Duration>,
+    /// The secret that deliveries are signed with.
+    pub(super) secret: Secret,
     beliefs: Mutex<Beliefs>,
 }
 
@@ -85,14 +89,20 @@ impl World {
         clock.turn(Duration::from_secs(1));
         let till = FakeProcessor::moody(chance.next()).clock(clock.clone());
         let receiver = FakeReceiver::moody(chance.next()).within(Arc::clone(&street) as Arc<dyn Outside>);
-        let secret = template.secrets.iter().find(|(of, _)| *of == mode);
-        receiver.received().secret = secret.map(|(_, secret)| (Format::Standard, secret.clone()));
+        let [test, live] = &template.secrets;
+        let secret = match mode {
+            Mode::Test => test.clone(),
+            Mode::Live => live.clone(),
+        };
+        receiver.received().secret = Some((Format::Standard, secret.clone()));
         Ok(World {
             mode,
             till: till.within(Arc::clone(&street) as Arc<dyn Outside>),
             street,
             receiver,
             entropy: SeededEntropy::new(chance.next()),
+            behind: Mutex::default(),
+            secret,
             beliefs: Mutex::default(),
             disk,
             clock,
@@ -109,6 +119,18 @@ impl World {
             .seal_key(SEAL_KEY)
             .pace(Arc::clone(&self.baton) as Arc<dyn crate::store::Pace>);
         with_till(builder, self.mode, &self.till).open_on(&self.disk, FILE)
+    }
+
+    /// Sets the clock back.
+    pub(super) fn turn_back(&self, by: Duration) {
+        self.clock.turn_back(by);
+        *locked(&self.behind) += by;
+    }
+
+    /// Sets the clock right before other processes look at it: what one has shown by a clock is
+    /// written down nowhere.
+    pub(super) fn set_clock(&self) {
+        self.clock.turn(std::mem::take(&mut *locked(&self.behind)));
     }
 
     pub(super) fn app(&self, engine: &Engine) -> Result<App> {
@@ -155,14 +177,11 @@ impl Template {
                 .set(NewProduct::new("member", "Membership").rank(1).price(member))?;
             app.catalog().set(NewProduct::new("gold", "Gold").rank(2).price(gold))?;
             let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
-            secrets.push((mode, app.endpoints().add(endpoint)?.secret));
+            secrets.push(app.endpoints().add(endpoint)?.secret);
         }
         engine.close()?;
-        let [test, live] = <[_; 2]>::try_from(secrets).map_err(|_| Error::NoEntropy)?;
-        Ok(Template {
-            disk,
-            secrets: [test, live],
-        })
+        let secrets = <[_; 2]>::try_from(secrets).map_err(|_| Error::NoEntropy)?;
+        Ok(Template { disk, secrets })
     }
 }
 

@@ -1,0 +1,132 @@
+//! The simulation: many seeds hold, a seed repeats itself, what fails is made small, and a host can
+//! bring calls of its own.
+
+use std::sync::Mutex;
+
+use tillite::testing::sim::{Program, Simulation};
+use tillite::{App, CustomerId, NewCustomer, Result};
+
+use crate::kit::locked;
+
+/// Seeds that once failed, with the engines that they failed with.
+const ONCE_FAILED: &[(usize, u64)] = &[];
+
+fn hold(engines: usize, seeds: impl IntoIterator<Item = u64>) {
+    let simulation = Simulation::new().engines(engines);
+    for seed in seeds {
+        if let Err(violation) = simulation.run(seed) {
+            panic!("{engines} engine(s): {violation}");
+        }
+    }
+}
+
+#[test]
+fn with_one_engine_every_invariant_holds() {
+    hold(1, 0..40);
+}
+
+#[test]
+fn with_two_engines_on_the_file_every_invariant_holds() {
+    hold(2, 0..40);
+}
+
+#[test]
+fn a_seed_that_once_failed_holds() {
+    for (engines, seed) in ONCE_FAILED {
+        hold(*engines, [*seed]);
+    }
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    let simulation = Simulation::new().engines(2);
+    for seed in 100..110 {
+        let (first, second) = (simulation.run(seed).unwrap(), simulation.run(seed).unwrap());
+        let differs = first.trace.iter().zip(&second.trace).find(|(a, b)| a != b);
+        assert_eq!(differs, None, "seed {seed}");
+        assert_eq!(first, second, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_a_fuzzer_draws_is_a_run_that_repeats_itself_and_holds() {
+    let bytes: Vec<u8> = (0..600_u32).map(|at| (at * at % 251) as u8).collect();
+    for simulation in [Simulation::new(), Simulation::new().engines(2)] {
+        for drawn in [&bytes[..], &bytes[..100], &[]] {
+            assert_eq!(
+                simulation.run_bytes(drawn).unwrap(),
+                simulation.run_bytes(drawn).unwrap()
+            );
+        }
+    }
+}
+
+/// Keeps the customers that it has made.
+#[derive(Default)]
+struct Readers {
+    known: Mutex<Vec<(String, CustomerId)>>,
+    /// Whether it counts on what it has only asked for.
+    counts_on_it: bool,
+    counted_on: Mutex<Vec<String>>,
+}
+
+impl Program for Readers {
+    fn act(&self, app: &App, draw: u64) -> Result<String> {
+        let uid = format!("reader-{draw}");
+        if self.counts_on_it {
+            locked(&self.counted_on).push(uid.clone());
+        }
+        let customer = app
+            .customers()
+            .set(NewCustomer::uid(&uid).email("reader@paper.example"))?;
+        locked(&self.known).push((uid.clone(), customer.id));
+        Ok(uid)
+    }
+
+    fn check(&self, app: &App) -> std::result::Result<(), String> {
+        for (uid, id) in locked(&self.known).iter() {
+            let found = app.customers().by_uid(uid).map_err(|error| format!("{uid}: {error}"))?;
+            if found.id != *id {
+                return Err(format!("{uid} was {id} and is {}", found.id));
+            }
+        }
+        for uid in locked(&self.counted_on).iter() {
+            app.customers().by_uid(uid).map_err(|error| format!("{uid}: {error}"))?;
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_hosts_own_program_that_believes_what_it_was_told_holds() {
+    for engines in [1, 2] {
+        let simulation = Simulation::new().engines(engines).program(Readers::default);
+        for seed in 0..10 {
+            let report = simulation.run(seed).unwrap_or_else(|violation| panic!("{violation}"));
+            assert_eq!(simulation.shrink(seed), None);
+            assert!(
+                report.trace.iter().any(|line| line.contains("-> reader-")),
+                "seed {seed}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_fails_is_made_small_and_names_the_invariant() {
+    let simulation = Simulation::new().program(|| Readers {
+        counts_on_it: true,
+        ..Readers::default()
+    });
+    let found = (0..200)
+        .find_map(|seed| simulation.run(seed).err())
+        .expect("a seed that fails");
+    let smallest = simulation.shrink(found.seed).expect("it fails again");
+    assert_eq!(
+        (found.invariant, smallest.invariant),
+        ("the host's own", "the host's own")
+    );
+    // One call that is asked for, and one fault that it fails by.
+    assert!(smallest.steps <= 2 && smallest.steps < found.steps, "{smallest}");
+    assert!(smallest.to_string().contains("Host("), "{smallest}");
+}
