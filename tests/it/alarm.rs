@@ -179,7 +179,7 @@ fn a_charge_that_cannot_be_looked_up_is_told_of_at_once() {
     story(as_it_is, |shop, _| {
         shop.till.ledger().capabilities = Some(Capabilities::new());
         let session = shop.session("u_1");
-        shop.till.tell(Told::ChargeAndLose);
+        shop.till.tell(Told::TakeAndLose);
         shop.pay(&session).unwrap();
         vec![(unresolved(shop, &session), "unknown 1")]
     });
@@ -189,7 +189,7 @@ fn a_charge_that_cannot_be_looked_up_is_told_of_at_once() {
 fn a_charge_that_eight_look_ups_did_not_resolve_is_told_of_by_the_eighth() {
     story(as_it_is, |shop, watch| {
         let session = shop.session("u_1");
-        shop.till.tell(Told::ChargeAndLose);
+        shop.till.tell(Told::TakeAndLose);
         shop.pay(&session).unwrap();
         for look_up in 1..=12 {
             let why = "nobody is there".to_owned();
@@ -423,7 +423,7 @@ fn a_hook_that_panics_is_told_of_when_what_came_of_it_is_in_the_file() {
         |disk, builder| with(disk, builder, "lookup"),
         |shop, watch| {
             let session = shop.session("u_1");
-            shop.till.tell(Told::ChargeAndLose);
+            shop.till.tell(Told::TakeAndLose);
             shop.pay(&session).unwrap();
             assert_eq!(locked(&watch.told).len(), 0);
             shop.clock.turn(DAY);
@@ -605,7 +605,7 @@ fn without_a_callback_health_knows_what_still_is_so() {
     endpoint(&shop);
     shop.till.ledger().capabilities = Some(Capabilities::new());
     let (lost, over) = (shop.session("u_1"), shop.session("u_2"));
-    shop.till.tell(Told::ChargeAndLose);
+    shop.till.tell(Told::TakeAndLose);
     shop.pay(&lost).unwrap();
     shop.engine.settle(&begin(&shop, &over), &succeeded(PRICE + 1)).unwrap();
     drop(shop);
@@ -655,7 +655,7 @@ fn health_says_since_when_the_oldest_of_what_is_due_has_been_waiting() {
     shop.run();
     assert_eq!(oldest(), None);
     // A look-up, the first of which is due at once.
-    shop.till.tell(Told::ChargeAndLose);
+    shop.till.tell(Told::TakeAndLose);
     shop.pay(&shop.session("u_4")).unwrap();
     shop.clock.turn(hours(2));
     assert_eq!(oldest(), Some(hours(2)));

@@ -380,6 +380,6 @@ fn a_restored_copy_asks_for_the_same_attempt_under_the_same_key() {
     let app = copy.find_app("lixblogs", Mode::Test).unwrap();
     assert_eq!(app.sessions().get(&session.id).unwrap().state, SessionState::Open);
     assert!(app.sessions().pay(&session.id, "tok_1").unwrap().is_complete());
-    assert_eq!((disk.till.charges(), disk.till.ledger().requests.len()), (1, 2));
+    assert_eq!((disk.till.charges().len(), disk.till.ledger().requests.len()), (1, 2));
     clean(&copy);
 }

@@ -33,10 +33,8 @@ mod repeat;
 mod retention;
 mod sale;
 mod session;
-#[cfg(feature = "testing")]
 mod simulation;
 mod size;
-#[cfg(feature = "testing")]
 mod sweep;
 mod time;
 mod verify;

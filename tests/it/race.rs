@@ -155,7 +155,7 @@ fn eight_threads_that_pay_the_same_sessions_charge_each_once() {
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
-    assert_eq!((paid, shop.till.charges()), (40, 40));
+    assert_eq!((paid, shop.till.charges().len()), (40, 40));
     assert_eq!(shop.till.ledger().requests.len(), 40);
     for session in &sessions {
         let read = shop.read(session);
