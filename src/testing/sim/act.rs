@@ -158,6 +158,10 @@ impl Host<'_> {
                 Some(program) => self.or_refused(program.act(&self.app, *draw), Ok),
                 None => Ok(String::new()),
             },
+            Op::Fault { after, fault } => {
+                self.world.disk.fault_after(*after, *fault);
+                Ok(String::new())
+            }
             Op::Heal => {
                 self.world.disk.clear_faults();
                 Ok(String::new())

@@ -28,6 +28,7 @@ mod check;
 mod lists;
 mod plan;
 mod rest;
+mod shrink;
 mod world;
 
 use std::fmt;
@@ -37,12 +38,12 @@ use std::sync::{Arc, Mutex};
 use self::act::Host;
 use self::baton::Share;
 use self::plan::{Op, Plan, Round};
+use self::shrink::Shrinking;
 use self::world::World;
 use super::chance::Chance;
 use super::locked;
 use crate::engine::{App, Engine};
 use crate::error::{Error, Result};
-use tillite_simdisk::Fault;
 
 /// The world outside a process, for what stands in it.
 pub(super) trait Outside: Send + Sync {
@@ -64,7 +65,7 @@ pub(super) trait Outside: Send + Sync {
 ///
 /// impl Program for Readers {
 ///     fn act(&self, app: &App, draw: u64) -> Result<String> {
-///         let uid = format!("reader-{draw}");
+///         let uid = format!("reader-{}", draw % 100_000);
 ///         app.customers().set(NewCustomer::uid(&uid))?;
 ///         self.0.lock().unwrap().push(uid.clone());
 ///         Ok(uid)
@@ -192,31 +193,14 @@ impl Simulation {
         self.run_plan(seed, &plan)
     }
 
-    /// Runs a seed that fails with less and less in it, and answers the smallest violation that is
-    /// left; none if the seed holds.
+    /// Runs a seed that fails with less and less in it, and with what goes wrong sooner and sooner, and
+    /// answers the smallest violation that is left; none if the seed holds.
     #[must_use]
     pub fn shrink(&self, seed: u64) -> Option<Box<Violation>> {
         let plan = self.plan(seed);
-        let mut smallest = self.run_plan(seed, &plan).err()?;
-        let mut kept = vec![true; plan.len()];
-        let mut size = kept.len().div_ceil(2);
-        while size > 0 {
-            let mut from = 0;
-            while from < kept.len() {
-                let to = (from + size).min(kept.len());
-                let before = kept.clone();
-                kept[from..to].fill(false);
-                match self.run_plan(seed, &plan.keeping(&kept)) {
-                    Err(violation) if before != kept && violation.invariant == smallest.invariant => {
-                        smallest = violation;
-                    }
-                    _ => kept = before,
-                }
-                from = to;
-            }
-            size /= 2;
-        }
-        Some(smallest)
+        let violation = self.run_plan(seed, &plan).err()?;
+        let fails = |plan: &Plan| self.run_plan(seed, plan).err();
+        Some(Shrinking { plan, violation }.shrunk(fails))
     }
 
     fn plan(&self, seed: u64) -> Plan {
@@ -318,7 +302,7 @@ fn run_round(
     if let Some(after) = round.bad_read {
         world.disk.fail_read_after(after);
     }
-    let is_shaky = round.bad_read.is_some() || round.faults.iter().any(|(_, fault)| *fault != Fault::PowerCut);
+    let is_shaky = round.is_shaky();
     let mut engines: Vec<Engine> = goes_on.into_iter().collect();
     while engines.len() < plan.engines {
         match world.open() {

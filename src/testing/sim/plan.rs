@@ -101,6 +101,11 @@ pub(super) enum Op {
     Advance(Duration),
     /// A call of the program that is simulated beside the engine.
     Host(u64),
+    /// Something goes wrong with the disk, so many operations later.
+    Fault {
+        after: u64,
+        fault: Fault,
+    },
     /// The disk is repaired.
     Heal,
 }
@@ -110,7 +115,7 @@ pub(super) enum Op {
 pub(super) struct Round {
     /// What each thread does.
     pub(super) shares: Vec<Vec<Op>>,
-    /// What goes wrong with the disk, after how many operations.
+    /// What goes wrong with the disk while the file is opened and soon after, after how many operations.
     pub(super) faults: Vec<(u64, Fault)>,
     /// After how many reads one fails.
     pub(super) bad_read: Option<u64>,
@@ -171,6 +176,26 @@ impl Plan {
         self.rounds.iter().map(Round::len).sum()
     }
 
+    /// What shrinking makes less.
+    pub(super) fn weight(&self) -> u64 {
+        let mut plan = self.clone();
+        let after: u64 = plan.faults().into_iter().map(|after| *after).sum();
+        after + self.len() as u64 + self.rounds.len() as u64
+    }
+
+    /// After how many operations each fault comes.
+    pub(super) fn faults(&mut self) -> Vec<&mut u64> {
+        let mut found = Vec::new();
+        for round in &mut self.rounds {
+            found.extend(round.faults.iter_mut().map(|(after, _)| after));
+            found.extend(round.shares.iter_mut().flatten().filter_map(|op| match op {
+                Op::Fault { after, .. } => Some(after),
+                _ => None,
+            }));
+        }
+        found
+    }
+
     /// The same without what is not kept.
     pub(super) fn keeping(&self, kept: &[bool]) -> Plan {
         let mut kept = kept.iter().copied();
@@ -193,15 +218,23 @@ impl Round {
             let others = (0..calls).map(|_| Op::new(chance, scene));
             [first].into_iter().chain(others).collect()
         };
-        let shares = (0..scene.threads).map(|_| share(chance)).collect();
-        let faults = chance.one_of(0, &[1, 1, 2]);
-        let faults = (0..faults).map(|_| {
-            let within = chance.one_of(80, &[250, 700]);
-            (chance.below(within), fault(chance))
-        });
+        let mut shares: Vec<Vec<Op>> = (0..scene.threads).map(|_| share(chance)).collect();
+        let mut faults = Vec::new();
+        for _ in 0..chance.one_of(0, &[1, 1, 2]) {
+            let (after, fault) = (chance.below(60), fault(chance));
+            if chance.percent(20) {
+                faults.push((after, fault));
+                continue;
+            }
+            let thread = chance.below(shares.len() as u64);
+            if let Some(share) = usize::try_from(thread).ok().and_then(|at| shares.get_mut(at)) {
+                let at = usize::try_from(chance.below(share.len() as u64)).unwrap_or(0);
+                share.insert(at, Op::Fault { after, fault });
+            }
+        }
         Round {
             shares,
-            faults: faults.collect(),
+            faults,
             bad_read: chance.percent(10).then(|| chance.below(400)),
             is_cut: chance.percent(60),
             end: match chance.below(3) {
@@ -212,6 +245,16 @@ impl Round {
             goes_on: chance.percent(70),
             eager: chance.one_of(1, &[5, 20, 60]),
         }
+    }
+
+    /// Whether the disk may fail other than by losing its power.
+    pub(super) fn is_shaky(&self) -> bool {
+        let armed = self.shares.iter().flatten().filter_map(|op| match op {
+            Op::Fault { fault, .. } => Some(*fault),
+            _ => None,
+        });
+        let mut faults = self.faults.iter().map(|(_, fault)| *fault).chain(armed);
+        self.bad_read.is_some() || faults.any(|fault| fault != Fault::PowerCut)
     }
 
     fn len(&self) -> usize {
