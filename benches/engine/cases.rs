@@ -1,6 +1,6 @@
 //! One caller at a time: each verb beside a baseline that writes the same rows.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -8,17 +8,27 @@ use criterion::{BatchSize, Criterion};
 use rusqlite::Connection;
 use tempfile::TempDir;
 use tillite::webhook::{Format, NewEndpoint};
-use tillite::{Answer, Answered, Begun, NewGrant, Outcome, TransportOutcome, sandbox};
+use tillite::{Answer, Answered, Begun, Outcome, TransportOutcome, sandbox};
 
+use crate::reads;
 use crate::recording::{Recording, Turns, Writes};
 use crate::shop::{Shop, connect, run};
 
-/// The cases, in the order of the table.
-pub(crate) const CASES: [fn(bool) -> Case; 4] = [create, create_and_pay, read_entitlement, deliver];
+/// The cases by name, in the order of the table.
+pub(crate) const CASES: [(&str, Make); 6] = [
+    ("create a session", create),
+    ("create and pay a session", create_and_pay),
+    ("entitlement, first read", reads::first),
+    ("entitlement, read again", reads::again),
+    ("entitlement beside a writer", reads::beside_a_writer),
+    ("deliver a webhook, in fours", deliver),
+];
+
+/// Makes a case, a small one if it is only to be seen to run.
+pub(crate) type Make = fn(quick: bool) -> Case;
 
 /// A verb and its baseline. A turn is prepared out of sight of the watch, and timed.
 pub(crate) struct Case {
-    name: &'static str,
     /// How many things one turn does.
     size: u32,
     engine: Side,
@@ -30,10 +40,10 @@ pub(crate) struct Case {
 type Side = Box<dyn FnMut() -> Box<dyn FnOnce()>>;
 
 impl Case {
-    pub(crate) fn under(&mut self, criterion: &mut Criterion) {
-        let mut group = criterion.benchmark_group(self.name);
-        for (name, side) in [("engine", &mut self.engine), ("baseline", &mut self.baseline)] {
-            group.bench_function(name, |bencher| {
+    pub(crate) fn under(&mut self, criterion: &mut Criterion, name: &str) {
+        let mut group = criterion.benchmark_group(name);
+        for (who, side) in [("engine", &mut self.engine), ("baseline", &mut self.baseline)] {
+            group.bench_function(who, |bencher| {
                 bencher.iter_batched(&mut *side, |turn| turn(), BatchSize::PerIteration);
             });
         }
@@ -41,7 +51,7 @@ impl Case {
     }
 
     /// Lets the two sides take turns and compares their medians.
-    pub(crate) fn compare(&mut self, rounds: usize) -> String {
+    pub(crate) fn compare(&mut self, rounds: usize, name: &str) -> String {
         let mut engine = Vec::new();
         let mut baseline = Vec::new();
         for _ in 0..rounds {
@@ -52,7 +62,7 @@ impl Case {
         let baseline = median(baseline).as_secs_f64() / f64::from(self.size);
         format!(
             "{:<28} {:>9.1} us {:>9.1} us   {:.2}",
-            self.name,
+            name,
             engine * 1e6,
             baseline * 1e6,
             baseline / engine
@@ -81,7 +91,6 @@ fn create(_quick: bool) -> Case {
     let writes = recording.end(&[&session.uid]);
     let connection = bare.into_connection();
     Case {
-        name: "create a session",
         size: 1,
         engine: Box::new(move || {
             let (app, order) = (shop.app.clone(), shop.order());
@@ -117,7 +126,6 @@ fn create_and_pay(_quick: bool) -> Case {
 
     let connection = bare.into_connection();
     Case {
-        name: "create and pay a session",
         size: 1,
         engine: Box::new(move || {
             let (app, order) = (shop.app.clone(), shop.order());
@@ -132,51 +140,6 @@ fn create_and_pay(_quick: bool) -> Case {
     }
 }
 
-/// One caller reads what somebody may use; the baseline is one held statement.
-fn read_entitlement(quick: bool) -> Case {
-    let holders = if quick { 10 } else { 1_000 };
-    let place = TempDir::new().unwrap();
-    let shop = Shop::open(&place, "engine.db");
-    for number in 0..holders {
-        let grant = NewGrant::tier(format!("holder-{number}"), "member");
-        shop.app.entitlements().grant(grant).unwrap();
-    }
-    let connection: &'static Connection = Box::leak(Box::new(connect(&shop.path)));
-    let held: &'static RefCell<rusqlite::Statement<'_>> = Box::leak(Box::new(RefCell::new(
-        connection
-            .prepare(
-                "SELECT tier, status, expires_at, version FROM tillite_entitlement \
-                 WHERE app = 1 AND mode = 0 AND uid = ?1 AND line = 'main'",
-            )
-            .unwrap(),
-    )));
-    // A prime step visits the holders in an order that no cache expects.
-    let next = move |turn: &Cell<usize>| {
-        turn.set(turn.get() + 7_919);
-        format!("holder-{}", turn.get() % holders)
-    };
-    let (of_engine, of_baseline) = (Cell::new(0), Cell::new(0));
-    Case {
-        name: "read an entitlement",
-        size: 1,
-        engine: Box::new(move || {
-            let (app, uid) = (shop.app.clone(), next(&of_engine));
-            Box::new(move || assert!(black_box(app.entitlements().get(&uid).unwrap()).active))
-        }),
-        baseline: Box::new(move || {
-            let uid = next(&of_baseline);
-            Box::new(move || {
-                let read = |row: &rusqlite::Row<'_>| -> rusqlite::Result<(String, String, Option<i64>, i64)> {
-                    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-                };
-                let found = held.borrow_mut().query_row([&uid], read).unwrap();
-                assert_eq!(black_box(found).1, "active");
-            })
-        }),
-        _place: place,
-    }
-}
-
 /// One caller claims a batch of deliveries, sends each to an endpoint that accepts it at once, and
 /// acknowledges it.
 fn deliver(_quick: bool) -> Case {
@@ -187,7 +150,6 @@ fn deliver(_quick: bool) -> Case {
     add_endpoint(&bare);
     let connection: &'static Connection = Box::leak(Box::new(connect(&bare.path)));
     Case {
-        name: "deliver a webhook, in fours",
         size: BATCH,
         engine: Box::new(move || {
             (0..BATCH).for_each(|_| drop(shop.session()));

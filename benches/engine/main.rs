@@ -24,6 +24,7 @@ mod callers;
 mod cases;
 mod growth;
 mod line;
+mod reads;
 mod recording;
 mod shop;
 
@@ -40,10 +41,10 @@ fn main() {
         .configure_from_args();
 
     let mut rows = Vec::new();
-    for case in cases::CASES {
+    for (name, case) in cases::CASES {
         let mut case = case(quick);
-        case.under(&mut criterion);
-        rows.push(case.compare(rounds));
+        case.under(&mut criterion, name);
+        rows.push(case.compare(rounds, name));
     }
     let crowds: Vec<String> = [1, 16, 64]
         .map(|callers| callers::create(&mut criterion, callers, quick))

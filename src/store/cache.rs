@@ -261,10 +261,12 @@ impl Inner {
     }
 }
 
+type ByUid = HashMap<Box<str>, Arc<Kept>>;
+
 /// Entries by world, line and uid, in this order because a uid can then be looked up as it comes.
 #[derive(Default)]
 struct Entries {
-    worlds: BTreeMap<World, BTreeMap<Box<str>, HashMap<Box<str>, Arc<Kept>>>>,
+    worlds: BTreeMap<World, BTreeMap<Box<str>, ByUid>>,
     count: usize,
 }
 

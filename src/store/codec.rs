@@ -71,6 +71,9 @@ pub(super) fn small<T: TryFrom<i64>>(number: i64) -> Result<T> {
 }
 
 pub(super) fn metadata(json: &str) -> Result<Metadata> {
+    if json == "{}" {
+        return Ok(Metadata::default());
+    }
     let pairs: BTreeMap<String, String> =
         serde_json::from_str(json).map_err(|_| corrupt("metadata that does not parse"))?;
     Ok(Metadata::from_stored(pairs))

@@ -60,21 +60,20 @@ impl Store {
     /// The answer that is stored, unless time has changed something since.
     fn stored(&self, reading: &mut dyn Reading, asked: Asked<'_>, app: &str) -> Result<Option<Entitlement>> {
         let Asked { world, uid, line, .. } = asked;
-        let Some((head, newest)) = entitlement::newest(reading, world, uid, line)? else {
+        let Some(stored) = entitlement::stored(reading, world, uid, line)? else {
             return Ok(None);
         };
-        let now = asked.shown.show(world, head.now(asked.host_now));
-        let (version, until) = newest.unzip();
+        let now = asked.shown.show(world, stored.head.now(asked.host_now));
         let kept = Kept {
-            version,
+            version: stored.newest,
             from: now,
-            until: until.flatten(),
+            until: stored.next_at,
         };
         if !kept.holds_at(now) {
             return Ok(None);
         }
         let answer = kept.shown(app, uid, line);
-        self.cache.keep(world, head.seq, app, (uid, line), kept);
+        self.cache.keep(world, stored.head.seq, app, (uid, line), kept);
         Ok(Some(answer))
     }
 

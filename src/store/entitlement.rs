@@ -16,16 +16,16 @@ const HOLDING: &str = "SELECT id, uid, line, version, tier, status, expires_at, 
 fn content(row: &dyn Row, first: usize) -> Result<Content> {
     Ok(Content {
         tier: row.text(first)?,
-        status: status(&row.text(first + 1)?)?,
+        status: status(row.str(first + 1)?)?,
         expires_at: maybe_instant(row.maybe_int(first + 2)?)?,
         quantity: small(row.int(first + 3)?)?,
-        limits: metadata(&row.text(first + 4)?)?,
+        limits: metadata(row.str(first + 4)?)?,
     })
 }
 
 fn holding_from_row(row: &dyn Row) -> Result<Holding> {
     Ok(Holding {
-        id: id(&row.text(0)?)?,
+        id: id(row.str(0)?)?,
         uid: row.text(1)?,
         line: row.text(2)?,
         newest: Some(Version {
@@ -59,22 +59,24 @@ pub(crate) fn of_grant(sql: &mut dyn Sql, world: World, grant: &str) -> Result<H
         .ok_or_else(|| corrupt("a key that stands for a grant that is not there"))
 }
 
-/// The newest stored version of what a uid holds in one line, with the engine time at which a grant
-/// starts or ends next, and the head of the world at the same state; none if the world is not there
-/// as it should be. One statement, so it needs no transaction to be of one state.
-#[expect(clippy::type_complexity, reason = "two rows, of which the second may be missing")]
-pub(super) fn newest(
-    sql: &mut dyn Sql,
-    world: World,
-    uid: &str,
-    line: &str,
-) -> Result<Option<(Head, Option<(Version, Option<Timestamp>)>)>> {
+/// What is stored of one uid and line, and the head of its world, at one state of the file.
+pub(super) struct Stored {
+    pub(super) head: Head,
+    /// None: nothing was ever granted.
+    pub(super) newest: Option<Version>,
+    /// Engine time at which a grant starts or ends that the newest version does not show.
+    pub(super) next_at: Option<Timestamp>,
+}
+
+/// What is stored of what a uid holds in one line, but for the grants; none if the world is not
+/// there as it should be. One statement, so it needs no transaction to be of one state.
+pub(super) fn stored(sql: &mut dyn Sql, world: World, uid: &str, line: &str) -> Result<Option<Stored>> {
     let mut found = None;
     sql.each(
-        "SELECT s.version, h.now, h.clock_offset, h.seq, \
-         e.version, e.tier, e.status, e.expires_at, e.quantity, e.limits, e.changed_at, e.next_at \
+        "SELECT s.version, now, clock_offset, seq, \
+         e.version, tier, status, expires_at, quantity, limits, changed_at, next_at \
          FROM tillite_schema AS s CROSS JOIN tillite_head AS h LEFT JOIN tillite_entitlement AS e \
-         ON e.app = h.app AND e.mode = h.mode AND e.uid = $1 AND e.line = $2 WHERE h.app = $3 AND h.mode = $4",
+         ON e.app = h.app AND e.mode = h.mode AND uid = $1 AND line = $2 WHERE h.app = $3 AND h.mode = $4",
         &[
             uid.into(),
             line.into(),
@@ -83,17 +85,18 @@ pub(super) fn newest(
         ],
         &mut |row| {
             head::check_version(row.int(0)?)?;
-            let head = Head::from_row(row, 1)?;
-            let Some(number) = row.maybe_int(4)? else {
-                found = Some((head, None));
-                return Ok(());
+            let version = |number| -> Result<Version> {
+                Ok(Version {
+                    number,
+                    content: content(row, 5)?,
+                    changed_at: instant(row.int(10)?)?,
+                })
             };
-            let version = Version {
-                number,
-                content: content(row, 5)?,
-                changed_at: instant(row.int(10)?)?,
-            };
-            found = Some((head, Some((version, maybe_instant(row.maybe_int(11)?)?))));
+            found = Some(Stored {
+                head: Head::from_row(row, 1)?,
+                newest: row.maybe_int(4)?.map(version).transpose()?,
+                next_at: maybe_instant(row.maybe_int(11)?)?,
+            });
             Ok(())
         },
     )?;
@@ -142,19 +145,19 @@ fn grants(sql: &mut dyn Sql, world: World, entitlement: &str) -> Result<Vec<Gran
          WHERE app = $1 AND mode = $2 AND entitlement = $3 ORDER BY number",
         &[world.app.into(), mode_number(world.mode).into(), entitlement.into()],
         &mut |row| {
-            let source = match row.text(2)?.as_str() {
+            let source = match row.str(2)? {
                 "sale" => GrantSource::Sale(row.text(3)?),
                 "manual" => GrantSource::Manual,
                 _ => return Err(corrupt("a grant from an unknown source")),
             };
             found.push(Grant {
-                id: id(&row.text(0)?)?,
-                entitlement: id(&row.text(1)?)?,
+                id: id(row.str(0)?)?,
+                entitlement: id(row.str(1)?)?,
                 source,
                 tier: row.text(4)?,
                 rank: small(row.int(5)?)?,
                 quantity: small(row.int(6)?)?,
-                limits: metadata(&row.text(7)?)?,
+                limits: metadata(row.str(7)?)?,
                 starts_at: instant(row.int(8)?)?,
                 ends_at: maybe_instant(row.maybe_int(9)?)?,
                 revoked_at: maybe_instant(row.maybe_int(10)?)?,

@@ -109,7 +109,7 @@ impl<'a, T: Into<Value<'a>>> From<Option<T>> for Value<'a> {
 /// The columns of one row of a result. Reading a column as what it is not is a damaged file.
 pub(crate) trait Row {
     fn maybe_int(&self, column: usize) -> Result<Option<i64>>;
-    fn maybe_text(&self, column: usize) -> Result<Option<String>>;
+    fn maybe_str(&self, column: usize) -> Result<Option<&str>>;
     fn maybe_bytes(&self, column: usize) -> Result<Option<Vec<u8>>>;
 
     /// The names of the columns.
@@ -123,9 +123,17 @@ pub(crate) trait Row {
             .ok_or_else(|| codec::corrupt("a null where a number belongs"))
     }
 
-    fn text(&self, column: usize) -> Result<String> {
-        self.maybe_text(column)?
+    fn str(&self, column: usize) -> Result<&str> {
+        self.maybe_str(column)?
             .ok_or_else(|| codec::corrupt("a null where a text belongs"))
+    }
+
+    fn maybe_text(&self, column: usize) -> Result<Option<String>> {
+        Ok(self.maybe_str(column)?.map(str::to_owned))
+    }
+
+    fn text(&self, column: usize) -> Result<String> {
+        self.str(column).map(str::to_owned)
     }
 
     fn bytes(&self, column: usize) -> Result<Vec<u8>> {

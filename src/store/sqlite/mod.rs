@@ -92,7 +92,7 @@ impl Sqlite {
             return answer;
         }
         let mut reader = self.readers.take(&self.place, || self.check_identity())?;
-        let Reader { connection, noted } = &mut *reader;
+        let Reader { connection, noted } = &mut reader;
         let answer = work(connection, Looking::at_file(connection, noted, &self.readers));
         self.readers.put_back(reader);
         answer

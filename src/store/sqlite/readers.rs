@@ -27,7 +27,7 @@ const OWN_WRITES: &str = "SELECT total_changes()";
 /// The reading connections of a file.
 #[derive(Default)]
 pub(super) struct Readers {
-    idle: Mutex<Vec<Box<Reader>>>,
+    idle: Mutex<Vec<Reader>>,
     moves: AtomicI64,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Noted {
 impl Readers {
     /// A connection to the file that was opened, which `check` knows, not to one that took its
     /// place.
-    pub(super) fn take(&self, place: &Place, check: impl FnOnce() -> Result<()>) -> Result<Box<Reader>> {
+    pub(super) fn take(&self, place: &Place, check: impl FnOnce() -> Result<()>) -> Result<Reader> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         if let Some(reader) = idle {
             return Ok(reader);
@@ -56,11 +56,11 @@ impl Readers {
         let connection = open::reader(place)?;
         check()?;
         let noted = Noted::default();
-        Ok(Box::new(Reader { connection, noted }))
+        Ok(Reader { connection, noted })
     }
 
     /// Keeps a connection for the next reader.
-    pub(super) fn put_back(&self, reader: Box<Reader>) {
+    pub(super) fn put_back(&self, reader: Reader) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < IDLE && reader.connection.is_autocommit() {
             idle.push(reader);

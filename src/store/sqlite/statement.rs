@@ -52,11 +52,11 @@ impl Row for rusqlite::Row<'_> {
         }
     }
 
-    fn maybe_text(&self, column: usize) -> Result<Option<String>> {
+    fn maybe_str(&self, column: usize) -> Result<Option<&str>> {
         match self.get_ref(column).map_err(|found| error(&found))? {
             ValueRef::Null => Ok(None),
             ValueRef::Text(text) => match std::str::from_utf8(text) {
-                Ok(text) => Ok(Some(text.to_owned())),
+                Ok(text) => Ok(Some(text)),
                 Err(_) => Err(mistyped("UTF-8 text", ValueRef::Text(&[]))),
             },
             other => Err(mistyped("a text", other)),
