@@ -236,3 +236,24 @@ fn a_log_that_readers_never_leave_is_emptied_when_it_is_too_long() {
     // Without the bound it is twenty million bytes.
     assert!(longest < 8 * BOUND, "{longest}");
 }
+
+#[test]
+fn a_commit_of_another_process_is_noticed_also_if_a_reader_was_quicker() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let [ours, theirs] = [(); 2].map(|()| Store::new(open(Place::file(&path), 0).unwrap()));
+    let noticed = || ours.backend().commits_seen().unwrap();
+    let write = |slug: &'static str| {
+        theirs
+            .write_raw(Access::Shared, move |sql| crate::store::app::ensure(sql, slug, at(0)))
+            .unwrap()
+    };
+    let first = noticed();
+    assert_eq!(noticed(), first, "nothing happened");
+    write("shop");
+    let second = noticed();
+    assert_ne!(second, first);
+    write("other");
+    ours.read(|_| Ok(())).unwrap();
+    assert_ne!(noticed(), second);
+}
