@@ -1,6 +1,5 @@
 //! One caller at a time: each verb beside a baseline that writes the same rows.
 
-use std::cell::Cell;
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
@@ -30,14 +29,14 @@ pub(crate) type Make = fn(quick: bool) -> Case;
 /// A verb and its baseline. A turn is prepared out of sight of the watch, and timed.
 pub(crate) struct Case {
     /// How many things one turn does.
-    size: u32,
-    engine: Side,
-    baseline: Side,
-    _place: TempDir,
+    pub(crate) size: u32,
+    pub(crate) engine: Side,
+    pub(crate) baseline: Side,
+    pub(crate) _place: TempDir,
 }
 
 /// Prepares a turn and answers what is to be timed.
-type Side = Box<dyn FnMut() -> Box<dyn FnOnce()>>;
+pub(crate) type Side = Box<dyn FnMut() -> Box<dyn FnOnce()>>;
 
 impl Case {
     pub(crate) fn under(&mut self, criterion: &mut Criterion, name: &str) {
