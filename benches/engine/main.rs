@@ -40,15 +40,24 @@ fn main() {
         .measurement_time(Duration::from_secs(3))
         .configure_from_args();
 
+    // A word among the arguments chooses what has it in its name, as criterion has it.
+    let asked = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let wanted = |name: &str| asked.as_deref().is_none_or(|asked| name.contains(asked));
+
     let mut rows = Vec::new();
     for (name, case) in cases::CASES {
+        if !wanted(name) {
+            continue;
+        }
         let mut case = case(quick);
         case.under(&mut criterion, name);
         rows.push(case.compare(rounds, name));
     }
     let crowds: Vec<String> = [1, 16, 64]
+        .into_iter()
+        .filter(|_| wanted("callers"))
         .map(|callers| callers::create(&mut criterion, callers, quick))
-        .into();
+        .collect();
     criterion.final_summary();
 
     println!("\n{:<28} {:>12} {:>12}   engine/baseline", "", "engine", "baseline");
@@ -60,6 +69,10 @@ fn main() {
     for row in crowds {
         println!("{row}");
     }
-    beside::measure(quick);
-    growth::measure(quick);
+    if wanted("another process") {
+        beside::measure(quick);
+    }
+    if wanted("growing") {
+        growth::measure(quick);
+    }
 }
