@@ -65,6 +65,8 @@ faults! {
     LookupGrantsNothing,
     /// A session whose time has passed, and that nobody has closed yet, can be paid.
     OverdueIsPaid,
+    /// A call may be made for longer than its answer is waited for.
+    DeadlinePastLease,
     /// The session to be paid is read before the write, and not again in it.
     SessionReadBeforeTheWrite,
     /// Another session of an order is not looked for.

@@ -165,7 +165,11 @@ impl Sessions<'_> {
         let moment = app.moment(PAY)?;
         let timeout = chosen.as_ref().map_or(Duration::ZERO, |(_, known)| known.call_timeout);
         let lease_until = moment.host_now.plus(timeout + LEASE_MARGIN);
-        let deadline = moment.host_now.plus(timeout);
+        let deadline = planted!(
+            DeadlinePastLease,
+            lease_until.plus(timeout * 20),
+            moment.host_now.plus(timeout)
+        );
         let (wanted, world, asked_at) = (id.clone(), app.world, moment.host_now);
         let request_hash = payment.fingerprint(id);
         #[cfg(tillite_planted)]

@@ -1,5 +1,6 @@
 //! What a host does with an engine, and whether what it was answered can be.
 
+use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::plan::{Goods, Op};
 use super::world::{World, euro};
 use super::{Broken, Program, violated};
 use crate::catalog::NewPrice;
-use crate::engine::{App, Begun, Budget, Engine, NewPayment, Payment};
+use crate::engine::{App, Ask, Begun, Budget, Engine, NewPayment};
 use crate::entitlement::NewGrant;
 use crate::error::{Error, Result, StorageKind};
 use crate::hook::{Answer, Clock as _, Outcome, Processor as _, Transport as _};
@@ -23,11 +24,19 @@ pub(super) struct Host<'w> {
     pub(super) world: &'w World,
     pub(super) engine: &'w Engine,
     pub(super) app: App,
-    /// The latest engine time that this process was shown.
-    pub(super) shown: &'w Mutex<Option<Timestamp>>,
+    pub(super) memory: &'w Memory,
     /// Whether the disk may fail at the moment, so that errors of storage are to be expected.
     pub(super) is_shaky: bool,
     pub(super) program: Option<&'w dyn Program>,
+}
+
+/// What a process knows for as long as it lives.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// The latest engine time that it was shown.
+    shown: Mutex<Option<Timestamp>>,
+    /// Calls to the processor that it has put off.
+    put_off: Mutex<VecDeque<Ask>>,
 }
 
 /// What came of a call: what is written down of it, or that it cannot be.
@@ -79,6 +88,10 @@ impl Host<'_> {
             }
             Op::Pay { session, key } => self.pay(*session, *key),
             Op::PayByHand { session, answers } => self.pay_by_hand(*session, *answers),
+            Op::Call { answers } => {
+                let ask = locked(&self.memory.put_off).pop_front();
+                ask.map_or_else(|| Ok("none was put off".to_owned()), |ask| self.call(&ask, *answers))
+            }
             Op::Expire { session } => self.with_session(*session, |id| {
                 let before = self.believed(id);
                 self.or_refused(self.app.sessions().expire(id), |session| {
@@ -129,6 +142,10 @@ impl Host<'_> {
                 let ran = self.engine.run_due(Budget::items(*items));
                 self.answered(ran, |ran| Ok(format!("{ran:?}")))
             }
+            Op::Idle { minutes } => {
+                let until = self.world.clock.now().plus(Duration::from_secs(60 * minutes));
+                self.answered(self.idle(until), |steps| Ok(format!("{steps} steps")))
+            }
             Op::Send { items, forgets } => self.send(*items, *forgets),
             Op::Now => self.now(),
             Op::Turn(by) => {
@@ -147,7 +164,7 @@ impl Host<'_> {
                 self.create(None, gift)
             }
             Op::Advance(by) => {
-                let (before, shown) = (self.world.beliefs().now, *locked(self.shown));
+                let (before, shown) = (self.world.beliefs().now, *locked(&self.memory.shown));
                 self.answered(self.app.advance(*by), |now| {
                     self.see_time(now, shown)?;
                     self.world.beliefs().see_time(now, before)?;
@@ -209,13 +226,13 @@ impl Host<'_> {
         if before.is_some_and(|before| at < before) {
             return violated("T1 time never goes back", format!("{at} after {before:?}"));
         }
-        let mut shown = locked(self.shown);
+        let mut shown = locked(&self.memory.shown);
         *shown = Some(at).max(*shown);
         Ok(())
     }
 
     fn now(&self) -> Seen {
-        let before = *locked(self.shown);
+        let before = *locked(&self.memory.shown);
         self.answered(self.app.now(), |now| {
             self.see_time(now, before)?;
             Ok(now.to_string())
@@ -251,7 +268,7 @@ impl Host<'_> {
     fn create(&self, key: Option<u64>, asked: Asked) -> Seen {
         let new = order(asked)?;
         let Some(key) = key else {
-            let shown = *locked(self.shown);
+            let shown = *locked(&self.memory.shown);
             return self.or_refused(self.app.sessions().create(new), |session| {
                 self.see_time(session.created_at, shown)?;
                 self.session(session, None)
@@ -306,7 +323,7 @@ impl Host<'_> {
                 payment = payment.idempotency_key(format!("pay-{id}-{key}"));
             }
             let before = key.and_then(|key| self.world.beliefs().paid.get(&(id.clone(), key)).cloned());
-            let (known, shown) = (self.believed(id), *locked(self.shown));
+            let (known, shown) = (self.believed(id), *locked(&self.memory.shown));
             self.or_refused(self.app.sessions().pay(id, payment), |payment| {
                 if let (None, Some(charge)) = (key, &payment.charge) {
                     self.see_time(charge.created_at, shown)?;
@@ -334,28 +351,55 @@ impl Host<'_> {
     fn pay_by_hand(&self, session: u64, answers: u64) -> Seen {
         self.with_session(session, |id| {
             let known = self.believed(id);
-            let seen = |payment: Payment| self.session(payment.session, known.as_ref());
-            self.or_refused(self.app.sessions().begin_payment(id, "tok_1"), |begun| {
-                let ask = match begun {
-                    Begun::Done(payment) => return seen(*payment),
-                    Begun::Ask(_) if answers == 0 => return Ok("the call is not made".to_owned()),
-                    Begun::Ask(ask) => ask,
-                };
-                // Where its time is over before it is made, it must not be made.
-                let outcome = if self.world.clock.now() > ask.deadline {
-                    let why = "too late".to_owned();
-                    Outcome::NotSent { why }
-                } else {
-                    self.world.till.execute(&ask.request, ask.deadline)
-                };
-                let mut said = format!("{outcome:?}");
-                let answer = Answer::Executed(outcome);
-                for _ in 0..answers {
-                    said = self.answered(self.engine.settle(&ask, &answer), seen)?;
+            self.or_refused(self.app.sessions().begin_payment(id, "tok_1"), |begun| match begun {
+                Begun::Done(payment) => self.session(payment.session, known.as_ref()),
+                Begun::Ask(ask) if answers == 0 => {
+                    locked(&self.memory.put_off).push_back(*ask);
+                    Ok("the call is put off".to_owned())
                 }
-                Ok(said)
+                Begun::Ask(ask) => self.call(&ask, answers),
             })
         })
+    }
+
+    /// Makes a call to the processor and brings the answer so many times.
+    fn call(&self, ask: &Ask, answers: u64) -> Seen {
+        // Where its time is over before it is made, it must not be made.
+        let outcome = if self.world.clock.now() > ask.deadline {
+            let why = "too late".to_owned();
+            Outcome::NotSent { why }
+        } else {
+            self.world.till.execute(&ask.request, ask.deadline)
+        };
+        let mut said = format!("{outcome:?}");
+        let answer = Answer::Executed(outcome);
+        for _ in 0..answers {
+            let known = SessionId::parse(&ask.request.session)
+                .ok()
+                .and_then(|id| self.believed(&id));
+            said = self.answered(self.engine.settle(ask, &answer), |payment| {
+                self.session(payment.session, known.as_ref())
+            })?;
+        }
+        Ok(said)
+    }
+
+    /// Does what falls due until a time, and turns the clock to it. Answers in how many steps.
+    fn idle(&self, until: Timestamp) -> Result<usize> {
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            if self.engine.run_due(Budget::items(20))?.total() > 0 && steps < 50 {
+                continue;
+            }
+            let now = self.world.clock.now();
+            let due = self.engine.next_due()?.filter(|due| *due <= until && steps < 50);
+            let to = due.map_or(until, |due| due.max(now.plus(Duration::from_millis(1))));
+            self.world.clock.turn(to.since(now));
+            if due.is_none() {
+                return Ok(steps);
+            }
+        }
     }
 
     /// Delivers with the host's own hands, or takes what is due and forgets it.

@@ -35,7 +35,7 @@ use std::fmt;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 
-use self::act::Host;
+use self::act::{Host, Memory};
 use self::baton::Share;
 use self::plan::{Op, Plan, Round};
 use self::shrink::Shrinking;
@@ -315,12 +315,12 @@ fn run_round(
             Err(error) => return Err(error.into()),
         }
     }
-    let shown: Vec<_> = engines.iter().map(|_| Mutex::new(None)).collect();
+    let memories: Vec<Memory> = engines.iter().map(|_| Memory::default()).collect();
     let broken = Mutex::new(None);
     let calls = Mutex::new(0);
     let shares = round.shares.iter().enumerate().filter_map(|(number, ops)| {
         let engine = engines.get(number / plan.callers)?;
-        let shown = shown.get(number / plan.callers)?;
+        let memory = memories.get(number / plan.callers)?;
         let (broken, calls) = (&broken, &calls);
         let share: Share<'_> = Box::new(move || {
             let app = match world.app(engine) {
@@ -331,7 +331,7 @@ fn run_round(
                 world,
                 engine,
                 app,
-                shown,
+                memory,
                 is_shaky,
                 program,
             };

@@ -44,7 +44,11 @@ pub(super) enum Op {
     /// Pays with the host's own call to the processor.
     PayByHand {
         session: u64,
-        /// How often the answer is brought; 0: the call is never made.
+        /// How often the answer is brought; 0: the call is put off.
+        answers: u64,
+    },
+    /// Makes the call that was put off first.
+    Call {
         answers: u64,
     },
     Expire {
@@ -86,6 +90,10 @@ pub(super) enum Op {
     },
     RunDue {
         items: usize,
+    },
+    /// Does what falls due for some minutes.
+    Idle {
+        minutes: u64,
     },
     /// Sends what is due with the host's own hands.
     Send {
@@ -302,9 +310,12 @@ impl Op {
                 session,
                 key: chance.percent(40).then_some(key),
             },
-            36..=43 => Op::PayByHand {
+            36..=40 => Op::PayByHand {
                 session,
-                answers: chance.one_of(1, &[0, 2]),
+                answers: chance.one_of(1, &[0, 0, 2]),
+            },
+            41..=43 => Op::Call {
+                answers: 1 + chance.below(2),
             },
             44..=46 => Op::Expire { session },
             47..=51 => Op::Look { session },
@@ -324,8 +335,11 @@ impl Op {
             69 => Op::Price {
                 amount: 100 + i64::try_from(chance.below(3)).unwrap_or(0),
             },
-            70..=82 => Op::RunDue {
+            70..=78 => Op::RunDue {
                 items: usize::try_from(items).unwrap_or(1),
+            },
+            79..=82 => Op::Idle {
+                minutes: 1 + chance.below(6),
             },
             83..=84 => Op::Send {
                 items: usize::try_from(items).unwrap_or(1),
