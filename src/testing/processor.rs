@@ -133,7 +133,6 @@ impl FakeProcessor {
     }
 
     /// What the service knows, to look at and to change.
-    #[must_use]
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         locked(&self.ledger)
     }
@@ -159,7 +158,7 @@ impl FakeProcessor {
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.as_ref().map_or(Timestamp::MIN, |clock| clock.now())
+        self.clock.as_ref().map_or(Timestamp::MIN, Clock::now)
     }
 
     fn take(&self, request: &Request, deadline: Timestamp) -> Outcome {

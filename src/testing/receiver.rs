@@ -61,7 +61,6 @@ impl FakeReceiver {
     }
 
     /// What the endpoint has, to look at and to change.
-    #[must_use]
     pub fn received(&self) -> MutexGuard<'_, Received> {
         locked(&self.received)
     }

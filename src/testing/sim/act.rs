@@ -71,6 +71,7 @@ pub(super) fn order(asked: Asked) -> Result<NewSession> {
 
 impl Host<'_> {
     /// Makes one call and takes in what it answers.
+    #[allow(clippy::too_many_lines, reason = "an arm for each call that a host makes")]
     pub(super) fn act(&self, op: &Op) -> Seen {
         match op {
             Op::Create {
@@ -95,7 +96,7 @@ impl Host<'_> {
             Op::Expire { session } => self.with_session(*session, |id| {
                 let before = self.believed(id);
                 self.or_refused(self.app.sessions().expire(id), |session| {
-                    self.session(session, before.as_ref())
+                    self.session(&session, before.as_ref())
                 })
             }),
             Op::Look { session } => self.with_session(*session, |id| {
@@ -107,7 +108,7 @@ impl Host<'_> {
                         format!("{id} is not found"),
                     );
                 }
-                self.answered(found, |session| self.session(session, before.as_ref()))
+                self.answered(found, |session| self.session(&session, before.as_ref()))
             }),
             Op::Page { size } => self.page(*size),
             Op::Journal { size } => self.journal(*size),
@@ -248,8 +249,8 @@ impl Host<'_> {
         self.world.beliefs().sessions.get(id).cloned()
     }
 
-    fn session(&self, session: Session, before: Option<&Session>) -> Seen {
-        self.world.beliefs().see_session(&session, before)?;
+    fn session(&self, session: &Session, before: Option<&Session>) -> Seen {
+        self.world.beliefs().see_session(session, before)?;
         Ok(format!("{} {:?}", session.id, session.state))
     }
 
@@ -271,7 +272,7 @@ impl Host<'_> {
             let shown = *locked(&self.memory.shown);
             return self.or_refused(self.app.sessions().create(new), |session| {
                 self.see_time(session.created_at, shown)?;
-                self.session(session, None)
+                self.session(&session, None)
             });
         };
         self.world.beliefs().asked.entry(key).or_default().insert(asked);
@@ -352,7 +353,7 @@ impl Host<'_> {
         self.with_session(session, |id| {
             let known = self.believed(id);
             self.or_refused(self.app.sessions().begin_payment(id, "tok_1"), |begun| match begun {
-                Begun::Done(payment) => self.session(payment.session, known.as_ref()),
+                Begun::Done(payment) => self.session(&payment.session, known.as_ref()),
                 Begun::Ask(ask) if answers == 0 => {
                     locked(&self.memory.put_off).push_back(*ask);
                     Ok("the call is put off".to_owned())
@@ -378,7 +379,7 @@ impl Host<'_> {
                 .ok()
                 .and_then(|id| self.believed(&id));
             said = self.answered(self.engine.settle(ask, &answer), |payment| {
-                self.session(payment.session, known.as_ref())
+                self.session(&payment.session, known.as_ref())
             })?;
         }
         Ok(said)

@@ -200,7 +200,7 @@ impl Simulation {
         let plan = self.plan(seed);
         let violation = self.run_plan(seed, &plan).err()?;
         let fails = |plan: &Plan| self.run_plan(seed, plan).err();
-        Some(Shrinking { plan, violation }.shrunk(fails))
+        Some(Shrinking { plan, violation }.shrunk(fails).violation)
     }
 
     fn plan(&self, seed: u64) -> Plan {
@@ -323,9 +323,8 @@ fn run_round(
         let memory = memories.get(number / plan.callers)?;
         let (broken, calls) = (&broken, &calls);
         let share: Share<'_> = Box::new(move || {
-            let app = match world.app(engine) {
-                Ok(app) => app,
-                Err(_) => return,
+            let Ok(app) = world.app(engine) else {
+                return;
             };
             let host = Host {
                 world,

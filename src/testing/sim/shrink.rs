@@ -11,14 +11,14 @@ pub(super) struct Shrinking {
 
 impl Shrinking {
     /// Takes out whatever can be taken out while the same invariant does not hold, until nothing can.
-    pub(super) fn shrunk(mut self, fails: impl Fn(&Plan) -> Option<Box<Violation>>) -> Box<Violation> {
+    pub(super) fn shrunk(mut self, fails: impl Fn(&Plan) -> Option<Box<Violation>>) -> Shrinking {
         loop {
             let before = self.plan.weight();
             self.without_rounds(&fails);
             self.without_steps(&fails);
             self.with_sooner_faults(&fails);
             if self.plan.weight() == before {
-                return self.violation;
+                return self;
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Where a sweep takes place: a file in which every verb has something to do, in the states that a
 //! program can find one in, and the world around it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -72,9 +72,9 @@ impl World {
 
     /// No session was charged twice.
     pub fn charged_once(&self, case: &str) {
-        let mut payers = BTreeMap::new();
+        let mut payers = BTreeSet::new();
         for taken in self.till.charges() {
-            assert_eq!(payers.insert(taken.session.clone(), ()), None, "{case}: {taken:?}");
+            assert!(payers.insert(taken.session.clone()), "{case}: {taken:?}");
         }
     }
 }
@@ -248,7 +248,8 @@ fn push_shape(shape: &mut String, word: &str) {
     } else if word.bytes().all(|byte| byte.is_ascii_digit()) {
         shape.push('#');
     } else if word.len() >= 32 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        *shape += &format!("#{}", word.len());
+        shape.push('#');
+        *shape += &word.len().to_string();
     } else {
         *shape += word;
     }
