@@ -279,7 +279,8 @@ pub enum StorageKind {
     Busy,
     /// The commit failed: what it wrote is either all there or all gone, and only the file knows.
     OutcomeUnknown,
-    /// The disk is full. Reads go on.
+    /// The disk is full. Reads go on. Deleting rows frees nothing: that too is written first, so the
+    /// way on is room from elsewhere.
     DiskFull,
     /// The file or its directory cannot be written.
     ReadOnly,

@@ -1,11 +1,12 @@
-//! What was answered stays answered: a process that sells is killed again and again, and whatever
-//! it said before each death is in the file afterwards. No charge is lost and none is made twice.
+//! What was answered stays answered: a process in which several threads sell is killed again and
+//! again, and whatever it said before each death is in the file afterwards. No charge is lost and none is made twice.
 //!
 //! A killed process shows what the engine does, not what a disk does: what was written but not
 //! synced survives it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -93,6 +94,9 @@ fn open(dir: &Path, clock: &Moved) -> Engine {
         .unwrap()
 }
 
+/// How many threads of a process sell at once, so that they share transactions.
+const SELLERS: i64 = 3;
+
 /// Sells until it is killed, and says what it was answered, each time on a line of its own.
 #[test]
 fn a_process_that_sells() {
@@ -105,24 +109,38 @@ fn a_process_that_sells() {
     let app = engine.app("lixblogs", Mode::Test).unwrap();
     // The harness has left its own line unfinished.
     println!();
+    std::thread::scope(|scope| {
+        for seller in 0..SELLERS {
+            let (engine, app) = (&engine, &app);
+            scope.spawn(move || {
+                let sells = AssertUnwindSafe(|| sell_on(engine, app, round, seller));
+                if catch_unwind(sells).is_err() {
+                    // Not waiting for the others, which would sell until they are killed.
+                    std::process::exit(1);
+                }
+            });
+        }
+    });
+}
+
+fn sell_on(engine: &Engine, app: &App, round: i64, seller: i64) {
     // What the process before may have been in the middle of is asked for again, as a host does
     // that heard no answer.
     for sale in 0..3 {
-        sell(&app, round - 1, sale);
+        sell(app, &format!("{}-{seller}-{sale}", round - 1), sale);
     }
     for sale in 0.. {
-        sell(&app, round, sale);
+        sell(app, &format!("{round}-{seller}-{sale}"), sale);
         let ran = engine.run_due(Budget::items(3)).unwrap();
         println!("@ ran {}", ran.total());
     }
 }
 
-fn sell(app: &App, round: i64, sale: i64) {
-    let key = format!("{round}-{sale}");
+fn sell(app: &App, key: &str, sale: i64) {
     let new = NewSession::tier("member", Currency::EUR).customer(format!("u_{key}"));
-    let session = app.sessions().create(new.idempotency_key(&key)).unwrap();
+    let session = app.sessions().create(new.idempotency_key(key)).unwrap();
     println!("@ session {key} {} {}", session.id, session.state.as_str());
-    let payment = NewPayment::with("tok_1").idempotency_key(&key);
+    let payment = NewPayment::with("tok_1").idempotency_key(key);
     match app.sessions().pay(&session.id, payment) {
         Ok(paid) => {
             let charge = paid.charge.unwrap();
@@ -141,7 +159,7 @@ fn sell(app: &App, round: i64, sale: i64) {
     }
     if sale % 2 == 0 {
         let uid = format!("g_{key}");
-        let grant = NewGrant::tier(&uid, "member").idempotency_key(&key);
+        let grant = NewGrant::tier(&uid, "member").idempotency_key(key);
         let granted = app.entitlements().grant(grant).unwrap();
         println!("@ grant {uid} {}", granted.version);
     }

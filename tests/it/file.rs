@@ -60,8 +60,12 @@ impl Disk {
     }
 
     pub fn shop_in(&self, mode: Mode) -> Shop {
+        self.shop_of(self.builder(), mode)
+    }
+
+    fn shop_of(&self, builder: Builder, mode: Mode) -> Shop {
         Shop::with(
-            self.open(),
+            builder.open(self.path()).unwrap(),
             mode,
             self.clock.clone(),
             self.till.clone(),
@@ -433,13 +437,24 @@ fn a_lock_held_by_somebody_else_is_waited_for_within_a_bound() {
     clean(&engine);
 }
 
+/// An engine that does not spend ten seconds on trying to settle on a disk that stays full.
+#[cfg(feature = "testing")]
+fn impatient(builder: Builder) -> Builder {
+    builder.virtual_waiting()
+}
+
+#[cfg(not(feature = "testing"))]
+fn impatient(builder: Builder) -> Builder {
+    builder
+}
+
 #[test]
 fn a_full_disk_stops_writes_keeps_reads_and_loses_nothing() {
     let disk = Disk::new();
     let Some(_mounted) = Mounted::memory(disk.dir.path(), 2_048) else {
         return skipped("a full disk: this process may not mount a small file system");
     };
-    let shop = disk.shop();
+    let shop = disk.shop_of(impatient(disk.builder()), Mode::Test);
     let ballast = disk.dir.path().join("ballast");
     fs::write(&ballast, vec![0; 512 * 1_024]).unwrap();
     let mut sold = Vec::new();
@@ -481,6 +496,104 @@ fn a_full_disk_stops_writes_keeps_reads_and_loses_nothing() {
         assert!(app.entitlements().get(uid).unwrap().active, "{uid} after reopening");
     }
     clean(&engine);
+}
+
+/// What is found of a file and what stood beside it when its process was killed.
+struct Wreck(Disk);
+
+impl Wreck {
+    /// The file as it is under a running process, with the log, copied.
+    fn of(path: &Path) -> Wreck {
+        let wreck = Wreck(Disk::new());
+        for suffix in ["", "-wal", "-journal"] {
+            let from = beside(path, suffix);
+            if from.exists() {
+                fs::copy(from, beside(&wreck.0.path(), suffix)).unwrap();
+            }
+        }
+        wreck
+    }
+
+    fn beside(&self, suffix: &str) -> PathBuf {
+        beside(&self.0.path(), suffix)
+    }
+
+    /// Opens it and answers whose sales are in it. Every invariant holds, and it sells on.
+    fn sold(self) -> Vec<&'static str> {
+        let shop = self.0.shop();
+        shop.clean();
+        let active = |uid: &&str| shop.app.entitlements().get(uid).unwrap().active;
+        let sold = ["u_1", "u_2", "u_3"].into_iter().filter(active).collect();
+        sell(&shop, "u_4").unwrap();
+        shop.clean();
+        sold
+    }
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    PathBuf::from(path)
+}
+
+#[test]
+fn whatever_becomes_of_the_log_beside_a_file_no_half_of_a_sale_is_found() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    sell(&shop, "u_1").unwrap();
+    shop.engine.clone().close().unwrap();
+    sell(&shop, "u_2").unwrap();
+    let second = fs::metadata(beside(&disk.path(), "-wal")).unwrap().len();
+    sell(&shop, "u_3").unwrap();
+    let wreck = || Wreck::of(&disk.path());
+    assert_eq!(wreck().sold(), ["u_1", "u_2", "u_3"]);
+
+    // Without its log it is as it was when that was last worked into it.
+    let gone = wreck();
+    fs::remove_file(gone.beside("-wal")).unwrap();
+    assert_eq!(gone.sold(), ["u_1"]);
+    let garbage = wreck();
+    fs::write(garbage.beside("-wal"), "Dear diary, ".repeat(10_000)).unwrap();
+    assert_eq!(garbage.sold(), ["u_1"]);
+    let cut = wreck();
+    let log = fs::OpenOptions::new().write(true).open(cut.beside("-wal")).unwrap();
+    log.set_len(second).unwrap();
+    assert_eq!(cut.sold(), ["u_1", "u_2"]);
+    let damaged = wreck();
+    let mut log = fs::read(damaged.beside("-wal")).unwrap();
+    log[usize::try_from(second).unwrap() + 100] ^= 1;
+    fs::write(damaged.beside("-wal"), log).unwrap();
+    assert_eq!(damaged.sold(), ["u_1", "u_2"]);
+
+    // What else is left beside a file is not believed.
+    let stale = wreck();
+    fs::write(stale.beside("-shm"), [0xA5; 65_536]).unwrap();
+    assert_eq!(stale.sold(), ["u_1", "u_2", "u_3"]);
+    let journal = wreck();
+    fs::write(journal.beside("-journal"), [0xA5; 8_192]).unwrap();
+    assert_eq!(journal.sold(), ["u_1", "u_2", "u_3"]);
+    drop(shop);
+}
+
+#[test]
+fn a_hosts_transaction_that_its_death_cut_short_is_undone_before_its_file_is_joined() {
+    let disk = Disk::new();
+    let host = disk.raw();
+    sql(&host, "CREATE TABLE orders (id INTEGER PRIMARY KEY, note BLOB)");
+    sql(&host, "INSERT INTO orders (note) VALUES (zeroblob(200000))");
+    // So little room that it writes into the file before it commits.
+    sql(&host, "PRAGMA cache_size = 1");
+    sql(&host, "BEGIN IMMEDIATE");
+    sql(&host, "UPDATE orders SET note = zeroblob(300000)");
+    sql(&host, "INSERT INTO orders (note) VALUES (zeroblob(200000))");
+    let wreck = Wreck::of(&disk.path());
+    assert!(wreck.beside("-journal").exists(), "there is nothing to undo");
+    let before = fs::read(wreck.0.path()).unwrap();
+    let shop = wreck.0.shop();
+    sell(&shop, "u_1").unwrap();
+    shop.clean();
+    assert_eq!(sql(&wreck.0.raw(), "SELECT length(note) FROM orders"), ["200000"]);
+    assert!(before.len() > 200_000 && !wreck.beside("-journal").exists());
 }
 
 #[test]

@@ -27,6 +27,8 @@ mod money;
 mod older;
 mod order;
 mod outbox;
+#[cfg(feature = "testing")]
+mod power;
 mod race;
 mod remembered;
 mod repeat;

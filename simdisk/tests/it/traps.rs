@@ -1,13 +1,15 @@
-//! Where a caller of rusqlite is told that something succeeded which did not. A statement that gives
-//! rows commits by itself when it is reset, after its last row; calls that look at the first row and
-//! drop the rest drop the error of that commit with it.
+//! Where a caller is told that something succeeded which did not, or that will be lost.
+//!
+//! A statement that gives rows commits by itself when it is reset, after its last row; calls that look
+//! at the first row and drop the rest drop the error of that commit with it. And what a commit is worth
+//! depends on those before it.
 
 #![allow(clippy::disallowed_methods, reason = "these calls are what is shown to lose errors")]
 
 use rusqlite::{Connection, TransactionBehavior};
-use tillite_simdisk::{Disk, Fault};
+use tillite_simdisk::{Disk, Fault, Survive};
 
-use crate::kit::{SAFE, TABLE, run};
+use crate::kit::{SAFE, TABLE, insert, notes, run};
 
 const RETURNING: &str = "INSERT INTO note VALUES (7, 'seven') RETURNING id";
 
@@ -96,4 +98,43 @@ fn asking_again_at_once_repeats_the_mistake() {
 fn a_switch_that_is_stepped_to_its_end_does_not_fail_in_silence() {
     let stepped = |connection: &Connection| Ok(run(connection, "PRAGMA journal_mode=WAL")?.unwrap());
     assert_eq!(silent_failures(stepped), 0);
+}
+
+/// Whether the last of three commits is found after a power cut, where it was acknowledged. The first
+/// is made with this setting; the second fails, because its sync does, and its connection is given up;
+/// the third is made on a new one. Somebody reads meanwhile, so that the log stays as it is.
+fn an_acknowledged_commit_is_found(first: &'static str, survive: Survive, seed: u64) -> bool {
+    let disk = Disk::new(seed);
+    let mut connection = SAFE.open(&disk, "notes.db").unwrap();
+    run(&connection, TABLE).unwrap();
+    let reader = SAFE.open(&disk, "notes.db").unwrap();
+    assert_eq!(notes(&reader), Ok(vec![]));
+    run(&connection, &format!("PRAGMA synchronous={first}")).unwrap();
+    insert(&mut connection, 1, "one").unwrap();
+    run(&connection, "PRAGMA synchronous=FULL").unwrap();
+    disk.fault_after(0, Fault::SyncError);
+    insert(&mut connection, 2, "two").unwrap_err();
+    drop(connection);
+    let mut connection = SAFE.open(&disk, "notes.db").unwrap();
+    insert(&mut connection, 3, "three").unwrap();
+    disk.power_off();
+    drop((connection, reader));
+    disk.reboot(survive);
+    let found = notes(&SAFE.open(&disk, "notes.db").unwrap()).unwrap();
+    found.iter().any(|(id, _)| *id == 3)
+}
+
+#[test]
+fn one_commit_that_did_not_wait_for_the_disk_can_cost_a_later_one_that_did() {
+    for survive in [Survive::OnlySynced, Survive::Random { keep_percent: 50 }] {
+        let lost = |first| {
+            (0..100)
+                .filter(|seed| !an_acknowledged_commit_is_found(first, survive, *seed))
+                .count()
+        };
+        // What stood unsynced in front of the failed sync is never written again, and the log is read
+        // up to the first gap.
+        assert!(lost("NORMAL") > 20, "{survive:?}");
+        assert_eq!(lost("FULL"), 0, "{survive:?}");
+    }
 }

@@ -69,6 +69,7 @@ fn strike(case: &str, make: Make, trouble: Trouble, at: usize, after: &str) {
     let engine = world.open(2).unwrap_or_else(|error| panic!("{case}, again: {error}"));
     assert!(held(&engine) == after, "{case}: half of it is in the file");
     is_clean(&engine, case);
+    world.disk.power_off();
     drop(engine);
     world.disk.reboot(Survive::OnlySynced);
     let engine = world.open(3).unwrap_or_else(|error| panic!("{case}, later: {error}"));

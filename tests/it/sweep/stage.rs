@@ -19,8 +19,8 @@ pub const FILE: &str = "shop.db";
 const SLUG: &str = "lixblogs";
 const OTHER_KEY: [u8; 32] = [43; 32];
 
-/// How long after the file was made a verb is called: a grant of a day has ended, a session of half
-/// an hour is overdue, a lost answer may be looked up.
+/// How long after the file was made a verb is called: a grant of a day has ended, its key may be
+/// forgotten, a session of half an hour is overdue, a lost answer may be looked up.
 const LATER: Duration = Duration::from_secs(25 * 3_600);
 
 /// How the file is found.
@@ -66,6 +66,7 @@ impl World {
             .test_processor("till", self.till.clone())
             .transport(self.receiver.clone())
             .seal_key(if other_key { OTHER_KEY } else { SEAL_KEY })
+            .keep_idempotency_keys(LATER - Duration::from_secs(3_600))
             .virtual_waiting()
             .open_on(&self.disk, FILE)
     }
@@ -100,6 +101,8 @@ pub struct Known {
     pub customer: CustomerId,
     /// A key in force.
     pub key: NewApiKey,
+    /// A key that is not added yet.
+    pub drawn: NewApiKey,
 }
 
 /// A file to begin from, again and again.
@@ -143,9 +146,8 @@ impl Template {
         app.catalog().set(product).unwrap();
         let price = app.catalog().set_price(NewPrice::new("gold", euro(9_00))).unwrap().id;
         let customer = app.customers().set(NewCustomer::uid("u_1")).unwrap().id;
-        app.entitlements()
-            .grant(NewGrant::tier("u_1", "member").days(1))
-            .unwrap();
+        let grant = NewGrant::tier("u_1", "member").days(1).idempotency_key("old");
+        app.entitlements().grant(grant).unwrap();
         let sessions = app.sessions();
         let new = |uid: &str| NewSession::tier("member", Currency::EUR).customer(uid);
         let overdue = new("u_2").expires_after(Duration::from_secs(30 * 60));
@@ -159,6 +161,7 @@ impl Template {
         let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
         app.endpoints().add(endpoint).unwrap();
         let key = app.keys().create().unwrap();
+        let drawn = app.keys().draw().unwrap();
         let open = sessions.create(new("u_1")).unwrap().id;
         let flying = sessions.create(new("u_4")).unwrap().id;
         let Begun::Ask(ask) = sessions.begin_payment(&flying, "tok_1").unwrap() else {
@@ -185,6 +188,7 @@ impl Template {
                 price,
                 customer,
                 key,
+                drawn,
             },
         }
     }

@@ -119,6 +119,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Engine::run_due", Works(|at| run(at, Work::PAYMENTS, 10))),
     ("Engine::run_due", Spent(|at| run(at, Work::TIME, 10))),
     ("Engine::run_due", Works(|at| run(at, Work::DELIVERIES, 2))),
+    ("Engine::run_due", Spent(|at| run(at, Work::RETENTION, 10))),
     ("Engine::settle", Once(|at| {
         let money = at.known.ask.request.money()?;
         shown(at.engine.settle(&at.known.ask, &Answer::Executed(Outcome::succeeded("till_1", money))))
@@ -144,12 +145,9 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Entitlements::list", Reads(|at| shown(at.app.entitlements().list("u_1")))),
     ("Entitlements::revoke", Once(|at| shown(at.app.entitlements().revoke("u_1", None, "a mistake")))),
     ("Entitlements::version", Reads(|at| shown(at.app.entitlements().version("u_1", "main", 1)))),
-    ("Keys::add", Again(|at| {
-        let drawn = at.app.keys().draw()?;
-        shown(at.app.keys().add(&drawn).map(|key| key.created_at))
-    })),
+    ("Keys::add", Once(|at| shown(at.app.keys().add(&at.known.drawn)))),
     ("Keys::create", Again(|at| shown(at.app.keys().create().map(|key| key.key.created_at)))),
-    ("Keys::draw", Nothing("it draws a secret, which is given to the file by another")),
+    ("Keys::draw", Nothing("nothing is written yet")),
     ("Keys::list", Reads(|at| shown(at.app.keys().list(100, None)))),
     ("Keys::revoke", Once(|at| shown(at.app.keys().revoke(&at.known.key.key.id)))),
     ("Runner::stop", Nothing("a thread")),
