@@ -567,10 +567,10 @@ fn whatever_becomes_of_the_log_beside_a_file_no_half_of_a_sale_is_found() {
 
     // What else is left beside a file is not believed.
     let stale = wreck();
-    fs::write(stale.beside("-shm"), [0xA5; 65_536]).unwrap();
+    fs::write(stale.beside("-shm"), vec![0xA5; 65_536]).unwrap();
     assert_eq!(stale.sold(), ["u_1", "u_2", "u_3"]);
     let journal = wreck();
-    fs::write(journal.beside("-journal"), [0xA5; 8_192]).unwrap();
+    fs::write(journal.beside("-journal"), vec![0xA5; 8_192]).unwrap();
     assert_eq!(journal.sold(), ["u_1", "u_2", "u_3"]);
     drop(shop);
 }

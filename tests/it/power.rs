@@ -376,6 +376,7 @@ impl Shop {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "so that an error maps to it")]
 fn shown(error: Error) -> String {
     format!("{error:?}")
 }

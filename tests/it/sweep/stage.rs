@@ -66,7 +66,7 @@ impl World {
             .test_processor("till", self.till.clone())
             .transport(self.receiver.clone())
             .seal_key(if other_key { OTHER_KEY } else { SEAL_KEY })
-            .keep_idempotency_keys(LATER - Duration::from_secs(3_600))
+            .keep_idempotency_keys(Duration::from_secs(24 * 3_600))
             .virtual_waiting()
             .open_on(&self.disk, FILE)
     }
