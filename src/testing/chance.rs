@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 #[derive(Clone, Debug)]
 pub(super) enum Chance {
     Seeded(u64),
-    /// Draws two bytes a number, and zeros when there are no more.
+    /// Draws two bytes a number, and zeros once it is spent.
     Taped(VecDeque<u8>),
 }
 
@@ -18,6 +18,11 @@ impl Chance {
     /// what a fuzzer needs.
     pub(super) fn taped(bytes: &[u8]) -> Chance {
         Chance::Taped(bytes.iter().copied().collect())
+    }
+
+    /// Whether the bytes have come to their end.
+    pub(super) fn is_spent(&self) -> bool {
+        matches!(self, Chance::Taped(bytes) if bytes.is_empty())
     }
 
     pub(super) fn next(&mut self) -> u64 {

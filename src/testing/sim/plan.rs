@@ -169,13 +169,18 @@ impl Plan {
             one_process: engines == 1,
             with_host,
         };
-        let rounds = 2 + chance.below(3);
-        let rounds = (0..rounds).map(|_| Round::new(chance, scene));
+        let count = 2 + chance.below(3);
+        let mut rounds = Vec::new();
+        for _ in 0..count {
+            if !chance.is_spent() {
+                rounds.push(Round::new(chance, scene));
+            }
+        }
         Plan {
             mode,
             engines,
             callers,
-            rounds: rounds.collect(),
+            rounds,
         }
     }
 
@@ -222,9 +227,13 @@ impl Round {
     fn new(chance: &mut Chance, scene: Scene) -> Round {
         let share = |chance: &mut Chance| {
             let calls = 6 + chance.below(14);
-            let first = Op::create(chance);
-            let others = (0..calls).map(|_| Op::new(chance, scene));
-            [first].into_iter().chain(others).collect()
+            let mut ops = vec![Op::create(chance)];
+            for _ in 0..calls {
+                if !chance.is_spent() {
+                    ops.push(Op::new(chance, scene));
+                }
+            }
+            ops
         };
         let mut shares: Vec<Vec<Op>> = (0..scene.threads).map(|_| share(chance)).collect();
         let mut faults = Vec::new();

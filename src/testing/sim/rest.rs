@@ -231,7 +231,9 @@ fn sent_on_schedule(world: &World) -> Result<(), Broken> {
             .or_default()
             .push(request);
     }
-    for (event, requests) in by_event {
+    for (event, mut requests) in by_event {
+        // One that was claimed earlier and hung may come later.
+        requests.sort_by_key(|request| request.signed_at);
         let too_soon = |pair: &[&SignedRequest]| pair[1].signed_at < pair[0].signed_at.plus(SOONEST);
         let too_often = requests.len() > usize::try_from(MAX_ATTEMPTS).unwrap_or(usize::MAX);
         if too_often || requests.windows(2).any(too_soon) {
