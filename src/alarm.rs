@@ -81,6 +81,15 @@ pub enum Alarm {
         /// What the commit said.
         error: StorageError,
     },
+    /// What is committed could not be worked into the file proper, because the disk failed. Nothing is
+    /// lost: it stays in the write-ahead log, which is on disk, and everything goes on. But the log
+    /// only grows from here on, and reads become slower with it. Look at the disk; then close every
+    /// engine and every other program that has the file open, and open it again. Told once per open
+    /// engine.
+    LogKept {
+        /// What failed.
+        error: StorageError,
+    },
     /// The host's own code panicked. The panic was caught and counted as the answer that promises
     /// least.
     HookPanicked {
@@ -167,6 +176,7 @@ impl fmt::Display for Alarm {
                 "{app}: the secret of endpoint {endpoint} does not open with this engine's sealing key; its deliveries wait"
             ),
             Alarm::CommitUnknown { doing, error } => write!(f, "{doing}: {error}"),
+            Alarm::LogKept { error } => error.fmt(f),
             Alarm::HookPanicked { hook } => write!(f, "{hook} panicked"),
             Alarm::RunnerRests { error: Some(error) } => write!(f, "a thread of the runner rests: {error}"),
             Alarm::RunnerRests { error: None } => f.write_str("a thread of the runner rests: it panicked"),

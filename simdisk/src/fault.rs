@@ -20,7 +20,8 @@ pub enum Fault {
     /// file's length is done. Until [`Disk::clear_faults`](crate::Disk::clear_faults).
     Full,
     /// The next sync of a file or the directory fails, from this operation on, once: each waiting
-    /// sector is on the medium or not, by coin, and is not written again.
+    /// sector is on the medium or not, by coin, and is not written again. Each other handle that has
+    /// the file open is told too, once, by its own next sync: so does Linux since 4.13.
     SyncError,
     /// From here on a sync says that it succeeded and does nothing. Until
     /// [`Disk::clear_faults`](crate::Disk::clear_faults).

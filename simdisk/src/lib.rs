@@ -37,7 +37,8 @@
 //!   Unix does it, that is at the first sync of a journal or log through each handle, and when a file
 //!   is deleted with that request.
 //! * A failed sync is Linux's: each sector that was waiting is on the medium or not, and is not
-//!   written again until something changes it again. The cache goes on showing it.
+//!   written again until something changes it again. The cache goes on showing it. Every handle that
+//!   has the file open is told of it once.
 //! * Locks belong to a handle, as open file descriptions have them, so two connections of one process
 //!   exclude each other as those of two processes do.
 //! * Shared memory (the `-shm` file) is lost at every reboot, and when its last user closes.

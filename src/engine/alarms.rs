@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::core::Core;
@@ -24,6 +25,8 @@ thread_local! {
 pub(super) struct Alarms {
     callback: Option<Box<OnAlarm>>,
     sealed: Mutex<BTreeSet<EndpointId>>,
+    /// The host knows that the log is not worked into the file.
+    log_kept: AtomicBool,
 }
 
 /// What the host does with an alarm.
@@ -64,8 +67,16 @@ impl Alarms {
 impl Core {
     /// Tells the host if nobody knows the outcome of a commit.
     pub(super) fn watched<T>(&self, doing: &'static str, answer: Result<T>) -> Result<T> {
-        self.alarms.tell(in_doubt(doing, &answer));
+        self.alarms
+            .tell(in_doubt(doing, &answer).into_iter().chain(self.log_is_kept()));
         answer
+    }
+
+    /// The alarm that the log is not worked into the file any more, once.
+    pub(super) fn log_is_kept(&self) -> Option<Alarm> {
+        let error = self.store.backend().log_failure()?;
+        let is_known = self.alarms.log_kept.swap(true, Ordering::SeqCst);
+        (!is_known).then_some(Alarm::LogKept { error })
     }
 }
 

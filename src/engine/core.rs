@@ -118,7 +118,7 @@ impl Core {
         let doing = moment.cause;
         let answer = self.store.write(access, moment, command);
         self.bell.ring();
-        if let Some(alarm) = in_doubt(doing, &answer) {
+        for alarm in in_doubt(doing, &answer).into_iter().chain(self.log_is_kept()) {
             note(alarms, alarm);
         }
         answer.map(|(value, raised)| {

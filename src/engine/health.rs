@@ -1,7 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Engine;
-use crate::error::Result;
+use crate::error::{Result, StorageError};
 use crate::store;
 use crate::time::Timestamp;
 
@@ -28,6 +28,9 @@ pub struct Health {
     pub has_transport: bool,
     /// Bytes in the write-ahead log.
     pub wal_bytes: u64,
+    /// Why the write-ahead log is not worked into the file any more; none if it is. See
+    /// [`crate::Alarm::LogKept`].
+    pub log_failure: Option<StorageError>,
 }
 
 impl Engine {
@@ -43,6 +46,7 @@ impl Engine {
             last_run_due: Timestamp::from_millis(last_run).ok(),
             has_transport: core.transport.is_some(),
             wal_bytes: core.store.backend().wal_bytes(),
+            log_failure: core.store.backend().log_failure(),
             ..Health::default()
         };
         for world in core.store.read(store::app::worlds)? {

@@ -137,7 +137,8 @@ impl Engine {
     ///
     /// # Errors
     /// [`Error::Storage`], of the kind [`crate::StorageKind::Busy`] while somebody still reads an
-    /// older state: part of what was committed is then in the write-ahead log alone.
+    /// older state, and of the kind [`crate::StorageKind::Io`] after [`crate::Alarm::LogKept`]: part of
+    /// what was committed is then in the write-ahead log alone, and stays there.
     pub fn close(self) -> Result<()> {
         self.core.store.backend().checkpoint()
     }

@@ -46,7 +46,7 @@ pub use verify::{Broken, Report};
 
 use self::cache::{Cache, Trail, UnderWay};
 use crate::alarm::Alarm;
-use crate::error::Result;
+use crate::error::{Result, StorageError};
 use crate::id::World;
 
 /// A parameter of a statement: the whole type system of the schema.
@@ -233,6 +233,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// Bytes in the write-ahead log.
     fn wal_bytes(&self) -> u64;
+
+    /// Why the write-ahead log is not worked into the file any more, until all have closed it.
+    fn log_failure(&self) -> Option<StorageError>;
 
     /// Copies everything that is committed to a file at a path where nothing is, on disk when this
     /// returns.

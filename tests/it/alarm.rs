@@ -361,6 +361,41 @@ fn a_commit_whose_outcome_nobody_knows_is_told_of() {
     shop.clean();
 }
 
+/// A sync that fails is answered to whoever was waiting for it, or told of: the file is worked on by
+/// the way, in nobody's name.
+#[test]
+fn a_log_that_could_not_be_worked_into_the_file_is_told_of_once() {
+    let mut told_of = 0;
+    for operation in (0..600).step_by(7) {
+        let disk = tillite_simdisk::Disk::new(operation);
+        let heard: Arc<Mutex<Vec<Alarm>>> = Arc::default();
+        let note = Arc::clone(&heard);
+        let engine = Engine::builder()
+            .clock(ManualClock::new())
+            .entropy(SeededEntropy::new(1))
+            .on_alarm(move |alarm| locked(&note).push(alarm.clone()))
+            .open_on(&disk, "shop.db")
+            .unwrap();
+        let app = engine.app("lixblogs", Mode::Test).unwrap();
+        disk.fault_after(operation, tillite_simdisk::Fault::SyncError);
+        let mut failed = 0;
+        for _ in 0..60 {
+            let gift = NewSession::empty().line(NewLine::inline("A gift", euro(0)));
+            failed += usize::from(app.sessions().create(gift).is_err());
+        }
+        let heard = std::mem::take(&mut *locked(&heard));
+        match engine.health().unwrap().log_failure {
+            None => assert_eq!((failed, heard.len()), (1, 1), "{heard:?}"),
+            Some(failure) => {
+                assert_eq!((failed, heard), (0, vec![Alarm::LogKept { error: failure }]));
+                engine.close().unwrap_err();
+                told_of += 1;
+            }
+        }
+    }
+    assert!(told_of > 0);
+}
+
 /// A processor whose code panics where it is told to.
 struct Fragile {
     till: Till,

@@ -19,6 +19,8 @@ pub(crate) struct Opening {
     pub(crate) uses_shared_memory: bool,
     /// The next sync through this handle syncs the directory too.
     pub(crate) syncs_directory: bool,
+    /// A sync through another handle failed, which this one has not been told yet.
+    pub(crate) owed_error: bool,
 }
 
 #[derive(Debug, Default)]
@@ -92,10 +94,14 @@ impl File {
         self.pending.clear();
     }
 
-    /// A sync that fails: what waited is on the medium or not, and nobody remembers which.
-    pub(crate) fn sync_badly(&mut self, chance: &mut Chance) {
+    /// A sync that fails: what waited is on the medium or not, and nobody remembers which. Whoever has
+    /// the file open is told once, at the next sync.
+    pub(crate) fn sync_badly(&mut self, handle: u64, chance: &mut Chance) {
         self.pending.scatter(&mut self.medium, 50, chance);
         self.pending.clear();
+        for (other, opening) in &mut self.openings {
+            opening.owed_error = *other != handle;
+        }
     }
 
     /// What is found after a power cut that spared nothing.

@@ -69,15 +69,22 @@ impl Device {
             return Err(Failure::Io);
         };
         if self.faults.strike_sync(hit) {
-            file.sync_badly(&mut self.chance);
+            file.sync_badly(ticket.handle, &mut self.chance);
+            self.note(|| format!("sync {} fails", ticket.name));
             return Err(Failure::Io);
         }
         if self.faults.sync_lies {
             return Ok(());
         }
         file.sync();
-        let opening = file.openings.get_mut(&ticket.handle);
-        if opening.is_some_and(|opening| std::mem::take(&mut opening.syncs_directory)) {
+        let Some(opening) = file.openings.get_mut(&ticket.handle) else {
+            return Err(Failure::Io);
+        };
+        if std::mem::take(&mut opening.owed_error) {
+            self.note(|| format!("sync {} tells that another failed", ticket.name));
+            return Err(Failure::Io);
+        }
+        if std::mem::take(&mut opening.syncs_directory) {
             self.sync_directory()?;
             self.forget_files();
         }

@@ -227,6 +227,25 @@ fn what_a_failed_sync_left_out_is_not_written_by_the_next() {
 }
 
 #[test]
+fn each_handle_is_told_once_that_a_sync_failed() {
+    let (mut device, file) = with_ones(1);
+    let other = device.open(0, "ones", NEW).unwrap();
+    device.faults().plan(0, Fault::SyncError);
+    assert_eq!(device.sync(&file), Err(Failure::Io));
+    let later = device.open(0, "ones", NEW).unwrap();
+    assert_eq!(device.sync(&file), Ok(()));
+    assert_eq!(device.sync(&later), Ok(()), "opened after it");
+    device.write(&other, 0, &[2; SECTOR]).unwrap();
+    assert_eq!(device.sync(&other), Err(Failure::Io));
+    assert_eq!(device.sync(&other), Ok(()));
+    assert_eq!(
+        after_reboot(device, Survive::OnlySynced)[0],
+        2,
+        "what it wrote is there"
+    );
+}
+
+#[test]
 fn what_a_failed_sync_left_out_is_written_once_its_sector_changes_again() {
     for seed in 0..20 {
         let (mut device, file) = with_ones(seed);

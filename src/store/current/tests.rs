@@ -8,7 +8,7 @@ use crate::catalog::MAIN_LINE;
 use crate::change::Change;
 use crate::decide::access;
 use crate::entitlement::{GrantSource, Holding, Status};
-use crate::error::Error;
+use crate::error::{Error, StorageError};
 use crate::id::Mode;
 use crate::samples::{at, mint};
 use crate::store::{
@@ -95,6 +95,10 @@ impl Backend for Watched {
 
     fn wal_bytes(&self) -> u64 {
         self.backend.wal_bytes()
+    }
+
+    fn log_failure(&self) -> Option<StorageError> {
+        self.backend.log_failure()
     }
 
     fn backup(&self, to: &Path) -> Result<()> {

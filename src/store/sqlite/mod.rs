@@ -9,6 +9,8 @@
 
 mod backup;
 mod group;
+mod log;
+mod migrate;
 mod open;
 mod os;
 mod readers;
@@ -24,6 +26,7 @@ use rusqlite::Connection;
 
 use backup::Part;
 use group::{Answer, Group, Turn};
+use log::Trust;
 use open::Opened;
 pub(crate) use open::{MEMORY, Place};
 use os::Identity;
@@ -45,9 +48,12 @@ pub(crate) struct Sqlite {
     identity: Option<Identity>,
     pace: Arc<dyn Pace>,
     group: Group,
-    /// Whoever leads the group has it.
-    writer: Mutex<Writer>,
+    /// Whether the log may be worked into the file.
+    trust: Arc<Trust>,
     readers: Readers,
+    /// Whoever leads the group has it. Below the readers, so that it is closed after them: the last
+    /// that is closed works the log into the file.
+    writer: Mutex<Writer>,
     /// What was noted of a database in memory; out while it is used, under the writer's lock.
     in_memory: Mutex<Noted>,
 }
@@ -59,8 +65,10 @@ impl Sqlite {
     /// Opens a file, makes it if it is not there, and brings it to the current schema.
     pub(crate) fn open(place: Place, host_now: Timestamp, pace: Arc<dyn Pace>) -> Result<Sqlite> {
         let Opened { connection, identity } = open::open(&place, host_now)?;
+        let trust = Arc::default();
         Ok(Sqlite {
-            writer: Mutex::new(Writer::new(place.clone(), connection)?),
+            writer: Mutex::new(Writer::new(place.clone(), connection, Arc::clone(&trust))?),
+            trust,
             place,
             identity,
             pace,
@@ -175,6 +183,10 @@ impl Backend for Sqlite {
 
     fn wal_bytes(&self) -> u64 {
         self.place.wal_bytes()
+    }
+
+    fn log_failure(&self) -> Option<StorageError> {
+        self.trust.failure().cloned()
     }
 
     fn backup(&self, to: &Path) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Opening: the pragmas that durability rests on, and the migrations.
+//! Opening: the pragmas that durability rests on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -7,17 +7,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
+use super::migrate::{check_version, migrate};
 use super::os::{self, Identity};
 use super::statement::{error, run, run_text};
 use super::{BUSY_WAIT, Error, Result, StorageError, StorageKind};
 use crate::time::Timestamp;
-
-/// The migrations, in order: the n-th brings a file to version n. A migration that was published
-/// is never edited; a change is a new one.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../../../schema/0001_initial.sql"),
-    include_str!("../../../schema/0002_orders_and_retention.sql"),
-];
 
 /// The oldest SQLite that runs the schema (STRICT tables) and the statements (RETURNING).
 const OLDEST: i32 = 3_037_000;
@@ -27,6 +21,14 @@ const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX.unsigned_abs() as 
 
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 192;
+
+/// After how many commands the log is worked into the file: a command writes some four pages of
+/// 4 KiB.
+const BETWEEN_CHECKPOINTS: u64 = 256;
+
+/// The same on a simulated disk, which does not live as long.
+#[cfg(feature = "testing")]
+const BETWEEN_SIMULATED_CHECKPOINTS: u64 = 24;
 
 /// How often the switch to the write-ahead log is tried while others have the file.
 const SWITCH_TRIES: usize = 50;
@@ -43,6 +45,7 @@ pub(crate) struct Place {
     /// The name of the file system that SQLite is to use; none: the operating system's.
     vfs: Option<String>,
     busy_wait: Duration,
+    between_checkpoints: u64,
 }
 
 /// A database in memory, gone with its connection.
@@ -50,6 +53,7 @@ pub(crate) const MEMORY: Place = Place {
     path: None,
     vfs: None,
     busy_wait: BUSY_WAIT,
+    between_checkpoints: BETWEEN_CHECKPOINTS,
 };
 
 impl Place {
@@ -66,6 +70,7 @@ impl Place {
         Place {
             path: Some(PathBuf::from(path)),
             vfs: Some(vfs.to_owned()),
+            between_checkpoints: BETWEEN_SIMULATED_CHECKPOINTS,
             ..MEMORY
         }
     }
@@ -88,6 +93,11 @@ impl Place {
 
     pub(super) fn busy_wait(&self) -> Duration {
         self.busy_wait
+    }
+
+    /// After how many commands the log is worked into the file.
+    pub(super) fn between_checkpoints(&self) -> u64 {
+        self.between_checkpoints
     }
 
     /// Bytes in the write-ahead log.
@@ -135,9 +145,7 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
         }
     }
     let connection = connect(place)?;
-    connection
-        .busy_timeout(place.busy_wait)
-        .map_err(|found| error(&found))?;
+    wait_for_locks(&connection, place.busy_wait)?;
     // Before anything is set: a file that is not ours to write must stay as it is.
     let version = check_version(&connection).map_err(|found| in_its_directory(found, place))?;
     check_writable(&connection, place, version)?;
@@ -154,9 +162,7 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
 /// Opens another writing connection to a database that [`open`] has seen.
 pub(super) fn writer(place: &Place) -> Result<Connection> {
     let connection = connect(place)?;
-    connection
-        .busy_timeout(place.busy_wait)
-        .map_err(|found| error(&found))?;
+    wait_for_locks(&connection, place.busy_wait)?;
     check_version(&connection)?;
     harden(&connection, place)?;
     confirm(&connection)?;
@@ -175,13 +181,21 @@ pub(super) fn reader(place: &Place) -> Result<Connection> {
 /// Opens a connection that reads, and may write to other files.
 pub(super) fn copier(place: &Place) -> Result<Connection> {
     let connection = connect(place)?;
-    connection
-        .busy_timeout(place.busy_wait)
-        .map_err(|found| error(&found))?;
+    wait_for_locks(&connection, place.busy_wait)?;
     for pragma in ["PRAGMA trusted_schema = OFF", "PRAGMA cell_size_check = ON"] {
         run(&connection, pragma)?;
     }
+    keep_log_at_close(&connection)?;
     Ok(connection)
+}
+
+/// Leaves the log beside the file when the last connection is closed. The one that writes knows
+/// whether it may be worked in, and is closed last.
+pub(super) fn keep_log_at_close(connection: &Connection) -> Result<()> {
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        .map_err(|found| error(&found))?;
+    Ok(())
 }
 
 /// Makes an empty file unless there is one, which is not touched, not even opened.
@@ -239,6 +253,11 @@ fn in_its_directory(found: Error, place: &Place) -> Error {
     }
 }
 
+/// Waits for locks that others hold, at most as long as this.
+pub(super) fn wait_for_locks(connection: &Connection, at_most: Duration) -> Result<()> {
+    connection.busy_timeout(at_most).map_err(|found| error(&found))
+}
+
 /// Refuses a file that can only be read: SQLite opens one without a word, and the first payment
 /// would be the first to hear of it.
 fn check_writable(connection: &Connection, place: &Place, version: usize) -> Result<()> {
@@ -248,16 +267,14 @@ fn check_writable(connection: &Connection, place: &Place, version: usize) -> Res
         0 => "CREATE TABLE tillite_probe (nothing INTEGER)",
         _ => "UPDATE tillite_schema SET version = version WHERE only_row = 0",
     };
-    connection.busy_timeout(Duration::ZERO).map_err(|found| error(&found))?;
+    wait_for_locks(connection, Duration::ZERO)?;
     run(connection, "BEGIN")?;
     let probed = run(connection, probe);
     // Some errors have undone the transaction already.
     if !connection.is_autocommit() {
         run(connection, "ROLLBACK")?;
     }
-    connection
-        .busy_timeout(place.busy_wait)
-        .map_err(|found| error(&found))?;
+    wait_for_locks(connection, place.busy_wait)?;
     match probed {
         Err(Error::Storage(found)) if found.kind == StorageKind::ReadOnly => Err(found.into()),
         // Whatever else is wrong with the file, the steps that follow meet it too.
@@ -282,7 +299,8 @@ fn harden(connection: &Connection, place: &Place) -> Result<()> {
         "PRAGMA cell_size_check = ON",
         "PRAGMA mmap_size = 0",
         "PRAGMA cache_size = -16384",
-        "PRAGMA journal_size_limit = 67108864",
+        // The writer does it: where the library does it by itself, nobody hears of a failure.
+        "PRAGMA wal_autocheckpoint = 0",
     ] {
         run(connection, pragma)?;
     }
@@ -312,76 +330,4 @@ fn confirm(connection: &Connection) -> Result<()> {
     }
     let detail = format!("journal_mode is {journal:?} and synchronous is {synchronous:?} after they were set");
     Err(StorageError::new(StorageKind::Io, detail).into())
-}
-
-/// The schema's version in the file; 0 for a file without our tables.
-fn check_version(connection: &Connection) -> Result<usize> {
-    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tillite\\_%' ESCAPE '\\'";
-    let marker = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'tillite_schema'";
-    if run_text(connection, tables)?.as_deref() == Some("0") {
-        return Ok(0);
-    }
-    if run_text(connection, marker)?.as_deref() != Some("1") {
-        let detail = "the file has tillite_ tables but no tillite_schema: they are not ours";
-        return Err(StorageError::new(StorageKind::Corrupt, detail).into());
-    }
-    let found: i64 = run_text(connection, "SELECT version FROM tillite_schema")?
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(|| StorageError::new(StorageKind::Corrupt, "the schema's version is missing"))?;
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
-    match usize::try_from(found) {
-        Ok(version) if (1..=MIGRATIONS.len()).contains(&version) => Ok(version),
-        _ if found > known => Err(Error::NewerSchema { found, known }),
-        _ => Err(StorageError::new(StorageKind::Corrupt, "the schema's version is out of range").into()),
-    }
-}
-
-/// Brings the file to the current schema, in one transaction.
-fn migrate(connection: &Connection, host_now: Timestamp) -> Result<()> {
-    if check_version(connection)? == MIGRATIONS.len() {
-        return Ok(());
-    }
-    run(connection, "BEGIN IMMEDIATE")?;
-    let migrated = migrate_inside(connection, host_now);
-    match migrated {
-        Ok(()) => run(connection, "COMMIT"),
-        Err(found) => {
-            let _ = run(connection, "ROLLBACK");
-            Err(found)
-        }
-    }
-}
-
-fn migrate_inside(connection: &Connection, host_now: Timestamp) -> Result<()> {
-    // Asked again under the lock: another process may have been quicker.
-    let found = check_version(connection)?;
-    for migration in &MIGRATIONS[found..] {
-        for statement in statements(migration) {
-            run(connection, &statement)?;
-        }
-    }
-    let version = MIGRATIONS.len();
-    let made_at = host_now.as_millis();
-    run(
-        connection,
-        &format!(
-            "INSERT INTO tillite_schema (only_row, version, made_at) VALUES (1, {version}, {made_at}) \
-             ON CONFLICT (only_row) DO UPDATE SET version = excluded.version"
-        ),
-    )
-}
-
-/// The statements of a migration. Migrations hold neither `--` nor `;` inside a text, so comments
-/// end with their line and statements at a semicolon.
-fn statements(migration: &str) -> Vec<String> {
-    let code: Vec<&str> = migration
-        .lines()
-        .map(|line| line.split("--").next().unwrap_or("").trim_end())
-        .filter(|line| !line.is_empty())
-        .collect();
-    code.join("\n")
-        .split(';')
-        .map(|statement| statement.trim().to_owned())
-        .filter(|statement| !statement.is_empty())
-        .collect()
 }

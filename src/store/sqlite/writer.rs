@@ -2,16 +2,18 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::Connection;
 
 use super::group::{Answer, Leading, Reply, Taken, busy};
-use super::open;
-use super::statement::{Live, error, run};
+use super::log::{Log, Trust};
+use super::open::{self, wait_for_locks};
+use super::statement::{Live, run};
 use super::{Place, unknown};
 use crate::error::{Error, Result, StorageError, StorageKind};
-use crate::store::{Access, Command, Pace, Sql, head};
+use crate::store::{Access, Command, Pace, head};
 
 /// How often the file's lock is asked for while another process has it.
 const POLL: Duration = Duration::from_micros(200);
@@ -22,27 +24,13 @@ const LONGEST_HOLD: Duration = Duration::from_millis(20);
 /// How long such a gap is: two polls of another process and more.
 const GAP: Duration = Duration::from_micros(500);
 
-/// After how many transactions the length of the write-ahead log is looked at.
-const LOOK_AT_LOG: u64 = 16;
-
-/// The length in bytes that the log may have.
-const LONGEST_LOG: u64 = 64 << 20;
-
-/// How long emptying it waits for readers.
-const LOG_PATIENCE: Duration = Duration::from_millis(100);
-
 /// The writing connection.
 pub(super) struct Writer {
     place: Place,
     /// None after a failure that left it in doubt.
     connection: Option<Connection>,
     held: Held,
-    /// How many transactions there were.
-    pub(super) batches: u64,
-    /// The length in bytes that the log may have.
-    pub(super) longest_log: u64,
-    /// The length past which it is tried to empty it again, after that failed; else 0.
-    try_log_at: u64,
+    pub(super) log: Log,
 }
 
 /// A run of transactions without a gap between them, by the pace's time.
@@ -54,14 +42,12 @@ struct Held {
 
 impl Writer {
     /// Takes over a connection that has just been opened.
-    pub(super) fn new(place: Place, connection: Connection) -> Result<Writer> {
+    pub(super) fn new(place: Place, connection: Connection, trust: Arc<Trust>) -> Result<Writer> {
         let mut writer = Writer {
+            log: Log::of(place.clone(), trust),
             place,
             connection: None,
             held: Held::default(),
-            batches: 0,
-            longest_log: LONGEST_LOG,
-            try_log_at: 0,
         };
         writer.adopt(connection)?;
         Ok(writer)
@@ -73,6 +59,7 @@ impl Writer {
         if planted!(CommitsDoNotWait) {
             run(&connection, "PRAGMA synchronous = NORMAL")?;
         }
+        self.log.adopt(&connection)?;
         self.connection = Some(connection);
         Ok(())
     }
@@ -127,7 +114,7 @@ impl Writer {
         #[cfg(tillite_planted)]
         let batch = batch.answered_early();
         let ended = batch.end(connection);
-        self.batches += 1;
+        let commands = ended.steps.len();
         self.held.ended = pace.now();
         if let Some(error) = ended.in_doubt {
             self.give_up();
@@ -149,7 +136,9 @@ impl Writer {
         for (_, reply, step) in steps {
             reply.send(step.into_answer());
         }
-        self.bound_log();
+        if let Some(connection) = &self.connection {
+            self.log.tend(connection, commands);
+        }
         self.held.ended = pace.now();
     }
 
@@ -212,66 +201,14 @@ impl Writer {
         }
     }
 
-    /// Works the write-ahead log into the file; false if somebody holds that up.
+    /// Works the whole write-ahead log into the file; false if somebody holds that up.
     pub(super) fn checkpoint(&mut self, check: impl FnOnce() -> Result<()>) -> Result<bool> {
-        let wait = self.place.busy_wait();
-        let connection = self.connection(check)?;
-        wait_for_locks(connection, wait)?;
-        let worked = empty_log(connection);
-        wait_for_locks(connection, Duration::ZERO)?;
-        Ok(worked?.whole)
-    }
-
-    /// Empties the write-ahead log where it has grown past its bound. The library works it into the
-    /// file by itself, but starts it anew only in a moment without readers, and with many readers
-    /// there is none: so they are waited for, and they are short.
-    fn bound_log(&mut self) {
-        if !self.batches.is_multiple_of(LOOK_AT_LOG) {
-            return;
-        }
-        let length = self.place.wal_bytes();
-        if length <= self.longest_log.max(self.try_log_at) {
-            return;
-        }
-        if let Some(connection) = &self.connection {
-            // A log that could not be emptied is no failure of what was committed. It is tried again
-            // when it is longer by as much: a reader that stays would hold everybody up each time.
-            let emptied = wait_for_locks(connection, LOG_PATIENCE)
-                .and_then(|()| empty_log(connection))
-                .is_ok_and(|worked| worked.emptied);
-            let _ = wait_for_locks(connection, Duration::ZERO);
-            self.try_log_at = if emptied { 0 } else { length + self.longest_log };
-        }
-    }
-}
-
-fn wait_for_locks(connection: &Connection, at_most: Duration) -> Result<()> {
-    connection.busy_timeout(at_most).map_err(|found| error(&found))
-}
-
-/// What came of working the log into the file.
-#[derive(Default)]
-struct WorkedIn {
-    /// Everything in it is in the file too.
-    whole: bool,
-    /// It begins anew.
-    emptied: bool,
-}
-
-/// Works the log into the file and empties it, as far as those allow who read or write meanwhile.
-fn empty_log(connection: &Connection) -> Result<WorkedIn> {
-    let mut worked = WorkedIn::default();
-    // The library says what held it up in a row, and calls it no error: whether anybody did, how many
-    // pages the log has, less than none if it was not even looked at, and how many are in the file.
-    Live(connection).each("PRAGMA wal_checkpoint(TRUNCATE)", &[], &mut |row| {
-        let (held_up, pages, in_file) = (row.int(0)? != 0, row.int(1)?, row.int(2)?);
-        worked = WorkedIn {
-            whole: !held_up || (pages >= 0 && pages == in_file),
-            emptied: !held_up,
+        self.connection(check)?;
+        let Some(connection) = &self.connection else {
+            return Ok(false);
         };
-        Ok(())
-    })?;
-    Ok(worked)
+        Ok(self.log.empty(connection, self.place.busy_wait())?.whole)
+    }
 }
 
 /// What came of a command, before the commit.

@@ -103,7 +103,7 @@ impl Desk {
     }
 
     fn batches(&self) -> u64 {
-        self.sqlite.writer().batches
+        self.sqlite.writer().log.transactions
     }
 
     /// The names that were added and committed.

@@ -1,4 +1,6 @@
 mod group;
+#[cfg(feature = "testing")]
+mod kept_log;
 
 use std::path::PathBuf;
 
@@ -201,7 +203,7 @@ fn a_log_that_readers_never_leave_is_emptied_when_it_is_too_long() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("shop.db");
     let sqlite = open(Place::file(&path), 0).unwrap();
-    sqlite.writer().longest_log = BOUND;
+    sqlite.writer().log.longest = BOUND;
     let store = Store::new(sqlite);
     let fill = "INSERT INTO tillite_app (slug, created_at) VALUES (hex(randomblob(8192)), 0)";
     let (started, wait) = std::sync::mpsc::channel();

@@ -1,0 +1,86 @@
+//! The schema: which version a file is at, and bringing it to the current one.
+
+use rusqlite::Connection;
+
+use super::statement::{run, run_text};
+use super::{Error, Result, StorageError, StorageKind};
+use crate::time::Timestamp;
+
+/// The migrations, in order: the n-th brings a file to version n. A migration that was published
+/// is never edited; a change is a new one.
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../../schema/0001_initial.sql"),
+    include_str!("../../../schema/0002_orders_and_retention.sql"),
+];
+
+/// The schema's version in the file; 0 for a file without our tables.
+pub(super) fn check_version(connection: &Connection) -> Result<usize> {
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tillite\\_%' ESCAPE '\\'";
+    let marker = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'tillite_schema'";
+    if run_text(connection, tables)?.as_deref() == Some("0") {
+        return Ok(0);
+    }
+    if run_text(connection, marker)?.as_deref() != Some("1") {
+        let detail = "the file has tillite_ tables but no tillite_schema: they are not ours";
+        return Err(StorageError::new(StorageKind::Corrupt, detail).into());
+    }
+    let found: i64 = run_text(connection, "SELECT version FROM tillite_schema")?
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| StorageError::new(StorageKind::Corrupt, "the schema's version is missing"))?;
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    match usize::try_from(found) {
+        Ok(version) if (1..=MIGRATIONS.len()).contains(&version) => Ok(version),
+        _ if found > known => Err(Error::NewerSchema { found, known }),
+        _ => Err(StorageError::new(StorageKind::Corrupt, "the schema's version is out of range").into()),
+    }
+}
+
+/// Brings the file to the current schema, in one transaction.
+pub(super) fn migrate(connection: &Connection, host_now: Timestamp) -> Result<()> {
+    if check_version(connection)? == MIGRATIONS.len() {
+        return Ok(());
+    }
+    run(connection, "BEGIN IMMEDIATE")?;
+    let migrated = migrate_inside(connection, host_now);
+    match migrated {
+        Ok(()) => run(connection, "COMMIT"),
+        Err(found) => {
+            let _ = run(connection, "ROLLBACK");
+            Err(found)
+        }
+    }
+}
+
+fn migrate_inside(connection: &Connection, host_now: Timestamp) -> Result<()> {
+    // Asked again under the lock: another process may have been quicker.
+    let found = check_version(connection)?;
+    for migration in &MIGRATIONS[found..] {
+        for statement in statements(migration) {
+            run(connection, &statement)?;
+        }
+    }
+    let version = MIGRATIONS.len();
+    let made_at = host_now.as_millis();
+    run(
+        connection,
+        &format!(
+            "INSERT INTO tillite_schema (only_row, version, made_at) VALUES (1, {version}, {made_at}) \
+             ON CONFLICT (only_row) DO UPDATE SET version = excluded.version"
+        ),
+    )
+}
+
+/// The statements of a migration. Migrations hold neither `--` nor `;` inside a text, so comments
+/// end with their line and statements at a semicolon.
+fn statements(migration: &str) -> Vec<String> {
+    let code: Vec<&str> = migration
+        .lines()
+        .map(|line| line.split("--").next().unwrap_or("").trim_end())
+        .filter(|line| !line.is_empty())
+        .collect();
+    code.join("\n")
+        .split(';')
+        .map(|statement| statement.trim().to_owned())
+        .filter(|statement| !statement.is_empty())
+        .collect()
+}
