@@ -37,6 +37,7 @@ use crate::payment::Hold;
 pub enum Alarm {
     /// Look-ups cannot tell what came of a charge: ask the payment service. Look-ups that are
     /// possible go on, and may still resolve it.
+    #[non_exhaustive]
     ChargeUnresolved {
         /// The app's slug.
         app: String,
@@ -46,6 +47,7 @@ pub enum Alarm {
         charge: ChargeId,
     },
     /// Money arrived that settled nothing, and waits for a decision.
+    #[non_exhaustive]
     ChargeHeld {
         /// The app's slug.
         app: String,
@@ -57,6 +59,7 @@ pub enum Alarm {
         why: Hold,
     },
     /// The last attempt of a delivery failed; there will be no other.
+    #[non_exhaustive]
     DeliveryExhausted {
         /// The app's slug.
         app: String,
@@ -67,6 +70,7 @@ pub enum Alarm {
     },
     /// This engine has not the key that opens an endpoint's secret; its deliveries wait. Told once
     /// per open engine and endpoint, when its deliveries are first looked for.
+    #[non_exhaustive]
     EndpointSealed {
         /// The app's slug.
         app: String,
@@ -75,6 +79,7 @@ pub enum Alarm {
     },
     /// A call was told [`crate::StorageKind::OutcomeUnknown`], or was in the middle of retrying
     /// after it: look at the disk.
+    #[non_exhaustive]
     CommitUnknown {
         /// What was being done, in the words of [`crate::Event::cause`].
         doing: &'static str,
@@ -92,12 +97,14 @@ pub enum Alarm {
     },
     /// The host's own code panicked. The panic was caught and counted as the answer that promises
     /// least.
+    #[non_exhaustive]
     HookPanicked {
         /// Which code.
         hook: Hook,
     },
     /// A thread of a runner failed, rests, and tries again. Told again only after it has worked in
     /// between.
+    #[non_exhaustive]
     RunnerRests {
         /// Why; none after a panic, which only a clock or a source of randomness can bring about.
         error: Option<Error>,
@@ -109,6 +116,7 @@ pub enum Alarm {
 #[non_exhaustive]
 pub enum Hook {
     /// A processor.
+    #[non_exhaustive]
     Processor {
         /// The name that it was given.
         name: String,
