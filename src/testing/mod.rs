@@ -43,8 +43,8 @@ pub mod sim;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
-pub use processor::{FakeProcessor, Ledger, Taken, Told};
-pub use receiver::{FakeReceiver, Received};
+pub use processor::{FakeProcessor, Taken, Told};
+pub use receiver::FakeReceiver;
 pub use tillite_simdisk::{Disk, Fault, Survive};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -24,20 +24,16 @@ pub struct FakeProcessor {
 
 /// What the service knows.
 #[derive(Default)]
-#[non_exhaustive]
-pub struct Ledger {
-    /// What it says of itself; none: keys, look-ups, not found is final after 60 seconds.
-    pub capabilities: Option<Capabilities>,
+struct Ledger {
+    capabilities: Option<Capabilities>,
     /// What it is told to do with the next requests.
-    pub told: VecDeque<Told>,
+    told: VecDeque<Told>,
     /// What it is told to say to the next look-ups.
-    pub lookups: VecDeque<Lookup>,
+    lookups: VecDeque<Lookup>,
     /// What it took, by idempotency key.
-    pub charged: BTreeMap<String, Taken>,
-    /// Every request that reached it, in order.
-    pub requests: Vec<Request>,
-    /// How often it was asked to look something up.
-    pub looked_up: usize,
+    charged: BTreeMap<String, Taken>,
+    requests: Vec<Request>,
+    looked_up: usize,
     /// What it refused, by idempotency key.
     declined: BTreeSet<String>,
     /// What becomes of requests later, by idempotency key.
@@ -50,6 +46,8 @@ pub struct Ledger {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Taken {
+    /// The idempotency key that it was asked for under.
+    pub idempotency_key: String,
     /// The checkout session that was paid.
     pub session: String,
     /// The service's own name for the payment.
@@ -132,11 +130,6 @@ impl FakeProcessor {
         self.ledger().mood = None;
     }
 
-    /// What the service knows, to look at and to change.
-    pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        locked(&self.ledger)
-    }
-
     /// Says what to do with the next request that nothing was said about yet.
     pub fn tell(&self, told: Told) {
         self.ledger().told.push_back(told);
@@ -147,10 +140,52 @@ impl FakeProcessor {
         self.tell(Told::Answer(outcome));
     }
 
-    /// What was taken so far, by idempotency key.
+    /// Says what to answer to the next look-up that nothing was said about yet.
+    pub fn answer_lookup(&self, lookup: Lookup) {
+        self.ledger().lookups.push_back(lookup);
+    }
+
+    /// Takes back what was said about requests and look-ups that have not come.
+    pub fn untell(&self) {
+        let mut ledger = self.ledger();
+        ledger.told.clear();
+        ledger.lookups.clear();
+    }
+
+    /// Says what it says of itself. Unless it is told: keys hold for a day, there are look-ups, and what
+    /// is not found 60 seconds after a call never will be.
+    pub fn set_capabilities(&self, capabilities: Capabilities) {
+        self.ledger().capabilities = Some(capabilities);
+    }
+
+    /// Puts charges in its ledger, as those that another service had taken when its world was copied.
+    pub fn add_charges(&self, charges: impl IntoIterator<Item = Taken>) {
+        let charges = charges.into_iter().map(|taken| (taken.idempotency_key.clone(), taken));
+        let charges: Vec<_> = charges.collect();
+        self.ledger().charged.extend(charges);
+    }
+
+    /// What was taken so far, in the order of the idempotency keys.
     #[must_use]
     pub fn charges(&self) -> Vec<Taken> {
         self.ledger().charged.values().cloned().collect()
+    }
+
+    /// Every request that reached it, in order.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Request> {
+        self.ledger().requests.clone()
+    }
+
+    /// How often it was asked to look something up.
+    #[must_use]
+    pub fn looked_up(&self) -> usize {
+        self.ledger().looked_up
+    }
+
+    /// Nobody outside gets it: who held it over a call into an engine would wait for itself.
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        locked(&self.ledger)
     }
 
     fn is_reached(&self) -> bool {
@@ -326,6 +361,7 @@ impl Told {
 
 fn taken(request: &Request) -> Taken {
     Taken {
+        idempotency_key: request.idempotency_key.clone(),
         session: request.session.clone(),
         reference: format!("till_{}", request.attempt),
         amount: request.amount,
@@ -359,16 +395,6 @@ impl fmt::Debug for FakeProcessor {
         let charged = self.ledger().charged.len();
         f.debug_struct("FakeProcessor")
             .field("charged", &charged)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Ledger {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ledger")
-            .field("charged", &self.charged)
-            .field("requests", &self.requests.len())
-            .field("looked_up", &self.looked_up)
             .finish_non_exhaustive()
     }
 }

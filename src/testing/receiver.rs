@@ -19,16 +19,13 @@ pub struct FakeReceiver {
 
 /// What the endpoint has.
 #[derive(Default)]
-#[non_exhaustive]
-pub struct Received {
-    /// Every request, in order, those that were not accepted included.
-    pub requests: Vec<SignedRequest>,
+struct Received {
+    requests: Vec<SignedRequest>,
     /// What it is told to answer to the next requests.
-    pub answers: VecDeque<TransportOutcome>,
-    /// What it checks signatures by; requests that fail are answered with 401.
-    pub secret: Option<(Format, Secret)>,
-    /// How many requests had no good signature.
-    pub unsigned: usize,
+    answers: VecDeque<TransportOutcome>,
+    /// What it checks signatures by.
+    secret: Option<(Format, Secret)>,
+    unsigned: usize,
     /// What it draws from when it is not told.
     mood: Option<Chance>,
 }
@@ -60,14 +57,37 @@ impl FakeReceiver {
         self.received().mood = None;
     }
 
-    /// What the endpoint has, to look at and to change.
-    pub fn received(&self) -> MutexGuard<'_, Received> {
-        locked(&self.received)
-    }
-
     /// Says what to answer to the next request that nothing was said about yet.
     pub fn answer(&self, outcome: TransportOutcome) {
         self.received().answers.push_back(outcome);
+    }
+
+    /// Has it check signatures by this secret, and answer 401 to a request that has no good one.
+    pub fn check_signatures(&self, format: Format, secret: Secret) {
+        self.received().secret = Some((format, secret));
+    }
+
+    /// Every request that came, in order, those that were not accepted included.
+    #[must_use]
+    pub fn requests(&self) -> Vec<SignedRequest> {
+        self.received().requests.clone()
+    }
+
+    /// The same, and forgets them.
+    #[must_use]
+    pub fn take_requests(&self) -> Vec<SignedRequest> {
+        std::mem::take(&mut self.received().requests)
+    }
+
+    /// How many requests had no good signature.
+    #[must_use]
+    pub fn unsigned(&self) -> usize {
+        self.received().unsigned
+    }
+
+    /// Nobody outside gets it: who held it over a call into an engine would wait for itself.
+    fn received(&self) -> MutexGuard<'_, Received> {
+        locked(&self.received)
     }
 
     fn is_reached(&self) -> bool {
@@ -124,15 +144,6 @@ impl fmt::Debug for FakeReceiver {
         let requests = self.received().requests.len();
         f.debug_struct("FakeReceiver")
             .field("requests", &requests)
-            .finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Received {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Received")
-            .field("requests", &self.requests.len())
-            .field("unsigned", &self.unsigned)
             .finish_non_exhaustive()
     }
 }

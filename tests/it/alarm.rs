@@ -199,7 +199,7 @@ fn unresolved(shop: &Shop, session: &Session) -> String {
 #[test]
 fn a_charge_that_cannot_be_looked_up_is_told_of_at_once() {
     story(as_it_is, |shop, _| {
-        shop.till.ledger().capabilities = Some(Capabilities::new());
+        shop.till.set_capabilities(Capabilities::new());
         let session = shop.session("u_1");
         shop.till.tell(Told::TakeAndLose);
         shop.pay(&session).unwrap();
@@ -215,7 +215,7 @@ fn a_charge_that_eight_look_ups_did_not_resolve_is_told_of_by_the_eighth() {
         shop.pay(&session).unwrap();
         for look_up in 1..=12 {
             let why = "nobody is there".to_owned();
-            shop.till.ledger().lookups.push_back(Lookup::CannotTell { why });
+            shop.till.answer_lookup(Lookup::CannotTell { why });
             shop.clock.turn(DAY);
             assert_eq!(shop.run().looked_up, 1);
             assert_eq!(locked(&watch.told).len(), usize::from(look_up >= 8), "{look_up}");
@@ -628,7 +628,7 @@ fn a_runners_thread_that_fails_is_told_of_and_again_only_after_it_has_worked() {
 fn what_was_found_while_opening_is_told_before_it_is_open() {
     let disk = Disk::new();
     let shop = disk.shop();
-    shop.till.ledger().capabilities = Some(Capabilities::new());
+    shop.till.set_capabilities(Capabilities::new());
     let session = shop.session("u_1");
     drop(begin(&shop, &session));
     let wanted = unresolved(&shop, &session);
@@ -654,7 +654,7 @@ fn without_a_callback_health_knows_what_still_is_so() {
     let disk = Disk::new();
     let shop = disk.shop();
     endpoint(&shop);
-    shop.till.ledger().capabilities = Some(Capabilities::new());
+    shop.till.set_capabilities(Capabilities::new());
     let (lost, over) = (shop.session("u_1"), shop.session("u_2"));
     shop.till.tell(Told::TakeAndLose);
     shop.pay(&lost).unwrap();

@@ -15,13 +15,13 @@ fn deliver(engine: &Engine) -> usize {
 
 /// The event names of the bodies that went to a host, in order.
 fn heard(receiver: &Receiver, host: &str) -> Vec<String> {
-    let received = receiver.received();
+    let received = receiver.requests();
     let to_host = |request: &&SignedRequest| request.url.contains(host);
     let kind = |request: &SignedRequest| {
         let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
         body["type"].as_str().unwrap().to_owned()
     };
-    received.requests.iter().filter(to_host).map(kind).collect()
+    received.iter().filter(to_host).map(kind).collect()
 }
 
 #[test]
@@ -217,7 +217,7 @@ fn with_another_sealing_key_it_sells_while_deliveries_wait_until_the_seal_is_res
     ];
     deliver(&shop.engine);
     drop(shop);
-    disk.receiver.received().requests.clear();
+    drop(disk.receiver.take_requests());
 
     for key in [None, Some([7; 32])] {
         let builder = Engine::builder()
@@ -242,7 +242,7 @@ fn with_another_sealing_key_it_sells_while_deliveries_wait_until_the_seal_is_res
         sell(&shop, "u_1").unwrap();
         assert_eq!(deliver(&shop.engine), 0);
         assert!(shop.engine.claim_deliveries(100).unwrap().is_empty());
-        assert!(disk.receiver.received().requests.is_empty());
+        assert!(disk.receiver.requests().is_empty());
         disk.clock.turn(Duration::from_secs(1));
         let overdue = shop.engine.health().unwrap().oldest_overdue_delivery;
         assert!(overdue.is_some());
@@ -266,8 +266,8 @@ fn with_another_sealing_key_it_sells_while_deliveries_wait_until_the_seal_is_res
         };
         assert_eq!((rotated("/standard"), rotated("/xpay")), (1, 0));
         let endpoints = shop.app.endpoints().list(10, None).unwrap().data;
-        let received = disk.receiver.received();
-        for request in &received.requests {
+        let received = disk.receiver.requests();
+        for request in &received {
             let endpoint = endpoints.iter().find(|endpoint| endpoint.url == request.url).unwrap();
             let (_, secret) = reset.iter().find(|(id, _)| *id == endpoint.id).unwrap();
             assert!(verified(endpoint.format, secret, request, request.signed_at));
@@ -275,7 +275,6 @@ fn with_another_sealing_key_it_sells_while_deliveries_wait_until_the_seal_is_res
                 assert!(!verified(endpoint.format, old, request, request.signed_at));
             }
         }
-        drop(received);
         shop.clean();
     }
 }
@@ -319,7 +318,7 @@ fn a_secret_is_shown_when_it_is_made_and_never_again() {
     for secret in &secrets {
         assert!(!shown.contains(secret.as_str()));
     }
-    for request in &shop.receiver.received().requests {
+    for request in &shop.receiver.requests() {
         let body = String::from_utf8(request.body.clone()).unwrap();
         assert!(secrets.iter().all(|secret| !body.contains(secret.as_str())));
     }
@@ -411,7 +410,7 @@ fn a_repeated_endpoint_comes_with_the_secret_with_which_it_signs() {
     let signs = |secret: &tillite::Secret| {
         sell(&shop, "u_1").unwrap();
         deliver(&shop.engine);
-        let received = std::mem::take(&mut shop.receiver.received().requests);
+        let received = shop.receiver.take_requests();
         assert!(!received.is_empty());
         received
             .iter()

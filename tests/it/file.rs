@@ -405,7 +405,7 @@ fn a_lock_held_by_somebody_else_is_waited_for_within_a_bound() {
     let error = app.sessions().pay(&session.id, "tok_1").unwrap_err();
     assert_eq!(kind(&error), StorageKind::Busy, "{error}");
     assert_eq!(error.what_now(), WhatNow::RetryLater);
-    assert_eq!(disk.till.ledger().requests.len(), 0, "the processor was called");
+    assert_eq!(disk.till.requests().len(), 0, "the processor was called");
     // Reading and opening need no lock.
     assert_eq!(app.sessions().get(&session.id).unwrap().state, SessionState::Open);
     assert_eq!(
@@ -614,13 +614,13 @@ fn a_file_that_was_taken_away_is_noticed_before_anything_is_written() {
         let disk = Disk::new();
         let shop = disk.shop();
         sell(&shop, "u_1").unwrap();
-        let requests = disk.till.ledger().requests.len();
+        let requests = disk.till.requests().len();
         take(&disk);
         let before = disk.contents();
         let error = sell(&shop, "u_2").unwrap_err();
         assert_eq!(kind(&error), StorageKind::Moved, "{name}: {error}");
         assert_eq!(error.what_now(), WhatNow::AskOperator);
-        assert_eq!(disk.till.ledger().requests.len(), requests, "{name}");
+        assert_eq!(disk.till.requests().len(), requests, "{name}");
         assert!(disk.contents() == before, "{name}: something was written");
     }
 }
@@ -900,7 +900,7 @@ fn no_secret_is_in_any_byte_of_the_file_or_of_what_is_printed() {
     printed.push(format!("{:?}", shop.app.keys().list(100, None).unwrap().data));
     printed.push(format!("{:?}", shop.app.events(100, 0).unwrap()));
     printed.push(format!("{:?}", shop.engine.health().unwrap()));
-    for request in &shop.receiver.received().requests {
+    for request in &shop.receiver.requests() {
         printed.push(String::from_utf8(request.body.clone()).unwrap());
     }
     printed.push(shop.engine.dump().unwrap());

@@ -150,7 +150,7 @@ fn a_repeated_payment_gets_its_own_outcome_a_decline_included() {
     for app in [&shop.app, &elsewhere] {
         assert_eq!(pay(app, "1").unwrap(), first);
     }
-    assert_eq!(shop.till.ledger().requests.len(), 1);
+    assert_eq!(shop.till.requests().len(), 1);
 
     // While its attempt is in flight the key has no answer yet.
     shop.till.answer(Outcome::Unknown { why: String::new() });
@@ -184,7 +184,7 @@ fn a_repeated_payment_gets_its_own_outcome_a_decline_included() {
         let again = pay(&app, key).unwrap();
         assert_eq!((again.charge, again.session.state), (charge, SessionState::Complete));
     }
-    assert_eq!((shop.till.charges().len(), shop.till.ledger().requests.len()), (1, 3));
+    assert_eq!((shop.till.charges().len(), shop.till.requests().len()), (1, 3));
     crate::kit::clean(&reopened);
 }
 
@@ -207,7 +207,7 @@ fn a_key_with_another_payment_is_refused_and_writes_nothing() {
         assert_eq!(sessions.pay(&session.id, payment), Err(conflict("k")));
         assert_eq!(shop.engine.dump().unwrap(), before);
     }
-    assert_eq!(shop.till.ledger().requests.len(), 1);
+    assert_eq!(shop.till.requests().len(), 1);
     shop.clean();
 }
 
@@ -378,6 +378,6 @@ fn two_threads_with_one_key_make_one_thing() {
         events.lines().filter(|line| line.starts_with("tillite_grant ")).count(),
         11
     );
-    assert_eq!((shop.till.charges().len(), shop.till.ledger().requests.len()), (1, 1));
+    assert_eq!((shop.till.charges().len(), shop.till.requests().len()), (1, 1));
     shop.clean();
 }

@@ -193,7 +193,7 @@ fn a_decline_is_an_answer_and_the_session_can_be_paid_again() {
     assert_eq!(shop.kinds(&session.id), moves);
     // A complete session is answered as it is.
     assert_eq!(shop.pay(&session).unwrap().session, second.session);
-    assert_eq!(shop.till.ledger().requests.len(), 2);
+    assert_eq!(shop.till.requests().len(), 2);
     shop.clean();
 }
 
@@ -227,7 +227,7 @@ fn only_a_definite_failure_frees_the_buyer() {
             shop.clock.turn(30 * DAY);
             shop.engine.run_due(Budget::items(100).work(Work::TIME)).unwrap();
             in_progress(shop.pay(&session), &tried);
-            assert_eq!(shop.till.ledger().requests.len(), 1);
+            assert_eq!(shop.till.requests().len(), 1);
         } else {
             assert_eq!(payment.session.state, SessionState::Open);
             assert_eq!(shop.pay(&session).unwrap().session.state, SessionState::Complete);
@@ -258,10 +258,7 @@ fn what_the_buyer_must_do_is_on_the_charge() {
     assert_eq!(charge.action, Some(Action::Redirect(url)));
     assert_eq!(charge.action_deadline, Some(shop.app.now().unwrap().plus(DAY)));
     // Once it is done there is nothing to do any more.
-    shop.till
-        .ledger()
-        .lookups
-        .push_back(Lookup::Found(succeeded(euro(PRICE))));
+    shop.till.answer_lookup(Lookup::Found(succeeded(euro(PRICE))));
     shop.run();
     let charge = self::charge(&shop, &session);
     assert_eq!((charge.state, charge.action), (ChargeState::Succeeded, None));
@@ -277,14 +274,14 @@ fn unknown_ends_by_evidence_and_never_by_time() {
     let unresolved = |shop: &Shop| shop.engine.health().unwrap().unresolved_charges;
     // Six hours are the longest gap between two look-ups: each turn brings one.
     for asked in 1..=12 {
-        shop.till.ledger().lookups.push_back(cannot_tell());
+        shop.till.answer_lookup(cannot_tell());
         assert_eq!(shop.run().looked_up, 1, "look-up {asked}");
-        assert_eq!(shop.till.ledger().looked_up, asked);
+        assert_eq!(shop.till.looked_up(), asked);
         assert_eq!(unresolved(&shop), u64::from(asked >= 8), "after look-up {asked}");
         shop.clock.turn(Duration::from_secs(21_600));
     }
     shop.clock.turn(20 * 365 * DAY);
-    shop.till.ledger().lookups.push_back(cannot_tell());
+    shop.till.answer_lookup(cannot_tell());
     shop.run();
     let charge = charge(&shop, &session);
     assert_eq!((charge.state, charge.failure), (ChargeState::Unknown, None));
@@ -323,12 +320,11 @@ fn a_lost_answer_that_a_look_up_finds_completes_exactly_once() {
             .count(),
         1
     );
-    let ledger = shop.till.ledger();
+    let till = &shop.till;
     assert_eq!(
-        (ledger.charged.len(), ledger.requests.len(), ledger.looked_up),
+        (till.charges().len(), till.requests().len(), till.looked_up()),
         (1, 1, 1)
     );
-    drop(ledger);
     shop.clean();
 }
 
@@ -386,7 +382,7 @@ fn a_session_whose_time_passes_while_paying_closes_only_if_the_payment_fails() {
         let ran = shop.engine.run_due(Budget::items(100).work(Work::TIME)).unwrap();
         assert_eq!(ran, Ran::default());
         assert_eq!(shop.read(&session).state, SessionState::Processing);
-        shop.till.ledger().lookups.push_back(Lookup::Found(found));
+        shop.till.answer_lookup(Lookup::Found(found));
         // The sweep has no part in it: what ends the attempt closes the session.
         shop.engine.run_due(Budget::items(100).work(Work::PAYMENTS)).unwrap();
         assert_eq!(shop.read(&session).state, expected);
@@ -570,7 +566,7 @@ fn capabilities_that_panic_for_a_while_only_put_the_look_ups_off() {
     assert_eq!(shop.pay(&session).unwrap().charge.unwrap().state, ChargeState::Unknown);
     shop.run();
     assert_eq!(charge(&shop, &session).state, ChargeState::Unknown);
-    assert_eq!(shop.till.ledger().looked_up, 0);
+    assert_eq!(shop.till.looked_up(), 0);
     broken.store(false, std::sync::atomic::Ordering::SeqCst);
     shop.clock.turn(DAY);
     shop.run();
@@ -617,7 +613,7 @@ fn live_money_needs_a_processor_that_can_resolve_a_lost_answer() {
     let keys = || Capabilities::new().idempotency_window(DAY);
     let check = |mode: Mode, capabilities: Capabilities, accepted: bool, pays: bool| {
         let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
-        till.ledger().capabilities = Some(capabilities);
+        till.set_capabilities(capabilities);
         let mut setup = builder(&clock, &till, &receiver);
         if accepted {
             setup = setup.accept_manual_resolution("till");
@@ -633,7 +629,7 @@ fn live_money_needs_a_processor_that_can_resolve_a_lost_answer() {
                 assert_eq!(refused, Error::UnsafeProcessor { name });
                 assert!(!pays);
                 assert_eq!(shop.engine.dump().unwrap(), before);
-                assert_eq!(shop.till.ledger().requests, []);
+                assert_eq!(shop.till.requests(), []);
             }
         }
         shop.clean();
@@ -649,7 +645,7 @@ fn live_money_needs_a_processor_that_can_resolve_a_lost_answer() {
 #[test]
 fn without_look_ups_a_lost_answer_is_a_case_for_a_human_at_once() {
     let shop = Shop::open();
-    shop.till.ledger().capabilities = Some(Capabilities::new().idempotency_window(DAY));
+    shop.till.set_capabilities(Capabilities::new().idempotency_window(DAY));
     let session = shop.session("u_1");
     shop.till.tell(Told::TakeAndLose);
     let charge = shop.pay(&session).unwrap().charge.unwrap();
@@ -685,7 +681,7 @@ fn the_rule_chooses_the_processor_and_the_charge_stays_with_it() {
     assert_eq!(charge.processor, "second");
     shop.run();
     assert_eq!(shop.read(&session).state, SessionState::Complete);
-    let looked_up = (first.ledger().looked_up, second.ledger().looked_up);
+    let looked_up = (first.looked_up(), second.looked_up());
     assert_eq!(
         (first.charges().len(), second.charges().len(), looked_up),
         (0, 1, (0, 1))
@@ -712,7 +708,7 @@ fn a_process_without_the_processor_leaves_the_attempt_to_one_that_has_it() {
     let ran = without.run();
     assert_eq!((ran.recovered, ran.looked_up), (1, 0));
     assert_eq!(without.engine.claim_asks(10).unwrap().len(), 0);
-    assert_eq!(other.ledger().looked_up, 0);
+    assert_eq!(other.looked_up(), 0);
     for session in [&lost, &asked] {
         let charge = charge(&without, session);
         assert_eq!(
@@ -801,9 +797,9 @@ fn no_two_attempts_share_a_key() {
             shop.pay(&session).unwrap();
         }
     }
-    let ledger = shop.till.ledger();
-    keys.extend(ledger.requests.iter().map(|request| request.idempotency_key.clone()));
-    assert_eq!((keys.len(), ledger.requests.len()), (25, 25));
+    let requests = shop.till.requests();
+    keys.extend(requests.iter().map(|request| request.idempotency_key.clone()));
+    assert_eq!((keys.len(), requests.len()), (25, 25));
 }
 
 #[test]
@@ -817,7 +813,7 @@ fn after_fifty_attempts_a_session_is_not_tried_again() {
     let before = shop.engine.dump().unwrap();
     assert!(matches!(shop.pay(&session), Err(Error::Refused(_))));
     assert_eq!(shop.engine.dump().unwrap(), before);
-    assert_eq!(shop.till.ledger().requests.len(), 50);
+    assert_eq!(shop.till.requests().len(), 50);
     shop.clean();
 }
 
@@ -895,7 +891,7 @@ fn a_total_of_zero_completes_at_pay_and_asks_nobody() {
         let head = shop.app.journal_head().unwrap();
         assert_eq!(shop.pay(&session).unwrap().session, payment.session);
         assert_eq!(shop.app.journal_head().unwrap(), head);
-        assert_eq!(shop.till.ledger().requests, []);
+        assert_eq!(shop.till.requests(), []);
         shop.clean();
     };
     check(NewSession::tier("gift", Currency::EUR), 1);
@@ -931,7 +927,7 @@ fn the_beats_by_hand_write_what_pay_and_run_due_write() {
         );
 
         if let Some(found) = found {
-            hooked.till.ledger().lookups.push_back(found.clone());
+            hooked.till.answer_lookup(found.clone());
             for shop in [&hooked, &by_hand] {
                 shop.clock.turn(Duration::from_secs(60));
             }
@@ -945,7 +941,7 @@ fn the_beats_by_hand_write_what_pay_and_run_due_write() {
                 "{found:?}"
             );
         }
-        assert_eq!(by_hand.till.ledger().requests, []);
+        assert_eq!(by_hand.till.requests(), []);
         by_hand.clean();
     };
     check(succeeded(euro(PRICE)), None);
@@ -969,7 +965,7 @@ fn an_ask_that_is_never_settled_becomes_unknown_when_its_lease_ends() {
         if let Some(timeout) = timeout {
             let mut known = shop.till.capabilities();
             known.call_timeout = timeout;
-            shop.till.ledger().capabilities = Some(known);
+            shop.till.set_capabilities(known);
         }
         let session = shop.session("u_1");
         let ask = begin(&shop, &session);
@@ -1017,7 +1013,7 @@ impl tillite::Entropy for Stalling {
 fn a_call_whose_time_is_over_before_it_is_made_is_not_made() {
     let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
     let stall = Stalling(clock.clone(), Arc::default());
-    till.ledger().capabilities = Some(Capabilities::new().lookup().not_found_final_after(Duration::ZERO));
+    till.set_capabilities(Capabilities::new().lookup().not_found_final_after(Duration::ZERO));
     let engine = builder(&clock, &till, &receiver)
         .entropy(stall.clone())
         .open_in_memory()
@@ -1035,7 +1031,7 @@ fn a_call_whose_time_is_over_before_it_is_made_is_not_made() {
     let late = shop.pay(&session).unwrap();
     assert_eq!(shop.till.charges().len(), 0, "nobody was asked");
     assert_eq!(late.charge.unwrap().failure.unwrap().code, "not_sent");
-    shop.till.ledger().told.clear();
+    shop.till.untell();
     assert!(shop.pay(&session).unwrap().is_complete());
     assert_eq!(shop.till.charges().len(), 1);
     shop.clean();
@@ -1092,7 +1088,7 @@ fn an_answer_that_was_lost_with_its_process_is_looked_up_by_the_next() {
         clock.turn(Duration::from_secs(1));
         let shop = shop_on(&path, &clock, &[("till", &till)]);
         assert_eq!(charge(&shop, &session).state, ChargeState::Unknown);
-        assert_eq!(till.ledger().looked_up, 0);
+        assert_eq!(till.looked_up(), 0);
         clock.turn(DAY / 2);
         shop.run();
         let read = shop.read(&session);

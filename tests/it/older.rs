@@ -292,8 +292,8 @@ fn a_file_of_an_older_version_goes_on_selling_paying_and_delivering() {
             assert_eq!(states["exhausted"], exhausted);
             let up = format!("https://shop.example/{}/up", mode.as_str());
             let signing = Secret::new(format!("whsec_{}", secret("endpoint")));
-            let received = shop.receiver.received();
-            let mut ours = received.requests.iter().filter(|request| request.url == up);
+            let received = shop.receiver.requests();
+            let mut ours = received.iter().filter(|request| request.url == up);
             assert!(ours.clone().count() > 10);
             assert!(ours.all(|request| verified(Format::XPay, &signing, request, request.signed_at)));
         }

@@ -90,9 +90,7 @@ fn an_order_that_is_being_paid_or_was_gets_no_other_session() {
     shop.clock.turn(DAY * 2);
     refused(&session, WhatNow::RetryLater);
     shop.till
-        .ledger()
-        .lookups
-        .push_back(tillite::Lookup::CannotTell { why: String::new() });
+        .answer_lookup(tillite::Lookup::CannotTell { why: String::new() });
     shop.run();
     refused(&session, WhatNow::RetryLater);
 

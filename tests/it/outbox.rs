@@ -7,7 +7,7 @@ use std::time::Duration;
 use tillite::webhook::{DeliveryState, Format, NewEndpoint};
 use tillite::{
     Answered, Budget, ClaimedDelivery, Clock as _, Currency, Delivery, Engine, Mode, NewSession, Secret, SignedRequest,
-    TransportOutcome, Work,
+    Transport as _, TransportOutcome, Work,
 };
 
 use crate::file::{Disk, sell};
@@ -63,11 +63,10 @@ fn every_attempt_is_signed_anew_over_the_same_bytes_under_the_same_id() {
         shop.clock.turn(Duration::from_secs(gap));
         deliver(&shop);
     }
-    let received = shop.receiver.received();
-    assert_eq!(received.requests.len(), 10);
+    let received = shop.receiver.requests();
+    assert_eq!(received.len(), 10);
     for (format, secret) in formats.into_iter().zip(&secrets) {
         let requests: Vec<&SignedRequest> = received
-            .requests
             .iter()
             .filter(|request| request.url.contains(format.as_str()))
             .collect();
@@ -124,7 +123,6 @@ fn every_attempt_is_signed_anew_over_the_same_bytes_under_the_same_id() {
             _ => assert_eq!(body["data"]["status"], "complete"),
         }
     }
-    drop(received);
     shop.clean();
 }
 
@@ -136,8 +134,8 @@ fn a_failure_is_tried_again_after_its_gap_from_the_end_of_the_attempt_and_then_k
     let engine = builder(&clock, &till, &receiver)
         .transport(move |request: &SignedRequest| {
             turning.turn(Duration::from_secs(7));
-            taking.received().requests.push(request.clone());
-            failed()
+            taking.answer(failed());
+            taking.send(request)
         })
         .open_in_memory()
         .unwrap();
@@ -166,7 +164,7 @@ fn a_failure_is_tried_again_after_its_gap_from_the_end_of_the_attempt_and_then_k
     shop.clock.turn(Duration::from_secs(10 * 365 * 86_400));
     assert_eq!(deliver(&shop), (0, 0));
     assert_eq!(only(&shop), exhausted, "it is kept");
-    assert_eq!(shop.receiver.received().requests.len(), 5);
+    assert_eq!(shop.receiver.requests().len(), 5);
     shop.clean();
 }
 
@@ -190,7 +188,7 @@ fn any_2xx_is_final_and_everything_else_is_a_failure() {
         assert_eq!(only(&shop).last_status, answered);
         shop.clock.turn(Duration::from_secs(86_400));
         deliver(&shop);
-        let sent = shop.receiver.received().requests.len();
+        let sent = shop.receiver.requests().len();
         assert_eq!(sent, if accepted { 1 } else { 2 }, "{answered:?}");
         assert_eq!(only(&shop).state, DeliveryState::Delivered);
         shop.clean();
@@ -334,8 +332,7 @@ fn a_claim_that_could_run_out_is_given_back_uncounted() {
     let engine = builder(&clock, &till, &receiver)
         .transport(move |request: &SignedRequest| {
             turning.turn(Duration::from_secs(40));
-            taking.received().requests.push(request.clone());
-            status(204)
+            taking.send(request)
         })
         .open_in_memory()
         .unwrap();
@@ -348,17 +345,15 @@ fn a_claim_that_could_run_out_is_given_back_uncounted() {
     for delivery in deliveries(&shop) {
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 1));
     }
-    let received = shop.receiver.received();
+    let received = shop.receiver.requests();
     let ids: BTreeSet<&str> = received
-        .requests
         .iter()
         .map(|request| header(request, "webhook-id").unwrap())
         .collect();
-    assert_eq!((received.requests.len(), ids.len()), (6, 6));
+    assert_eq!((received.len(), ids.len()), (6, 6));
     // Nothing was sent with a timestamp from before another's forty seconds.
-    let starts: BTreeSet<_> = received.requests.iter().map(|request| request.signed_at).collect();
+    let starts: BTreeSet<_> = received.iter().map(|request| request.signed_at).collect();
     assert!(starts.len() >= 2);
-    drop(received);
     shop.clean();
 }
 
@@ -418,9 +413,8 @@ fn first_tries_of_an_endpoint_leave_in_the_order_of_their_events() {
     deliver(&shop);
     let events = shop.app.events(100, 0).unwrap().data;
     let position = |id: &str| events.iter().find(|event| event.id.as_str() == id).unwrap().position;
-    let received = shop.receiver.received();
+    let received = shop.receiver.requests();
     let order: Vec<i64> = received
-        .requests
         .iter()
         .map(|request| position(header(request, "webhook-id").unwrap()))
         .collect();
@@ -470,7 +464,7 @@ fn no_two_claimers_get_the_same_delivery() {
     let got = locked(&got);
     let distinct: BTreeSet<&String> = got.iter().collect();
     assert_eq!(distinct.len(), got.len());
-    let sent = shop.receiver.received().requests.len();
+    let sent = shop.receiver.requests().len();
     assert_eq!(got.len() + sent, 3 * SALES);
     assert!(
         deliveries(&shop)
@@ -492,8 +486,8 @@ fn a_delivery_survives_the_process_that_claimed_it() {
     assert_eq!(deliver(&shop), (0, 0));
     disk.clock.turn(LEASE);
     assert_eq!(deliver(&shop), (1, 0));
-    let received = shop.receiver.received();
-    let [request] = received.requests.as_slice() else {
+    let received = shop.receiver.requests();
+    let [request] = received.as_slice() else {
         panic!("sent once");
     };
     assert_eq!(request.body, lost.request.body);
@@ -511,21 +505,15 @@ fn what_happens_in_one_world_is_told_to_nobody_in_another() {
         app.endpoints().add(NewEndpoint::new(url, Format::XPay)).unwrap();
     }
     deliver(&shop);
-    shop.receiver.received().requests.clear();
+    drop(shop.receiver.take_requests());
     sell(&shop, "u_1").unwrap();
     live.sessions().create(NewSession::empty().customer("u_live")).unwrap();
     deliver(&shop);
-    let received = shop.receiver.received();
-    let to = |host: &str| {
-        received
-            .requests
-            .iter()
-            .filter(|request| request.url.contains(host))
-            .count()
-    };
+    let received = shop.receiver.requests();
+    let to = |host: &str| received.iter().filter(|request| request.url.contains(host)).count();
     assert_eq!((to("test."), to("live."), to("other.")), (3, 1, 0));
     let livemode = |host: &str| {
-        let request = received.requests.iter().find(|request| request.url.contains(host));
+        let request = received.iter().find(|request| request.url.contains(host));
         let body: serde_json::Value = serde_json::from_slice(&request.unwrap().body).unwrap();
         body["livemode"].as_bool()
     };
@@ -584,5 +572,5 @@ fn a_damaged_attempt_does_not_keep_deliveries_from_being_made() {
     let damage = "UPDATE tillite_attempt SET request = x'00' WHERE next = 'lookup'";
     assert_eq!(disk.raw().execute(damage, []).unwrap(), 1);
     shop.engine.run_due(Budget::items(100)).unwrap_err();
-    assert_eq!(shop.receiver.received().requests.len(), 1);
+    assert_eq!(shop.receiver.requests().len(), 1);
 }

@@ -340,7 +340,7 @@ impl Shop {
     /// Time passes until nothing is in flight; then every session that is still open is paid, once.
     fn come_to_rest(&mut self, engine: &Engine) -> Result<(), String> {
         let app = engine.find_app(SLUG, Mode::Live).map_err(shown)?;
-        self.till.ledger().told.clear();
+        self.till.untell();
         for _ in 0..40 {
             self.clock.turn(Duration::from_secs(600));
             while engine.run_due(Budget::items(100)).map_err(shown)?.total() > 0 {}

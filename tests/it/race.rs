@@ -156,7 +156,7 @@ fn eight_threads_that_pay_the_same_sessions_charge_each_once() {
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
     assert_eq!((paid, shop.till.charges().len()), (40, 40));
-    assert_eq!(shop.till.ledger().requests.len(), 40);
+    assert_eq!(shop.till.requests().len(), 40);
     for session in &sessions {
         let read = shop.read(session);
         assert_eq!(read.state, SessionState::Complete);

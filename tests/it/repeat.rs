@@ -365,7 +365,7 @@ fn while_a_payment_is_in_flight_no_key_starts_another() {
         }
         assert_eq!(in_progress.what_now(), WhatNow::RetryLater);
         assert_eq!(shop.engine.dump().unwrap(), before);
-        assert!(shop.till.ledger().requests.is_empty());
+        assert!(shop.till.requests().is_empty());
         shop.clean();
     }
 }

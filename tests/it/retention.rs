@@ -176,7 +176,7 @@ fn a_key_is_not_forgotten_while_its_charge_has_no_outcome() {
             message: String::new(),
             advice: None,
         };
-        shop.till.ledger().lookups.push_back(Lookup::Found(failed));
+        shop.till.answer_lookup(Lookup::Found(failed));
     }
     shop.run();
     // They are answered for a while yet, and then they are done with.

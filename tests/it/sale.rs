@@ -32,7 +32,7 @@ fn a_sale_from_catalogue_to_entitlement() {
     );
     let ran = shop.engine.run_due(Budget::items(100)).unwrap();
     assert!(ran.delivered > 4, "{ran:?}");
-    for request in &shop.receiver.received().requests {
+    for request in &shop.receiver.requests() {
         let (format, secret) = if request.url.ends_with("xpay") {
             (Format::XPay, &secret)
         } else {

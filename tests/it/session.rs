@@ -159,7 +159,7 @@ fn the_price_that_was_shown_is_the_price_that_is_paid() {
     assert_eq!(shop.read(&session), session);
     let paid = shop.pay(&session).unwrap().session;
     assert_eq!((paid.total(), &paid.lines), (Some(euro(199_00)), &session.lines));
-    assert_eq!(shop.till.ledger().requests[0].amount, 199_00);
+    assert_eq!(shop.till.requests()[0].amount, 199_00);
     let held = shop.app.entitlements().get("u_1").unwrap();
     let thirty_days = paid.completed_at.unwrap().plus(DAY * 30);
     assert_eq!((held.tier.as_str(), held.expires_at), ("member", Some(thirty_days)));
@@ -294,7 +294,7 @@ fn time_closes_a_session_at_once_and_the_sweep_only_writes_it_down() {
             shop.kinds(&session.id),
             ["checkout.session.created", "checkout.session.expired"]
         );
-        assert_eq!(shop.till.ledger().requests, []);
+        assert_eq!(shop.till.requests(), []);
         shop.clean();
     }
 }

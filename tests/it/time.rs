@@ -62,7 +62,7 @@ fn the_test_clock_moves_sales_and_not_the_wire() {
     let session = open_session(&shop);
     sell(&shop, "u_2").unwrap();
     shop.engine.run_due(Budget::items(100)).unwrap();
-    let sent = shop.receiver.received().requests.len();
+    let sent = shop.receiver.requests().len();
     let failed = due_deliveries(&shop);
     assert_eq!(failed, [shop.clock.now().plus(MINUTE)]);
     let claim_of = || shop.engine.claim_deliveries(100).unwrap().len();
@@ -82,12 +82,12 @@ fn the_test_clock_moves_sales_and_not_the_wire() {
     // The delivery that failed waits for its minute all the same.
     assert_eq!(due_deliveries(&shop), failed);
     assert_eq!(claim_of(), 0);
-    assert_eq!(shop.receiver.received().requests.len(), sent);
+    assert_eq!(shop.receiver.requests().len(), sent);
 
     // What the year brought is signed with the host's time, so that a stock verifier accepts it.
     let ran = shop.engine.run_due(Budget::items(100)).unwrap();
     assert_eq!((ran.expired, ran.lapsed), (1, 1));
-    let requests = shop.receiver.received().requests.clone();
+    let requests = shop.receiver.requests();
     assert!(requests.len() > sent);
     for request in &requests[sent..] {
         assert_eq!(request.signed_at, shop.clock.now());

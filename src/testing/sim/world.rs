@@ -94,7 +94,7 @@ impl World {
             Mode::Test => test.clone(),
             Mode::Live => live.clone(),
         };
-        receiver.received().secret = Some((Format::Standard, secret.clone()));
+        receiver.check_signatures(Format::Standard, secret.clone());
         Ok(World {
             mode,
             till: till.within(Arc::clone(&street) as Arc<dyn Outside>),

@@ -228,7 +228,7 @@ impl Sweep {
         };
         let index = self.state(&host, &case);
         self.check_answer(&answer, index, trouble, &case);
-        let asked = world.till.ledger().requests.len() + world.receiver.received().requests.len();
+        let asked = world.till.requests().len() + world.receiver.requests().len();
         assert!(
             asked == 0 || index > 0,
             "{case}: the world was asked for what is not in the file"

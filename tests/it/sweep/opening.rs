@@ -74,7 +74,7 @@ fn strike(case: &str, make: Make, trouble: Trouble, at: usize, after: &str) {
     world.disk.reboot(Survive::OnlySynced);
     let engine = world.open(3).unwrap_or_else(|error| panic!("{case}, later: {error}"));
     assert!(held(&engine) == after, "{case}: something is lost");
-    assert_eq!(world.till.ledger().requests.len(), 0, "{case}: a hook was called");
+    assert_eq!(world.till.requests().len(), 0, "{case}: a hook was called");
 }
 
 fn check_refusal(opened: &Result<Engine>, case: &str) {

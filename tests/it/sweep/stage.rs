@@ -108,7 +108,7 @@ pub struct Known {
 /// A file to begin from, again and again.
 pub struct Template {
     disk: Disk,
-    charged: BTreeMap<String, Taken>,
+    charged: Vec<Taken>,
     pub known: Known,
 }
 
@@ -124,7 +124,7 @@ impl Template {
     pub fn world(&self) -> World {
         let world = World::new(self.disk.copy(1));
         world.clock.turn(LATER);
-        world.till.ledger().charged.clone_from(&self.charged);
+        world.till.add_charges(self.charged.iter().cloned());
         world
     }
 
@@ -176,7 +176,7 @@ impl Template {
             world.disk.files().contains(&format!("{FILE}-wal")),
             start != Start::AtRest
         );
-        let charged = world.till.ledger().charged.clone();
+        let charged = world.till.charges();
         Template {
             disk: world.disk,
             charged,
