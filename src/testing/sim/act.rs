@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::belief::Asked;
 use super::plan::{Goods, Op};
 use super::world::{World, euro};
-use super::{Broken, Program, violated};
+use super::{Broken, Invariant, Program, violated};
 use crate::catalog::NewPrice;
 use crate::engine::{App, Ask, Begun, Budget, Engine, NewPayment};
 use crate::entitlement::NewGrant;
@@ -103,10 +103,7 @@ impl Host<'_> {
                 let before = self.believed(id);
                 let found = self.app.sessions().get(id);
                 if matches!(found, Err(Error::NotFound { .. })) {
-                    return violated(
-                        "I12 a read sees what was answered before it",
-                        format!("{id} is not found"),
-                    );
+                    return violated(Invariant::ReadsSeeAnswers, format!("{id} is not found"));
                 }
                 self.answered(found, |session| self.session(&session, before.as_ref()))
             }),
@@ -192,7 +189,7 @@ impl Host<'_> {
         match answer {
             Ok(value) => take_in(value),
             Err(error) if self.may_be(&error) => Ok(format!("error {}", error.code())),
-            Err(error) => violated("I13 errors are of the documented kinds", format!("{error:?}")),
+            Err(error) => violated(Invariant::ErrorsAreDocumented, format!("{error:?}")),
         }
     }
 
@@ -225,7 +222,7 @@ impl Host<'_> {
     /// made, which began when `before` had been shown.
     fn see_time(&self, at: Timestamp, before: Option<Timestamp>) -> std::result::Result<(), Broken> {
         if before.is_some_and(|before| at < before) {
-            return violated("T1 time never goes back", format!("{at} after {before:?}"));
+            return violated(Invariant::TimeNeverGoesBack, format!("{at} after {before:?}"));
         }
         let mut shown = locked(&self.memory.shown);
         *shown = Some(at).max(*shown);
@@ -285,7 +282,7 @@ impl Host<'_> {
                     && (id != session.id || first != asked)
                 {
                     let what = format!("key {key} made {id} for {first:?}, then {} for {asked:?}", session.id);
-                    return violated("I1 a key has one answer", what);
+                    return violated(Invariant::OneAnswerPerKey, what);
                 }
                 // Somebody else may have been answered meanwhile.
                 let first = beliefs
@@ -294,7 +291,7 @@ impl Host<'_> {
                     .or_insert_with(|| (session.id.clone(), asked));
                 if first.0 != session.id {
                     let what = format!("key {key} made {} and {}", first.0, session.id);
-                    return violated("I1 a key has one answer", what);
+                    return violated(Invariant::OneAnswerPerKey, what);
                 }
                 beliefs.see_session(&session, known.as_ref())?;
                 Ok(format!("{} {:?}", session.id, session.state))
@@ -308,7 +305,7 @@ impl Host<'_> {
                     .get(&key)
                     .is_some_and(|asked| asked.len() > 1);
                 if same || !others {
-                    return violated("I1 a key has one answer", format!("key {key} conflicts with itself"));
+                    return violated(Invariant::OneAnswerPerKey, format!("key {key} conflicts with itself"));
                 }
                 Ok("conflict".to_owned())
             }
@@ -336,7 +333,7 @@ impl Host<'_> {
                     && before.0 != now.0
                 {
                     return violated(
-                        "I1 a key has one answer",
+                        Invariant::OneAnswerPerKey,
                         format!("{id} was paid by {before:?}, then {now:?}"),
                     );
                 }
@@ -438,7 +435,7 @@ impl Host<'_> {
             Ok(after) => {
                 let mut beliefs = self.world.beliefs();
                 if before.is_some_and(|before| before != (buyer, days)) {
-                    return violated("I1 a key has one answer", format!("key {key} granted twice"));
+                    return violated(Invariant::OneAnswerPerKey, format!("key {key} granted twice"));
                 }
                 beliefs.granted.insert(key, (buyer, days));
                 beliefs.see_entitlement(&after, newest)?;
@@ -452,7 +449,7 @@ impl Host<'_> {
                     .get(&key)
                     .map_or(0, std::collections::BTreeSet::len);
                 if before == Some((buyer, days)) || tried < 2 {
-                    return violated("I1 a key has one answer", format!("key {key} conflicts with itself"));
+                    return violated(Invariant::OneAnswerPerKey, format!("key {key} conflicts with itself"));
                 }
                 Ok("conflict".to_owned())
             }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::plan::Goods;
-use super::{Broken, violated};
+use super::{Broken, Invariant, violated};
 use crate::engine::JournalHead;
 use crate::entitlement::Entitlement;
 use crate::event::Event;
@@ -74,7 +74,7 @@ impl Beliefs {
     pub(super) fn see_entitlement(&mut self, seen: &Entitlement, newest: i64) -> Result<(), Broken> {
         if seen.version < newest {
             return violated(
-                "I12 a read sees what was answered before it",
+                Invariant::ReadsSeeAnswers,
                 format!("{} showed version {} after {newest}", seen.uid, seen.version),
             );
         }
@@ -93,7 +93,7 @@ impl Beliefs {
         let known = known.or_insert_with(|| seen.clone());
         if known != seen {
             return violated(
-                "I7 a version has one content",
+                Invariant::VersionsHaveOneContent,
                 format!("{} version {}: {known:?}, then {seen:?}", seen.uid, seen.version),
             );
         }
@@ -106,7 +106,7 @@ impl Beliefs {
             let is_next = i64::try_from(at).is_ok_and(|at| at + 1 == event.position);
             if !is_next || self.journal.get(at).is_some_and(|known| *known != event.id) {
                 let what = format!("{} is at {} after {at} others", event.id, event.position);
-                return violated("I5 positions have no gaps and stay", what);
+                return violated(Invariant::PositionsStay, what);
             }
             if at == self.journal.len() {
                 self.journal.push(event.id.clone());
@@ -127,7 +127,7 @@ impl Beliefs {
     /// Takes in the engine time as it is stored.
     pub(super) fn see_time(&mut self, now: Timestamp, before: Option<Timestamp>) -> Result<(), Broken> {
         if before.is_some_and(|before| now < before) {
-            return violated("T1 time never goes back", format!("{now} after {before:?}"));
+            return violated(Invariant::TimeNeverGoesBack, format!("{now} after {before:?}"));
         }
         self.now = self.now.max(Some(now));
         Ok(())
@@ -156,7 +156,7 @@ fn sound(session: &Session) -> Result<(), Broken> {
     };
     if !sound {
         return violated(
-            "I9 complete is paid once, in time",
+            Invariant::CompleteIsPaidOnce,
             format!("{} is {:?}", session.id, session.state),
         );
     }
@@ -167,7 +167,7 @@ fn sound(session: &Session) -> Result<(), Broken> {
         .flat_map(|intent| &intent.charges)
         .all(kept)
     {
-        return violated("I3 no more is refunded than was captured", format!("{}", session.id));
+        return violated(Invariant::RefundsWithinCaptures, format!("{}", session.id));
     }
     Ok(())
 }
@@ -177,21 +177,18 @@ fn follows(session: &Session, before: &Session) -> Result<(), Broken> {
     let fixed = |session: &Session| (session.totals, session.for_uid.clone(), session.order_key.clone());
     if session.revision < before.revision || fixed(before) != fixed(session) {
         let what = format!("{} was {before:?} and is {session:?}", session.id);
-        return violated("I1 an answer stays true", what);
+        return violated(Invariant::AnswersStayTrue, what);
     }
     let ended = matches!(before.state, SessionState::Complete | SessionState::Expired(_));
     if ended && before.state != session.state {
         let what = format!("{} was {:?} and is {:?}", session.id, before.state, session.state);
-        return violated("I4 final states never change", what);
+        return violated(Invariant::FinalStatesStay, what);
     }
     for charge in before.payment_intent.iter().flat_map(|intent| &intent.charges) {
         let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
         let now = charges.find(|now| now.id == charge.id).map(|now| now.state);
         if now.is_none() || charge.state == ChargeState::Succeeded && now != Some(ChargeState::Succeeded) {
-            return violated(
-                "I4 final states never change",
-                format!("charge {} is {now:?}", charge.id),
-            );
+            return violated(Invariant::FinalStatesStay, format!("charge {} is {now:?}", charge.id));
         }
     }
     Ok(())

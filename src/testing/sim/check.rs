@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::act::uid;
 use super::plan::BUYERS;
 use super::world::{FILE, World};
-use super::{Broken, violated};
+use super::{Broken, Invariant, violated};
 use crate::catalog::MAIN_LINE;
 use crate::engine::{App, Engine, Expect};
 use crate::error::Error;
@@ -20,12 +20,12 @@ pub(super) fn after_a_start(world: &World, engine: &Engine, app: &App) -> Result
         .fold(Expect::nothing(), Expect::journal_head);
     let report = engine.verify(&expect)?;
     if !report.is_clean() {
-        return violated("I11 every invariant of the file", format!("{:?}", report.failed));
+        return violated(Invariant::FileIsClean, format!("{:?}", report.failed));
     }
     for (id, before) in beliefs.sessions.clone() {
         let session = match app.sessions().get(&id) {
             Err(Error::NotFound { .. }) => {
-                return violated("I1 an answer stays true", format!("{id} is lost"));
+                return violated(Invariant::AnswersStayTrue, format!("{id} is lost"));
             }
             found => found?,
         };
@@ -36,7 +36,7 @@ pub(super) fn after_a_start(world: &World, engine: &Engine, app: &App) -> Result
         let mut charges = stored.payment_intent.iter().flat_map(|intent| &intent.charges);
         if !charges.any(|known| known.id.to_string() == *charge) {
             return violated(
-                "I1 an answer stays true",
+                Invariant::AnswersStayTrue,
                 format!("charge {charge} of key {key} is lost"),
             );
         }
@@ -45,7 +45,7 @@ pub(super) fn after_a_start(world: &World, engine: &Engine, app: &App) -> Result
         match app.entitlements().version(&known.uid, MAIN_LINE, known.version) {
             Ok(stored) if stored == known => {}
             found => {
-                return violated("I7 a version is repeatable", format!("{known:?} is {found:?}"));
+                return violated(Invariant::VersionsHaveOneContent, format!("{known:?} is {found:?}"));
             }
         }
     }
@@ -68,7 +68,7 @@ fn in_the_log(world: &World) -> Result<(), Broken> {
     if file.get(18..20) == Some(&[2, 2]) {
         return Ok(());
     }
-    violated("I11 the file is used with its log", format!("{:?}", file.get(18..20)))
+    violated(Invariant::FileHasItsLog, format!("{:?}", file.get(18..20)))
 }
 
 /// No two charges of the service are for one session.
@@ -78,10 +78,7 @@ fn charged_once(world: &World) -> Result<(), Broken> {
         *by_session.entry(taken.session).or_default() += 1;
     }
     match by_session.iter().find(|(_, count)| **count > 1) {
-        Some((session, count)) => violated(
-            "I2 nobody is charged twice",
-            format!("{session} was charged {count} times"),
-        ),
+        Some((session, count)) => violated(Invariant::ChargedOnce, format!("{session} was charged {count} times")),
         None => Ok(()),
     }
 }

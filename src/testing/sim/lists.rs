@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::act::{Host, Seen, uid};
-use super::violated;
+use super::{Invariant, violated};
 use crate::catalog::MAIN_LINE;
 use crate::engine::Page;
 use crate::entitlement::Entitlement;
@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::session::Session;
 use crate::webhook::{Delivery, DeliveryState};
 
-const WHOLE: &str = "I10 pages are the whole list";
+const WHOLE: Invariant = Invariant::ListsAreWhole;
 
 impl Host<'_> {
     /// All sessions: each is there once, in order, and none is missing that was answered before.
@@ -67,7 +67,7 @@ impl Host<'_> {
                 match now.get(id) {
                     None => return violated(WHOLE, format!("{id} is missing")),
                     Some(state) if *before == DeliveryState::Delivered && state != before => {
-                        return violated("I6 delivered stays delivered", format!("{id} is {state:?}"));
+                        return violated(Invariant::DeliveredStays, format!("{id} is {state:?}"));
                     }
                     Some(_) => {}
                 }
@@ -91,7 +91,7 @@ impl Host<'_> {
         self.answered(pages, |found| {
             let numbers = found.iter().rev().map(|version| version.version);
             if !numbers.eq(1..=i64::try_from(found.len()).unwrap_or(0)) {
-                return violated("I7 versions have no gaps", format!("{found:?}"));
+                return violated(Invariant::VersionsHaveNoGaps, format!("{found:?}"));
             }
             if i64::try_from(found.len()).unwrap_or(0) < newest {
                 return violated(WHOLE, format!("{} versions after {newest}", found.len()));

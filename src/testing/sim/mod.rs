@@ -25,6 +25,7 @@ mod act;
 mod baton;
 mod belief;
 mod check;
+mod invariant;
 mod lists;
 mod plan;
 mod rest;
@@ -37,6 +38,7 @@ use std::sync::{Arc, Mutex};
 
 use self::act::{Host, Memory};
 use self::baton::Share;
+pub use self::invariant::Invariant;
 use self::plan::{Op, Plan, Round};
 use self::shrink::Shrinking;
 use self::world::World;
@@ -133,7 +135,7 @@ pub struct Violation {
     /// The seed.
     pub seed: u64,
     /// The invariant that does not hold.
-    pub invariant: &'static str,
+    pub invariant: Invariant,
     /// What was found.
     pub found: String,
     /// How many calls and faults the run has.
@@ -145,11 +147,11 @@ pub struct Violation {
 /// A violation, before it is known where.
 #[derive(Debug)]
 pub(super) struct Broken {
-    invariant: &'static str,
+    invariant: Invariant,
     found: String,
 }
 
-fn violated<T>(invariant: &'static str, found: String) -> std::result::Result<T, Broken> {
+fn violated<T>(invariant: Invariant, found: String) -> std::result::Result<T, Broken> {
     Err(Broken { invariant, found })
 }
 
@@ -157,7 +159,7 @@ fn violated<T>(invariant: &'static str, found: String) -> std::result::Result<T,
 impl From<Error> for Broken {
     fn from(error: Error) -> Broken {
         Broken {
-            invariant: "I13 errors are of the documented kinds",
+            invariant: Invariant::ErrorsAreDocumented,
             found: format!("{error:?}"),
         }
     }
@@ -281,7 +283,7 @@ impl Default for Simulation {
 
 fn check_program(program: Option<&dyn Program>, app: &App) -> std::result::Result<(), Broken> {
     match program.map(|program| program.check(app)) {
-        Some(Err(found)) => violated("the host's own", found),
+        Some(Err(found)) => violated(Invariant::Program, found),
         _ => Ok(()),
     }
 }
@@ -353,7 +355,7 @@ fn run_round(
     if let Some(panic) = panics.first() {
         let words = panic.downcast_ref::<String>().map(String::as_str);
         let words = words.or_else(|| panic.downcast_ref::<&str>().copied());
-        return violated("I13 nothing panics", words.unwrap_or("a panic").to_owned());
+        return violated(Invariant::NothingPanics, words.unwrap_or("a panic").to_owned());
     }
     match broken.into_inner().unwrap_or_default() {
         Some(found) => Err(found),

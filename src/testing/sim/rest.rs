@@ -9,7 +9,7 @@ use super::check::after_a_start;
 use super::lists::all;
 use super::plan::Goods;
 use super::world::World;
-use super::{Broken, violated};
+use super::{Broken, Invariant, violated};
 use crate::engine::{App, Budget, Engine};
 use crate::event::{Event, EventKind};
 use crate::hook::{Clock as _, SignedRequest};
@@ -33,7 +33,7 @@ pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), B
         rounds += 1;
         if rounds > 2_000 {
             return violated(
-                "I4 nobody stays in flight",
+                Invariant::NothingStaysInFlight,
                 "there is always more that is due".to_owned(),
             );
         }
@@ -88,14 +88,14 @@ impl History {
 
     /// What the service took is what the rows say, session by session.
     fn is_the_ledger(&self, world: &World) -> Result<(), Broken> {
-        const LEDGER: &str = "I2 rows are the service's ledger";
+        const LEDGER: Invariant = Invariant::ServicesLedger;
         let mut taken: BTreeMap<String, i64> = BTreeMap::new();
         for charge in world.till.charges() {
             *taken.entry(charge.session).or_default() += charge.amount;
         }
         for session in &self.sessions {
             if session.state == SessionState::Processing {
-                return violated("I4 nobody stays in flight", format!("{} is processing", session.id));
+                return violated(Invariant::NothingStaysInFlight, format!("{} is processing", session.id));
             }
             let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
             let captured: i64 = charges.map(|charge| charge.captured).sum();
@@ -127,7 +127,7 @@ impl History {
             .sum();
         if captured != counted {
             let what = format!("{captured} in rows, {counted} in events");
-            return violated("I3 money is conserved", what);
+            return violated(Invariant::MoneyIsConserved, what);
         }
         let held = self.charges().filter(|charge| charge.hold.is_some()).count();
         if held != self.held.len()
@@ -137,7 +137,7 @@ impl History {
                 .any(|charge| charge.hold == Some(Hold::Surplus) && charge.settles)
         {
             let what = format!("{held} are held, {} are listed", self.held.len());
-            return violated("I10 lists are the rows", what);
+            return violated(Invariant::ListsAreWhole, what);
         }
         Ok(())
     }
@@ -158,7 +158,7 @@ impl History {
                     "{} {} from {:?} after {before:?}",
                     event.kind, event.object_id, event.from
                 );
-                return violated("I5 one event per move", what);
+                return violated(Invariant::OneEventPerMove, what);
             }
         }
         Ok(())
@@ -175,7 +175,7 @@ impl History {
         };
         let granted = self.of_kind(EventKind::GrantCreated).filter(of_a_sale).count();
         if sold != granted {
-            return violated("I7 what was sold is granted", format!("{sold} sold, {granted} granted"));
+            return violated(Invariant::SalesGrant, format!("{sold} sold, {granted} granted"));
         }
         Ok(())
     }
@@ -189,7 +189,7 @@ impl History {
         let made: BTreeSet<&str> = self.deliveries.iter().map(|delivery| delivery.event.as_str()).collect();
         if made != wanted || made.len() != self.deliveries.len() {
             let what = format!("{} events, {} deliveries", wanted.len(), self.deliveries.len());
-            return violated("I6 every event is delivered once", what);
+            return violated(Invariant::OneDeliveryPerEvent, what);
         }
         let received = world.receiver.requests();
         let seen: BTreeSet<&str> = received.iter().filter_map(event_of).collect();
@@ -197,12 +197,12 @@ impl History {
             match delivery.state {
                 DeliveryState::Delivered if !seen.contains(delivery.event.as_str()) => {
                     let what = format!("{} never came", delivery.event);
-                    return violated("I6 delivered is seen", what);
+                    return violated(Invariant::DeliveredWasReceived, what);
                 }
                 DeliveryState::Delivered | DeliveryState::Exhausted => {}
                 state => {
                     let what = format!("{} is {state:?}", delivery.id);
-                    return violated("I6 every event is seen in the end", what);
+                    return violated(Invariant::DeliveriesEnd, what);
                 }
             }
         }
@@ -222,7 +222,7 @@ fn event_of(request: &SignedRequest) -> Option<&str> {
 fn sent_on_schedule(world: &World) -> Result<(), Broken> {
     let unsigned = world.receiver.unsigned();
     if unsigned > 0 {
-        return violated("I6 signatures are good", format!("{unsigned} were not"));
+        return violated(Invariant::SignaturesAreGood, format!("{unsigned} were not"));
     }
     let received = world.receiver.requests();
     let mut by_event: BTreeMap<&str, Vec<&SignedRequest>> = BTreeMap::new();
@@ -239,10 +239,10 @@ fn sent_on_schedule(world: &World) -> Result<(), Broken> {
         let too_often = requests.len() > usize::try_from(MAX_ATTEMPTS).unwrap_or(usize::MAX);
         if too_often || requests.windows(2).any(too_soon) {
             let times: Vec<_> = requests.iter().map(|request| request.signed_at).collect();
-            return violated("I6 attempts follow the schedule", format!("{event} at {times:?}"));
+            return violated(Invariant::AttemptsFollowSchedule, format!("{event} at {times:?}"));
         }
         if requests.iter().any(|request| request.body != requests[0].body) {
-            return violated("I6 a repetition is the same", format!("{event} came with two bodies"));
+            return violated(Invariant::SameBytesAgain, format!("{event} came with two bodies"));
         }
     }
     Ok(())
@@ -258,7 +258,7 @@ fn secrets_stay_secret(world: &World) -> Result<(), Broken> {
         let file = world.disk.file(&name).unwrap_or_default();
         for canary in [text.as_bytes(), &key] {
             if contains(&file, canary) {
-                return violated("I11 secrets stand in no file", name);
+                return violated(Invariant::SecretsAreSealed, name);
             }
         }
     }
@@ -280,12 +280,12 @@ fn keys_answer_again(world: &World, app: &App) -> Result<(), Broken> {
         let session = app.sessions().create(again)?;
         if session.id != id {
             return violated(
-                "I1 a key has one answer",
+                Invariant::OneAnswerPerKey,
                 format!("key {key} made {id}, then {}", session.id),
             );
         }
         if asked.goods == Goods::Gift && session.totals.total != 0 {
-            return violated("I1 an answer stays true", format!("{id} was a gift"));
+            return violated(Invariant::AnswersStayTrue, format!("{id} was a gift"));
         }
     }
     Ok(())
