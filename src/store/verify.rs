@@ -14,7 +14,7 @@ use self::checks::CHECKS;
 use super::apply::Link;
 use super::codec::{self, digest};
 use super::{Sql, entitlement, session};
-use crate::entitlement::{fold, next_version};
+use crate::entitlement::{fold, next_instant, next_version};
 use crate::error::Result;
 use crate::id::World;
 
@@ -229,19 +229,20 @@ fn snapshots(sql: &mut dyn Sql, world: World, report: &mut Report) -> Result<()>
 }
 
 /// The newest version of each entitlement is what its grants amount to at the time up to which
-/// they were folded, and folding them again up to there adds nothing.
+/// they were folded, and folding them again up to there adds nothing. When time changes it next is
+/// stored beside it, and readers who do not look at the grants count on that.
 fn entitlements(sql: &mut dyn Sql, world: World, report: &mut Report) -> Result<()> {
-    let (mut rows, mut ids) = (0, Vec::new());
+    let (mut rows, mut ids, mut untimely) = (0, Vec::new(), Vec::new());
     let mut uids = Vec::new();
     sql.each(
-        "SELECT uid, line FROM tillite_entitlement WHERE app = $1 AND mode = $2 ORDER BY uid, line",
+        "SELECT uid, line, next_at FROM tillite_entitlement WHERE app = $1 AND mode = $2 ORDER BY uid, line",
         &[world.app.into(), codec::mode_number(world.mode).into()],
         &mut |row| {
-            uids.push((row.text(0)?, row.text(1)?));
+            uids.push((row.text(0)?, row.text(1)?, codec::maybe_instant(row.maybe_int(2)?)?));
             Ok(())
         },
     )?;
-    for (uid, line) in uids {
+    for (uid, line, next_at) in uids {
         let Some(holding) = entitlement::holding(sql, world, &uid, &line)? else {
             continue;
         };
@@ -252,7 +253,11 @@ fn entitlements(sql: &mut dyn Sql, world: World, report: &mut Report) -> Result<
         if stale || early || !fold(&holding, at).is_empty() {
             ids.push(holding.id.to_string());
         }
+        if next_instant(&holding.grants, at) != next_at {
+            untimely.push(holding.id.to_string());
+        }
     }
     report.add("entitlement_is_its_grants", rows, ids);
+    report.add("entitlement_knows_its_next_change", rows, untimely);
     Ok(())
 }

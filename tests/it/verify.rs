@@ -42,6 +42,10 @@ fn story() -> (Vec<u8>, JournalHead) {
         .entitlements()
         .grant(NewGrant::tier("u_twice", "member"))
         .unwrap();
+    shop.app
+        .entitlements()
+        .grant(NewGrant::tier("u_days", "member").days(10))
+        .unwrap();
     create(NewSession::empty().email("open@example.com"));
     let flying = create(NewSession::tier("member", Currency::EUR).order_key("o_1"));
     let Begun::Ask(_) = shop.app.sessions().begin_payment(&flying.id, "tok").unwrap() else {
@@ -274,7 +278,22 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
     (
         "a grant that lasts longer",
         &["UPDATE tillite_grant SET ends_at = ends_at + 315360000000 WHERE source = 'sale'"],
-        &["entitlement_is_its_grants"],
+        &["entitlement_is_its_grants", "entitlement_knows_its_next_change"],
+    ),
+    (
+        "an entitlement whose end nobody waits for",
+        &["UPDATE tillite_entitlement SET next_at = NULL WHERE next_at IS NOT NULL"],
+        &["entitlement_knows_its_next_change"],
+    ),
+    (
+        "an entitlement whose end is waited for a moment too long",
+        &["UPDATE tillite_entitlement SET next_at = next_at + 1 WHERE next_at IS NOT NULL"],
+        &["entitlement_knows_its_next_change"],
+    ),
+    (
+        "an entitlement that is to end and never does",
+        &["UPDATE tillite_entitlement SET next_at = folded_at + 1 WHERE next_at IS NULL"],
+        &["entitlement_knows_its_next_change"],
     ),
     (
         "a byte of an event's body",
