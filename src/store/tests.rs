@@ -2,7 +2,84 @@ use std::collections::BTreeSet;
 
 use super::head::SCHEMA;
 use super::*;
+use crate::payment::ChargeState;
 use crate::samples::at;
+use crate::session::{ExpiredReason, SessionState};
+use crate::webhook::{DeliveryEvent, DeliveryState, EndpointState, next_state};
+
+/// The text of every file of this room, tests apart, and of the schema as it stands.
+fn texts() -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut texts = vec![std::fs::read_to_string(root.join("schema/current.sql")).unwrap()];
+    let mut folders = vec![root.join("src/store")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() && !path.ends_with("tests") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "rs") && !path.ends_with("tests.rs") {
+                texts.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    texts
+}
+
+/// The states that a statement lists, each time that one lists some, and whether it is a constraint
+/// that says which there are.
+fn listed_states() -> Vec<(bool, BTreeSet<String>)> {
+    let mut found = Vec::new();
+    for text in texts() {
+        let mut before = "";
+        for part in text.split("state IN (") {
+            if !before.is_empty() {
+                let (list, _) = part.split_once(')').unwrap();
+                let words = list.split(',').map(|word| word.trim().trim_matches('\'').to_owned());
+                found.push((before.ends_with("CHECK ("), words.collect()));
+            }
+            before = part;
+        }
+    }
+    found
+}
+
+#[test]
+fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
+    fn words<T: Copy>(states: &[T], word: fn(T) -> &'static str, counts: impl Fn(T) -> bool) -> BTreeSet<String> {
+        let counting = states.iter().filter(|state| counts(**state));
+        counting.map(|state| word(*state).to_owned()).collect()
+    }
+    let charges = |counts: fn(ChargeState) -> bool| words(&ChargeState::ALL, ChargeState::as_str, counts);
+    let deliveries = |counts: fn(DeliveryState) -> bool| words(&DeliveryState::ALL, DeliveryState::as_str, counts);
+    let sessions = |counts: fn(SessionState) -> bool| {
+        use SessionState::{Complete, Expired, Open, Processing};
+        let all = [Open, Processing, Complete, Expired(ExpiredReason::Timeout)];
+        words(&all, SessionState::as_str, counts)
+    };
+    let endpoints = words(&EndpointState::ALL, EndpointState::as_str, |_| true);
+    let constraints = [charges(|_| true), deliveries(|_| true), sessions(|_| true), endpoints];
+    let queries = [
+        charges(ChargeState::is_live),
+        deliveries(|state| next_state(state, DeliveryEvent::Claim).is_ok()),
+        // One that expired leaves its order to another.
+        sessions(|state| !matches!(state, SessionState::Expired(_))),
+    ];
+    let listed = listed_states();
+    for (is_constraint, list) in &listed {
+        let known = if *is_constraint { &constraints[..] } else { &queries[..] };
+        assert!(known.contains(list), "{list:?} is none of {known:?}");
+    }
+    for known in constraints.iter().chain(&queries) {
+        assert!(listed.iter().any(|(_, list)| list == known), "{known:?} was not seen");
+    }
+}
+
+#[test]
+fn the_schema_version_is_the_number_of_the_newest_migration_and_that_of_a_new_file() {
+    assert_eq!(i64::try_from(migrations().len()), Ok(SCHEMA));
+    let store = in_memory(at(0));
+    assert!(store.read(head::check_schema).is_ok());
+}
 
 /// The migrations with their comments, in order, as they stand in the repository.
 fn migrations() -> Vec<String> {
