@@ -77,6 +77,7 @@ mod schedule;
 )]
 mod vfs;
 
+pub use chance::Chance;
 pub use device::{Stats, Survive};
 pub use disk::Disk;
 pub use fault::Fault;

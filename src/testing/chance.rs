@@ -1,17 +1,16 @@
 use std::collections::VecDeque;
 
-/// Numbers that look random and repeat themselves: `SplitMix64`, which is small, fast, and the same on
-/// every machine. See <https://prng.di.unimi.it/splitmix64.c>.
+/// Numbers that look random and repeat themselves.
 #[derive(Clone, Debug)]
 pub(super) enum Chance {
-    Seeded(u64),
+    Seeded(tillite_simdisk::Chance),
     /// Draws two bytes a number, and zeros once it is spent.
     Taped(VecDeque<u8>),
 }
 
 impl Chance {
     pub(super) fn new(seed: u64) -> Chance {
-        Chance::Seeded(seed)
+        Chance::Seeded(tillite_simdisk::Chance::seeded(seed))
     }
 
     /// Draws these bytes. One that changes changes what is drawn from it and little else, which is
@@ -26,18 +25,13 @@ impl Chance {
     }
 
     pub(super) fn next(&mut self) -> u64 {
-        let state = match self {
-            Chance::Seeded(state) => state,
+        match self {
+            Chance::Seeded(seeded) => seeded.draw(),
             Chance::Taped(bytes) => {
                 let mut byte = || bytes.pop_front().unwrap_or_default();
-                return u64::from(u16::from_le_bytes([byte(), byte()]));
+                u64::from(u16::from_le_bytes([byte(), byte()]))
             }
-        };
-        *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = *state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
+        }
     }
 
     /// A number below `end`, which is not 0.
