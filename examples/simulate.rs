@@ -82,7 +82,13 @@ fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             .parse()
             .map_err(|_| format!("{name} wants a number, not {value:?}"))?;
         match name.as_str() {
-            "--engines" => asked.engines = usize::try_from(number).unwrap_or(usize::MAX),
+            "--engines" => {
+                asked.engines = match number {
+                    1 => 1,
+                    2 => 2,
+                    _ => return Err(format!("--engines wants 1 or 2, not {number}")),
+                }
+            }
             "--from" => asked.from = number,
             "--seeds" => asked.seeds = number,
             "--seed" => asked.seed = Some(number),
