@@ -142,3 +142,65 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         }
     }
 }
+
+/// Every text of the repository, without the blocks of code in it.
+fn texts() -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ext| ext == "md") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let prose: String = text.split("\n```").step_by(2).collect();
+                found.insert(path, prose);
+            }
+        }
+    }
+    found
+}
+
+/// The anchors of a text's headings, as they are made from them where the repository is shown.
+fn anchors(text: &str) -> Vec<String> {
+    let headings = text.lines().filter(|line| line.starts_with('#'));
+    let anchor = |heading: &str| {
+        let words = heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words
+            .chars()
+            .filter(|c| c.is_alphanumeric() || "-_".contains(*c))
+            .collect()
+    };
+    headings.map(anchor).collect()
+}
+
+#[test]
+fn every_link_within_the_repository_leads_somewhere() {
+    let texts = texts();
+    let mut links = 0;
+    for (path, text) in &texts {
+        for part in text.split("](").skip(1) {
+            let (link, _) = part.split_once(')').unwrap();
+            if link.contains(':') {
+                continue;
+            }
+            links += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => path.clone(),
+                file => path.parent().unwrap().join(file),
+            };
+            let target = target
+                .canonicalize()
+                .unwrap_or_else(|_| panic!("{}: {link} leads nowhere", path.display()));
+            let found = anchor.is_empty()
+                || texts
+                    .get(&target)
+                    .is_some_and(|text| anchors(text).iter().any(|known| known == anchor));
+            assert!(found, "{}: {link} has no such heading", path.display());
+        }
+    }
+    assert!(links >= 5, "only {links} links were seen");
+}
