@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::Barrier;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Barrier};
 
 use tillite::{
     Budget, Capabilities, Engine, Error, Lookup, LookupKey, Mode, Outcome, Processor, Request, Session, SessionId,
@@ -19,8 +19,12 @@ use crate::kit::{
 
 const CHILD: &str = "race::the_other_process";
 
-/// Charges into a file that two processes share, slowly enough for them to meet.
-struct SharedLedger(PathBuf);
+/// Charges into a file that two processes share. Where it is told to, it says so first and waits for a
+/// line, so that the other process comes in the middle of it.
+struct SharedLedger {
+    path: PathBuf,
+    holds: Arc<AtomicBool>,
+}
 
 impl Processor for SharedLedger {
     fn capabilities(&self) -> Capabilities {
@@ -28,8 +32,11 @@ impl Processor for SharedLedger {
     }
 
     fn execute(&self, request: &Request, _deadline: Timestamp) -> Outcome {
-        std::thread::sleep(Duration::from_millis(2));
-        take_money(&self.0, request)
+        if self.holds.load(Ordering::SeqCst) {
+            println!("@ charging");
+            assert_eq!(next_line().as_deref(), Some("go"));
+        }
+        take_money(&self.path, request)
     }
 
     fn lookup(&self, _key: &LookupKey<'_>) -> Lookup {
@@ -37,8 +44,18 @@ impl Processor for SharedLedger {
     }
 }
 
-fn open(dir: &Path) -> Engine {
-    let till = SharedLedger(dir.join("ledger"));
+/// The next line of the standard input; none at its end.
+fn next_line() -> Option<String> {
+    let mut line = String::new();
+    let read = std::io::stdin().read_line(&mut line).unwrap();
+    (read > 0).then(|| line.trim_end().to_owned())
+}
+
+fn open(dir: &Path, holds: &Arc<AtomicBool>) -> Engine {
+    let till = SharedLedger {
+        path: dir.join("ledger"),
+        holds: Arc::clone(holds),
+    };
     let setup = Engine::builder().clock(ManualClock::new()).test_processor("till", till);
     setup.open(dir.join("shop.db")).unwrap()
 }
@@ -50,12 +67,15 @@ fn the_other_process() {
         return;
     }
     let dir = PathBuf::from(std::env::var("TILLITE_DIR").unwrap());
-    let engine = open(&dir);
+    let holds = Arc::default();
+    let engine = open(&dir, &holds);
     let app = engine.app("lixblogs", Mode::Test).unwrap();
     // The harness has left its own line unfinished.
     println!("\n@ ready");
-    for line in std::io::stdin().lines() {
-        let id = SessionId::parse(&line.unwrap()).unwrap();
+    while let Some(line) = next_line() {
+        let (how, id) = line.split_once(' ').unwrap();
+        holds.store(how == "hold", Ordering::SeqCst);
+        let id = SessionId::parse(id).unwrap();
         match app.sessions().pay(&id, "tok_1") {
             Ok(payment) => println!("@ {} {}", payment.session.state.as_str(), payment.charge.is_some()),
             Err(Error::PaymentInProgress { .. }) => println!("@ in_progress false"),
@@ -67,7 +87,7 @@ fn the_other_process() {
 #[test]
 fn two_processes_that_pay_one_session_charge_once() {
     let dir = tempfile::tempdir().unwrap();
-    let engine = open(dir.path());
+    let engine = open(dir.path(), &Arc::default());
     let clock = ManualClock::new();
     let shop = Shop::with(engine, Mode::Test, clock, Till::new(), Receiver::new());
     let sessions: Vec<Session> = (0..20).map(|buyer| shop.session(&format!("u_{buyer}"))).collect();
@@ -85,20 +105,27 @@ fn two_processes_that_pay_one_session_charge_once() {
     for (_, answers, _) in &mut children {
         assert_eq!(answers.next().unwrap(), "@ ready");
     }
-    let mut met = 0;
-    for session in &sessions {
+    // Half of them are charged while the other process is sure to come; the rest as it happens.
+    for (session, how) in sessions.iter().zip(["hold", "pay"].into_iter().cycle()) {
         for (input, ..) in &mut children {
-            writeln!(input, "{}", session.id).unwrap();
+            writeln!(input, "{how} {}", session.id).unwrap();
         }
         let mut answers: Vec<String> = children
             .iter_mut()
             .map(|(_, answers, _)| answers.next().unwrap())
             .collect();
+        if how == "hold" {
+            let winner = usize::from(answers[1] == "@ charging");
+            assert_eq!(answers[1 - winner], "@ in_progress false", "{answers:?}");
+            let (input, said, _) = &mut children[winner];
+            writeln!(input, "go").unwrap();
+            answers[winner] = said.next().unwrap();
+        }
         answers.sort_unstable();
         // The winner has the charge; the loser finds it in flight, or the session complete.
         match [answers[0].as_str(), answers[1].as_str()] {
-            ["@ complete true", "@ in_progress false"] => met += 1,
-            ["@ complete false", "@ complete true"] => {}
+            ["@ complete true", "@ in_progress false"] => {}
+            ["@ complete false", "@ complete true"] if how == "pay" => {}
             other => panic!("{other:?}"),
         }
     }
@@ -106,7 +133,6 @@ fn two_processes_that_pay_one_session_charge_once() {
         drop(input);
         assert!(child.wait().unwrap().success());
     }
-    assert!(met > 0, "the two processes never met: the test shows nothing");
     let taken = money_taken(&dir.path().join("ledger"));
     let charged: BTreeMap<_, _> = taken.iter().cloned().collect();
     assert_eq!((taken.len(), charged.len()), (20, 20), "{taken:?}");
