@@ -66,8 +66,8 @@ pub enum Error {
         order: String,
         /// The id of the session that the order has.
         session: String,
-        /// `processing` or `complete`.
-        state: &'static str,
+        /// How far that session has come.
+        state: OrderState,
     },
 
     /// The idempotency key was used before with other parameters.
@@ -157,9 +157,9 @@ impl Error {
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
             Error::PaymentInProgress { .. } => WhatNow::RetryLater,
             // What is being paid may fail; what was paid stays paid.
-            Error::OrderTaken { state, .. } => match *state {
-                "processing" => WhatNow::RetryLater,
-                _ => WhatNow::FixInput,
+            Error::OrderTaken { state, .. } => match state {
+                OrderState::Processing => WhatNow::RetryLater,
+                OrderState::Complete => WhatNow::FixInput,
             },
             Error::NoProcessor { .. }
             | Error::UnsafeProcessor { .. }
@@ -248,6 +248,33 @@ pub struct Refused {
     pub state: &'static str,
     /// What was asked of it.
     pub event: &'static str,
+}
+
+/// How far the session has come that takes an order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum OrderState {
+    /// It is being paid. That may fail, and the session with it expire.
+    Processing,
+    /// It was paid, or nothing was due for it.
+    Complete,
+}
+
+impl OrderState {
+    /// `processing` or `complete`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            OrderState::Processing => "processing",
+            OrderState::Complete => "complete",
+        }
+    }
+}
+
+impl fmt::Display for OrderState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// A failure of the file, its disk, or the database engine.

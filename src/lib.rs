@@ -156,7 +156,7 @@ pub mod webhook;
 #[cfg(feature = "engine")]
 mod wire;
 
-pub use crate::error::{ECHO_LIMIT, Error, Invalid, Refused, Result, StorageError, StorageKind, WhatNow};
+pub use crate::error::{ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, WhatNow};
 pub use crate::id::{
     ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
     PaymentIntentId, PriceId, ProductId, SessionId,

@@ -7,7 +7,7 @@ use super::settlement;
 use crate::change::{Change, Setting};
 use crate::customer::Customer;
 use crate::entitlement::Holding;
-use crate::error::{Error, Refused, shortened};
+use crate::error::{Error, OrderState, Refused, shortened};
 use crate::event::{EventKind, Happening, Subject};
 use crate::hook::{Initiator, Operation, Request, RequestLine};
 use crate::payment::{Attempt, Await, Charge, ChargeState, MAX_CHARGES, PaymentIntent};
@@ -62,16 +62,18 @@ pub(crate) fn create(
 /// # Errors
 /// `OrderTaken` if it is being paid or was.
 pub(crate) fn supersede(sibling: Session, at: &Setting<'_>, change: &mut Change) -> Result<(), Error> {
-    match sibling.state {
+    let state = match sibling.state {
         SessionState::Open | SessionState::Expired(_) => {
-            expire(sibling, ExpiredReason::Superseded, at, change).map(drop)
+            return expire(sibling, ExpiredReason::Superseded, at, change).map(drop);
         }
-        SessionState::Processing | SessionState::Complete => Err(Error::OrderTaken {
-            order: shortened(sibling.order_key.as_deref().unwrap_or_default()),
-            session: sibling.id.to_string(),
-            state: sibling.state.as_str(),
-        }),
-    }
+        SessionState::Processing => OrderState::Processing,
+        SessionState::Complete => OrderState::Complete,
+    };
+    Err(Error::OrderTaken {
+        order: shortened(sibling.order_key.as_deref().unwrap_or_default()),
+        session: sibling.id.to_string(),
+        state,
+    })
 }
 
 /// Changes an open session. Its lines are fixed from the first attempt to pay on.

@@ -5,7 +5,8 @@ use std::sync::Barrier;
 use std::time::Duration;
 
 use tillite::{
-    App, Budget, Currency, Error, ExpiredReason, Mode, NewSession, Outcome, Session, SessionState, WhatNow, Work,
+    App, Budget, Currency, Error, ExpiredReason, Mode, NewSession, OrderState, Outcome, Session, SessionState, WhatNow,
+    Work,
 };
 
 use crate::file::{Disk, sql};
@@ -27,7 +28,11 @@ fn taken(order: &str, session: &Session) -> Error {
     Error::OrderTaken {
         order: order.to_owned(),
         session: session.id.to_string(),
-        state: session.state.as_str(),
+        state: match session.state {
+            SessionState::Processing => OrderState::Processing,
+            SessionState::Complete => OrderState::Complete,
+            other => panic!("{other:?} takes no order"),
+        },
     }
 }
 

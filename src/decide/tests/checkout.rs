@@ -4,7 +4,7 @@ use super::{HOST_AHEAD, assert_repeatable, setting, told};
 use crate::change::Change;
 use crate::decide::checkout::{Begun, Means, begin, create, expire, supersede, update};
 use crate::decide::pricing::{Priced, price_lines};
-use crate::error::Error;
+use crate::error::{Error, OrderState};
 use crate::event::Subject;
 use crate::hook::Request;
 use crate::id::Mode;
@@ -361,7 +361,7 @@ fn a_session_makes_room_for_another_of_its_order_only_while_no_money_can_come_of
     use SessionState::{Complete, Expired, Open, Processing};
     // Its expiry is at a day's end; it is asked before and after.
     let day = 86_400;
-    let check = |state: SessionState, seconds: i64, left: Result<SessionState, &'static str>| {
+    let check = |state: SessionState, seconds: i64, left: Result<SessionState, OrderState>| {
         let sibling = Session {
             state,
             order_key: Some("o_1".to_owned()),
@@ -396,8 +396,8 @@ fn a_session_makes_room_for_another_of_its_order_only_while_no_money_can_come_of
             ExpiredReason::Timeout
         };
         check(Open, seconds, Ok(Expired(reason)));
-        check(Processing, seconds, Err("processing"));
-        check(Complete, seconds, Err("complete"));
+        check(Processing, seconds, Err(OrderState::Processing));
+        check(Complete, seconds, Err(OrderState::Complete));
         for reason in ExpiredReason::ALL {
             check(Expired(reason), seconds, Ok(Expired(reason)));
         }
