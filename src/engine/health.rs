@@ -50,7 +50,7 @@ impl Engine {
             ..Health::default()
         };
         for world in core.store.read(store::app::worlds)? {
-            let sealed = core.view(world, |view| {
+            let stored = core.view(world, |view| {
                 let (now, sql) = (view.now, &mut *view.sql);
                 // Engine time runs with the host's; how long ago it was there it was here.
                 let on_host = |at: Timestamp| {
@@ -76,10 +76,7 @@ impl Engine {
                 health.oldest_due = all.into_iter().flatten().min();
                 store::endpoint::all_sealed(sql, world)
             })?;
-            health.sealed_endpoints += sealed
-                .iter()
-                .filter(|(endpoint, secret)| core.open_secret(endpoint, secret).is_none())
-                .count() as u64;
+            health.sealed_endpoints += core.by_seal(stored).1.len() as u64;
         }
         Ok(health)
     }

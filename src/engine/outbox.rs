@@ -1,5 +1,7 @@
 //! Delivering webhooks: claim, send, acknowledge.
 
+use std::collections::BTreeMap;
+
 use super::Engine;
 use super::alarms::shielded;
 use super::core::Core;
@@ -140,17 +142,26 @@ impl Core {
             let app = store::app::slug_of(sql, world.app)?;
             Ok((app, store::endpoint::all_sealed(sql, world)?))
         })?;
-        let (open, sealed): (Vec<_>, Vec<_>) = stored
-            .iter()
-            .partition(|(endpoint, sealed)| self.open_secret(endpoint, sealed).is_some());
-        let open: Vec<i64> = open.iter().map(|(endpoint, _)| endpoint.number).collect();
-        for (endpoint, _) in sealed {
-            if !open.contains(&endpoint.number) && self.alarms.is_newly_sealed(&endpoint.id) {
-                let (app, endpoint) = (app.clone(), endpoint.id.clone());
+        let (open, sealed) = self.by_seal(stored);
+        for endpoint in sealed {
+            if self.alarms.is_newly_sealed(&endpoint.id) {
+                let (app, endpoint) = (app.clone(), endpoint.id);
                 self.alarms.tell([Alarm::EndpointSealed { app, endpoint }]);
             }
         }
-        Ok(open)
+        Ok(open.iter().map(|endpoint| endpoint.number).collect())
+    }
+
+    /// Endpoints of which a secret opens here, and those of which none does.
+    pub(super) fn by_seal(&self, stored: Vec<(Endpoint, Vec<u8>)>) -> (Vec<Endpoint>, Vec<Endpoint>) {
+        let mut found: BTreeMap<i64, (Endpoint, bool)> = BTreeMap::new();
+        for (endpoint, sealed) in stored {
+            let opens = self.open_secret(&endpoint, &sealed).is_some();
+            found.entry(endpoint.number).or_insert((endpoint, false)).1 |= opens;
+        }
+        let (open, sealed): (Vec<_>, Vec<_>) = found.into_values().partition(|(_, opens)| *opens);
+        let endpoints = |of: Vec<(Endpoint, bool)>| of.into_iter().map(|(endpoint, _)| endpoint).collect();
+        (endpoints(open), endpoints(sealed))
     }
 
     pub(super) fn open_secret(&self, endpoint: &Endpoint, sealed: &[u8]) -> Option<Secret> {

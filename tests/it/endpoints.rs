@@ -6,7 +6,7 @@ use std::time::Duration;
 use tillite::webhook::{EndpointState, Format, NewEndpoint};
 use tillite::{Budget, Clock as _, Currency, Engine, Error, Mode, NewCustomer, NewSession, SignedRequest, WhatNow};
 
-use crate::file::{Disk, sell};
+use crate::file::{Disk, sell, sql};
 use crate::kit::{ManualClock, Receiver, Shop, Till, builder, clean, verified};
 
 fn deliver(engine: &Engine) -> usize {
@@ -205,6 +205,23 @@ fn without_a_key_to_seal_secrets_there_is_no_endpoint_and_everything_else() {
         assert!(paid.unwrap().is_complete());
         shop.clean();
     }
+}
+
+#[test]
+fn an_endpoint_is_sealed_if_none_of_its_secrets_opens_and_counts_once() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    shop.endpoint(Format::XPay);
+    let raw = disk.raw();
+    sql(
+        &raw,
+        "INSERT INTO tillite_endpoint_secret SELECT app, mode, endpoint, 2, x'00', NULL FROM tillite_endpoint_secret",
+    );
+    assert_eq!(shop.engine.health().unwrap().sealed_endpoints, 0);
+    sell(&shop, "u_1").unwrap();
+    assert!(deliver(&shop.engine) > 0);
+    let other = disk.builder().seal_key([7; 32]).open(disk.path()).unwrap();
+    assert_eq!(other.health().unwrap().sealed_endpoints, 1);
 }
 
 #[test]
