@@ -27,11 +27,11 @@ impl Engine {
                         Ok(limit @ 1..) => forget(self, world, limit)?,
                         _ => Looked::default(),
                     };
-                    if looked.at == 0 {
+                    if looked.rows == 0 {
                         break;
                     }
                     ran.forgotten += looked.gone;
-                    kept += looked.at.saturating_sub(looked.gone);
+                    kept += looked.rows.saturating_sub(looked.gone);
                 }
             }
         }

@@ -87,7 +87,7 @@ pub(crate) fn forget(
     )?;
     let mut looked = Looked::default();
     for (scope, key, awaited) in &ended {
-        looked.at += 1;
+        looked.rows += 1;
         if *awaited {
             codec::one(sql.exec(
                 "UPDATE tillite_idempotency SET keep_until = $1 \

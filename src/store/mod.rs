@@ -185,7 +185,7 @@ fn rows<T>(
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Looked {
     /// Rows that were looked at.
-    pub(crate) at: usize,
+    pub(crate) rows: usize,
     /// Rows that are gone.
     pub(crate) gone: usize,
 }

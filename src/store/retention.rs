@@ -59,7 +59,7 @@ pub(crate) fn forget(sql: &mut dyn Sql, world: World, host_now: Timestamp, limit
     };
     put(sql, world, &after, next_at)?;
     Ok(Looked {
-        at: seen,
+        rows: seen,
         gone: usize::try_from(gone).unwrap_or(usize::MAX),
     })
 }
