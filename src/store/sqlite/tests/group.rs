@@ -1,9 +1,11 @@
 //! What callers who share a transaction may rely on. A gate keeps the leader inside its command
 //! until the others stand in line behind it, so that who shares with whom is certain.
 
+use std::collections::HashSet;
+use std::sync::Condvar;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
-use std::thread::{JoinHandle, yield_now};
+use std::thread::{JoinHandle, Thread, ThreadId, yield_now};
 
 use proptest::prelude::*;
 
@@ -25,9 +27,66 @@ impl Command for Told {
     }
 }
 
+/// A pace at which who parks stays parked until it is woken, or until its time is over by hand. So a
+/// wake that never comes is seen: the operating system's clock would hide it behind a delay.
+#[derive(Default)]
+struct Strict {
+    now: Mutex<Strictly>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Strictly {
+    now: Duration,
+    woken: HashSet<ThreadId>,
+    parked: usize,
+}
+
+impl Strict {
+    fn turn(&self, by: Duration) {
+        self.now.lock().unwrap().now += by;
+        self.changed.notify_all();
+    }
+
+    /// How many threads are parked.
+    fn parked(&self) -> usize {
+        self.now.lock().unwrap().parked
+    }
+}
+
+impl Pace for Strict {
+    fn now(&self) -> Duration {
+        self.now.lock().unwrap().now
+    }
+
+    fn sleep(&self, time: Duration) {
+        self.turn(time);
+    }
+
+    fn park(&self, at_most: Duration) {
+        // Past this a test fails instead of hanging.
+        const PATIENCE: Duration = Duration::from_secs(60);
+        let me = std::thread::current().id();
+        let mut state = self.now.lock().unwrap();
+        let until = state.now + at_most;
+        state.parked += 1;
+        let waits = |state: &mut Strictly| state.now < until && !state.woken.contains(&me);
+        let (mut state, late) = self.changed.wait_timeout_while(state, PATIENCE, waits).unwrap();
+        state.parked -= 1;
+        state.woken.remove(&me);
+        drop(state);
+        assert!(!late.timed_out(), "nobody woke it");
+    }
+
+    fn wake(&self, thread: &Thread) {
+        self.now.lock().unwrap().woken.insert(thread.id());
+        self.changed.notify_all();
+    }
+}
+
 struct Desk {
     sqlite: Arc<Sqlite>,
-    pace: Arc<ByHand>,
+    pace: Arc<Strict>,
     told: Arc<AtomicUsize>,
     folder: tempfile::TempDir,
 }
@@ -38,7 +97,7 @@ type Caller = JoinHandle<Result<()>>;
 impl Desk {
     fn open() -> Desk {
         let folder = tempfile::tempdir().unwrap();
-        let pace = Arc::new(ByHand::default());
+        let pace = Arc::new(Strict::default());
         let place = Place::file(&folder.path().join("shop.db"));
         let sqlite = Arc::new(Sqlite::open(place, at(0), Arc::clone(&pace) as Arc<dyn Pace>).unwrap());
         Desk {
@@ -74,11 +133,11 @@ impl Desk {
         (let_go, leader)
     }
 
-    /// One more caller, in line behind everybody when this returns.
+    /// One more caller, in line behind everybody and parked when this returns.
     fn behind(&self, access: Access, work: impl FnMut(&mut dyn Sql) -> Result<()> + Send + 'static) -> Caller {
-        let before = self.sqlite.group.waiting();
+        let before = (self.sqlite.group.waiting(), self.pace.parked());
         let caller = self.call(access, work);
-        while self.sqlite.group.waiting() == before {
+        while self.sqlite.group.waiting() == before.0 || self.pace.parked() == before.1 {
             yield_now();
         }
         caller
@@ -279,18 +338,35 @@ fn the_time_in_the_line_counts_and_who_gives_up_in_it_is_gone_from_it() {
 
 #[test]
 fn who_is_called_to_lead_at_the_moment_of_giving_up_leaves_the_lead_to_the_next() {
-    let (group, pace) = (Group::default(), ByHand::default());
+    let (group, pace) = (Group::default(), Strict::default());
     let join = || {
         let command = Told(work(|_| Ok(())), Arc::default());
         group.join(Access::Shared, BUSY_WAIT, Box::new(command))
     };
-    let (first, second, third) = (join(), join(), join());
+    let (first, second) = (join(), join());
     assert!(matches!(group.turn(&first, &pace), Turn::Lead));
-    let leading = group.lead(&pace);
-    drop(leading.take_front());
-    drop(leading);
-    assert!(group.leave(&second, &pace));
-    assert!(matches!(group.turn(&third, &pace), Turn::Lead));
+    std::thread::scope(|scope| {
+        let third = scope.spawn(|| matches!(group.turn(&join(), &pace), Turn::Lead));
+        while pace.parked() == 0 {
+            yield_now();
+        }
+        let leading = group.lead(&pace);
+        drop(leading.take_front());
+        drop(leading);
+        assert!(group.leave(&second, &pace));
+        assert!(third.join().unwrap());
+    });
+}
+
+#[test]
+fn who_is_called_or_answered_is_woken_and_waits_for_no_clock() {
+    let desk = Desk::open();
+    let alone = |name| (Access::Alone, work(add(name)));
+    let refuses = (Access::Shared, work(|_| Err(refused())));
+    let (answers, _) = desk.write(Access::Shared, vec![shared("a"), alone("b"), refuses, alone("c")]);
+    assert_eq!(answers, [Ok(()), Ok(()), Ok(()), Err(refused()), Ok(())]);
+    assert_eq!(desk.pace.parked(), 0);
+    assert_eq!(desk.pace.now(), Duration::ZERO);
 }
 
 #[test]
