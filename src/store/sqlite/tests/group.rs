@@ -31,12 +31,12 @@ impl Command for Told {
 /// wake that never comes is seen: the operating system's clock would hide it behind a delay.
 #[derive(Default)]
 struct Strict {
-    now: Mutex<Strictly>,
+    state: Mutex<Parked>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Strictly {
+struct Parked {
     now: Duration,
     woken: HashSet<ThreadId>,
     parked: usize,
@@ -44,19 +44,19 @@ struct Strictly {
 
 impl Strict {
     fn turn(&self, by: Duration) {
-        self.now.lock().unwrap().now += by;
+        self.state.lock().unwrap().now += by;
         self.changed.notify_all();
     }
 
     /// How many threads are parked.
     fn parked(&self) -> usize {
-        self.now.lock().unwrap().parked
+        self.state.lock().unwrap().parked
     }
 }
 
 impl Pace for Strict {
     fn now(&self) -> Duration {
-        self.now.lock().unwrap().now
+        self.state.lock().unwrap().now
     }
 
     fn sleep(&self, time: Duration) {
@@ -67,10 +67,10 @@ impl Pace for Strict {
         // Past this a test fails instead of hanging.
         const PATIENCE: Duration = Duration::from_secs(60);
         let me = std::thread::current().id();
-        let mut state = self.now.lock().unwrap();
+        let mut state = self.state.lock().unwrap();
         let until = state.now + at_most;
         state.parked += 1;
-        let waits = |state: &mut Strictly| state.now < until && !state.woken.contains(&me);
+        let waits = |state: &mut Parked| state.now < until && !state.woken.contains(&me);
         let (mut state, late) = self.changed.wait_timeout_while(state, PATIENCE, waits).unwrap();
         state.parked -= 1;
         state.woken.remove(&me);
@@ -79,7 +79,7 @@ impl Pace for Strict {
     }
 
     fn wake(&self, thread: &Thread) {
-        self.now.lock().unwrap().woken.insert(thread.id());
+        self.state.lock().unwrap().woken.insert(thread.id());
         self.changed.notify_all();
     }
 }
