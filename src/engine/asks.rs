@@ -84,7 +84,7 @@ impl Engine {
         let due = self
             .core
             .store
-            .read(|sql| store::payment::lookups_due(sql, world, host_now, &names, limit))?;
+            .read(|sql| store::attempt::lookups_due(sql, world, host_now, &names, limit))?;
         for attempt in due {
             let capabilities = match self.core.capabilities(world.mode, &attempt.processor) {
                 Ok(Some(capabilities)) => capabilities,
@@ -97,7 +97,7 @@ impl Engine {
             let lease = host_now.plus(capabilities.call_timeout + LEASE_MARGIN);
             let claimed = attempt.clone();
             let won = self.core.write_raw(Access::Shared, "claim_asks", move |sql| {
-                store::payment::claim_lookup(sql, world, &claimed, lease)
+                store::attempt::claim_lookup(sql, world, &claimed, lease)
             })?;
             if !won {
                 continue;

@@ -273,7 +273,7 @@ impl Engine {
                     due.extend(store::entitlement::next_lapse(view.sql, view.world)?.map(on_host));
                 }
                 if work.has(Work::PAYMENTS) {
-                    due.extend(store::payment::next_due(view.sql, view.world, |name| {
+                    due.extend(store::attempt::next_due(view.sql, view.world, |name| {
                         processors.contains_key(name)
                     })?);
                 }

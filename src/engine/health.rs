@@ -59,8 +59,8 @@ impl Engine {
                 };
                 let expiry = store::session::next_expiry(sql, world)?.filter(|at| *at <= now);
                 let lapse = store::entitlement::next_lapse(sql, world)?.filter(|at| *at <= now);
-                let of_payments = store::payment::next_due(sql, world, |_| true)?.filter(|due| *due <= host_now);
-                let (open, unresolved) = store::payment::open_attempts(sql, world)?;
+                let of_payments = store::attempt::next_due(sql, world, |_| true)?.filter(|due| *due <= host_now);
+                let (open, unresolved) = store::attempt::open_attempts(sql, world)?;
                 health.open_charges += u64::try_from(open).unwrap_or(0);
                 health.unresolved_charges += u64::try_from(unresolved).unwrap_or(0);
                 health.held_charges += store::payment::held(sql, world, "", 100)?.len() as u64;

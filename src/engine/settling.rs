@@ -60,7 +60,7 @@ impl Engine {
             let ended = self
                 .core
                 .store
-                .read(|sql| store::payment::leases_ended(sql, world, host_now, left))?;
+                .read(|sql| store::attempt::leases_ended(sql, world, host_now, left))?;
             for attempt in ended {
                 let heard = Heard {
                     attempt: attempt.id,
@@ -160,7 +160,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
             None
         });
     core.write_noting(Access::Shared, moment, alarms, move |tx| {
-        let attempt = store::payment::attempt(tx.sql, tx.world, &heard.attempt)?.ok_or_else(|| Error::NotFound {
+        let attempt = store::attempt::attempt(tx.sql, tx.world, &heard.attempt)?.ok_or_else(|| Error::NotFound {
             what: "attempt",
             id: heard.attempt.to_string(),
         })?;
@@ -168,7 +168,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         let of_charge = store::payment::session_of_charge(tx.sql, tx.world, &subject)?;
         let session = store::session::get(tx.sql, tx.world, &of_charge)?;
         let holdings = holdings(tx, &session)?;
-        let answers = store::payment::answers(tx.sql, tx.world, &attempt.id)?;
+        let answers = store::attempt::answers(tx.sql, tx.world, &attempt.id)?;
         let learned = Learned {
             finding: &heard.finding,
             actor: heard.actor.to_string(),

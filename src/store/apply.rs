@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::codec::{self, mode_number};
 use super::head::Tx;
-use super::{app, catalog, customer, endpoint, entitlement, idempotency, payment, session};
+use super::{app, attempt, catalog, customer, endpoint, entitlement, idempotency, payment, session};
 use crate::alarm;
 use crate::change::{Change, Entry};
 use crate::digest::Fields;
@@ -47,9 +47,9 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
     }
     for entry in &change.ledger {
         let fresh = entry.evidence.is_none();
-        payment::put_attempt(tx.sql, tx.world, &entry.attempt, fresh)?;
+        attempt::put_attempt(tx.sql, tx.world, &entry.attempt, fresh)?;
         if let Some(evidence) = &entry.evidence {
-            payment::put_evidence(tx.sql, tx.world, &entry.attempt.id, evidence)?;
+            attempt::put_evidence(tx.sql, tx.world, &entry.attempt.id, evidence)?;
         }
     }
     for folded in &change.folded {

@@ -11,6 +11,7 @@
 
 pub(crate) mod app;
 mod apply;
+pub(crate) mod attempt;
 mod cache;
 pub(crate) mod catalog;
 mod codec;
