@@ -31,12 +31,12 @@ impl Command for Told {
 /// wake that never comes is seen: the operating system's clock would hide it behind a delay.
 #[derive(Default)]
 struct Strict {
-    state: Mutex<Parked>,
+    state: Mutex<Threads>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Parked {
+struct Threads {
     now: Duration,
     woken: HashSet<ThreadId>,
     parked: usize,
@@ -70,7 +70,7 @@ impl Pace for Strict {
         let mut state = self.state.lock().unwrap();
         let until = state.now + at_most;
         state.parked += 1;
-        let waits = |state: &mut Parked| state.now < until && !state.woken.contains(&me);
+        let waits = |state: &mut Threads| state.now < until && !state.woken.contains(&me);
         let (mut state, late) = self.changed.wait_timeout_while(state, PATIENCE, waits).unwrap();
         state.parked -= 1;
         state.woken.remove(&me);
