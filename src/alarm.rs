@@ -91,6 +91,7 @@ pub enum Alarm {
     /// only grows from here on, and reads become slower with it. Look at the disk; then close every
     /// engine and every other program that has the file open, and open it again. Told once per open
     /// engine.
+    #[non_exhaustive]
     LogKept {
         /// What failed.
         error: StorageError,
