@@ -88,7 +88,11 @@ impl Host<'_> {
                 self.create(*key, asked)
             }
             Op::Pay { session, key } => self.pay(*session, *key),
-            Op::PayByHand { session, answers } => self.pay_by_hand(*session, *answers),
+            Op::PayByHand {
+                session,
+                asleep,
+                answers,
+            } => self.pay_by_hand(*session, *asleep, *answers),
             Op::Call { answers } => {
                 let ask = locked(&self.memory.put_off).pop_front();
                 ask.map_or_else(|| Ok("none was put off".to_owned()), |ask| self.call(&ask, *answers))
@@ -140,10 +144,7 @@ impl Host<'_> {
                 let ran = self.engine.run_due(Budget::items(*items));
                 self.answered(ran, |ran| Ok(format!("{ran:?}")))
             }
-            Op::Idle { minutes } => {
-                let until = self.world.clock.now().plus(Duration::from_secs(60 * minutes));
-                self.answered(self.idle(until), |steps| Ok(format!("{steps} steps")))
-            }
+            Op::Idle { minutes } => self.sleep(*minutes),
             Op::Send { items, forgets } => self.send(*items, *forgets),
             Op::Now => self.now(),
             Op::Turn(by) => {
@@ -346,7 +347,7 @@ impl Host<'_> {
     }
 
     /// Pays in three beats, with the call between them made here.
-    fn pay_by_hand(&self, session: u64, answers: u64) -> Seen {
+    fn pay_by_hand(&self, session: u64, asleep: u64, answers: u64) -> Seen {
         self.with_session(session, |id| {
             let known = self.believed(id);
             self.or_refused(self.app.sessions().begin_payment(id, "tok_1"), |begun| match begun {
@@ -355,7 +356,12 @@ impl Host<'_> {
                     locked(&self.memory.put_off).push_back(*ask);
                     Ok("the call is put off".to_owned())
                 }
-                Begun::Ask(ask) => self.call(&ask, answers),
+                Begun::Ask(ask) => {
+                    if asleep > 0 {
+                        self.sleep(asleep)?;
+                    }
+                    self.call(&ask, answers)
+                }
             })
         })
     }
@@ -380,6 +386,12 @@ impl Host<'_> {
             })?;
         }
         Ok(said)
+    }
+
+    /// Lets so much time pass, in which what falls due is done.
+    fn sleep(&self, minutes: u64) -> Seen {
+        let until = self.world.clock.now().plus(Duration::from_secs(60 * minutes));
+        self.answered(self.idle(until), |steps| Ok(format!("{steps} steps")))
     }
 
     /// Does what falls due until a time, and turns the clock to it. Answers in how many steps.

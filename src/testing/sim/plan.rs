@@ -44,6 +44,9 @@ pub(super) enum Op {
     /// Pays with the host's own call to the processor.
     PayByHand {
         session: u64,
+        /// Minutes between the commit and the call, in which all that falls due is done: a process that
+        /// is put to sleep there.
+        asleep: u64,
         /// How often the answer is brought; 0: the call is put off.
         answers: u64,
     },
@@ -321,6 +324,7 @@ impl Op {
             },
             36..=40 => Op::PayByHand {
                 session,
+                asleep: chance.one_of(0, &[0, 0, 1, 4]),
                 answers: chance.one_of(1, &[0, 0, 2]),
             },
             41..=43 => Op::Call {
