@@ -28,15 +28,16 @@ impl Engine {
     /// sessions in the copy before you sell from it.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] for a path at which something is, be it a link that leads nowhere,
-    /// and for one that names no file; [`crate::Error::SchemaMoved`]; [`crate::Error::Storage`], also
+    /// [`crate::Error::Invalid`] for a path at which something is, be it a link that leads nowhere, or
+    /// beside which lies a `-wal`, `-shm` or `-journal` that another file has left, which whoever opens
+    /// the copy would work into it; and for one that names no file; [`crate::Error::SchemaMoved`]; [`crate::Error::Storage`], also
     /// for a host's index that needs a function or collation of the host's own. After an error
     /// nothing is at the path that was not there before.
     ///
     /// # Durability
     /// The copy gets its name when it is whole, and is on disk under it when this returns. A process
-    /// that dies before leaves at most a file beside it whose name ends in `.part` (or
-    /// `.part-journal`), which can be deleted.
+    /// that dies before leaves at most two files beside it, whose names end in `.part` and
+    /// `.part-journal`; they can be deleted.
     ///
     /// # Events
     /// None.

@@ -200,6 +200,25 @@ fn a_path_at_which_something_is_is_refused_and_what_is_there_stays() {
 }
 
 #[test]
+fn a_path_beside_which_another_file_has_left_its_log_is_refused() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    sell(&shop, "u_1").unwrap();
+    for part in ["-wal", "-shm", "-journal"] {
+        let (folder, path) = folder();
+        let mut left = path.clone().into_os_string();
+        left.push(part);
+        fs::write(&left, "of another file").unwrap();
+        let error = shop.engine.backup(&path).unwrap_err();
+        assert_eq!(error.field(), Some("path"), "{error}");
+        assert!(error.to_string().contains(part), "{error}");
+        assert_eq!(names(folder.path()).len(), 1);
+        fs::remove_file(&left).unwrap();
+        shop.engine.backup(&path).unwrap();
+    }
+}
+
+#[test]
 fn a_path_that_cannot_hold_a_copy_is_refused_and_nothing_is_made() {
     let disk = Disk::new();
     let shop = disk.shop();
@@ -345,11 +364,17 @@ fn a_file_that_was_taken_away_is_not_copied_and_nor_is_what_took_its_place() {
     let shop = disk.shop();
     let other = Disk::new();
     drop(other.shop());
-    fs::rename(other.path(), disk.path()).unwrap();
+    let away = disk.path().with_extension("away");
+    fs::rename(disk.path(), &away).unwrap();
     let (folder, path) = folder();
-    let error = shop.engine.backup(&path).unwrap_err();
-    assert_eq!(kind(&error), StorageKind::Moved, "{error}");
-    assert_eq!(names(folder.path()).len(), 0);
+    let is_refused = || {
+        let error = shop.engine.backup(&path).unwrap_err();
+        assert_eq!(kind(&error), StorageKind::Moved, "{error}");
+        assert_eq!(names(folder.path()).len(), 0);
+    };
+    is_refused();
+    fs::rename(other.path(), disk.path()).unwrap();
+    is_refused();
 }
 
 #[test]

@@ -467,12 +467,9 @@ fn a_full_disk_stops_writes_keeps_reads_and_loses_nothing() {
         assert!(sold.len() < 1_000, "the disk was never full");
     };
     assert!(!sold.is_empty());
-    // Where the commit itself ran out of space the answer is the cautious one.
-    assert!(
-        matches!(kind(&error), StorageKind::DiskFull | StorageKind::OutcomeUnknown)
-            && error.to_string().contains("full"),
-        "{error}"
-    );
+    // The commit ran out of room before it wrote what would have made it one.
+    assert_eq!(kind(&error), StorageKind::DiskFull, "{error}");
+    assert_eq!(error.what_now(), WhatNow::AskOperator);
     let all_there = || {
         for uid in &sold {
             assert!(shop.app.entitlements().get(uid).unwrap().active, "{uid}");

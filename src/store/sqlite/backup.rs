@@ -30,9 +30,7 @@ impl Part {
             return Err(Invalid::new("path", to.display(), "a path that ends in the name of a file").into());
         };
         // The last step refuses it as well; this is before all the work.
-        if is_there(to) {
-            return Err(taken(to));
-        }
+        nothing_is_at(to)?;
         for number in 0..NAMES {
             let mut name = name.to_owned();
             name.push(format!(".{}-{number}.part", std::process::id()));
@@ -66,6 +64,7 @@ impl Part {
     /// Gives the copy its name. Nobody may have it open.
     pub(super) fn publish(self) -> Result<()> {
         os::sync(&self.path).map_err(|found| os::error(&found))?;
+        nothing_is_at(&self.to)?;
         name(&self.path, &self.to, |path, to| std::fs::hard_link(path, to))?;
         let to = self.to.clone();
         drop(self);
@@ -100,6 +99,20 @@ fn name(path: &Path, to: &Path, link: impl Fn(&Path, &Path) -> io::Result<()>) -
         }
         Err(found) => Err(os::error(&found)),
     }
+}
+
+/// Refuses a path at which something is, or beside which lies what SQLite takes for a part of the
+/// file: a log or journal that another file has left behind would be worked into the copy by whoever
+/// opens it first.
+fn nothing_is_at(to: &Path) -> Result<()> {
+    for part in ["", "-wal", "-shm", "-journal"] {
+        let mut path = to.as_os_str().to_owned();
+        path.push(part);
+        if is_there(Path::new(&path)) {
+            return Err(taken(Path::new(&path)));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a name is taken, be it by a link that leads nowhere.

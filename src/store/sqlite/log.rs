@@ -9,9 +9,14 @@ use rusqlite::Connection;
 
 use super::Place;
 use super::open::{self, keep_log_at_close, wait_for_locks};
-use super::statement::{Live, run};
-use crate::error::{Error, Result, StorageError, StorageKind};
-use crate::store::Sql;
+use super::statement::{self, is_failed_sync, run};
+use crate::error::{Result, StorageError, StorageKind};
+
+/// How many pages it is to have when it is worked into the file.
+const PAGES: u64 = 1_000;
+
+/// The fewest commands after which it is.
+const LEAST: u64 = 8;
 
 /// After how many transactions its length is looked at.
 const LOOK: u64 = 16;
@@ -25,6 +30,9 @@ const LONGEST: u64 = 64 << 20;
 
 /// How long emptying it waits for readers.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+const PASSIVE: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+const TRUNCATE: &str = "PRAGMA wal_checkpoint(TRUNCATE)";
 
 /// Whether the log may be worked into the file.
 #[derive(Default)]
@@ -47,11 +55,10 @@ impl Trust {
     /// copied without a sync, because somebody committed meanwhile, it counts as done: the next sync
     /// succeeds, the log begins anew, and after a power cut those pages are gone. Whoever opens the
     /// file when nobody has it open reads the log from its beginning, and that mends it.
-    fn end(&self, place: &Place, found: &StorageError) {
+    fn end(&self, place: &Place, found: &rusqlite::Error) {
         let detail = format!(
-            "the log could not be worked into the file ({}): nothing is lost, but it only grows until every \
-             program has closed the file and one opens it again",
-            found.detail
+            "the log could not be worked into the file ({found}): nothing is lost, but it only grows until every \
+             program has closed the file and one opens it again"
         );
         // Another process may not have noticed, and one that comes later cannot.
         if let Ok(reader) = open::reader(place)
@@ -73,6 +80,12 @@ pub(super) struct Log {
     pub(super) transactions: u64,
     /// How many commands were run since it was last worked into the file.
     unworked: u64,
+    /// How many pages it had then.
+    pages: u64,
+    /// After how many commands it is next: learned from how many pages they fill.
+    between: u64,
+    /// A connection that works it in while the writer keeps others from writing; none: not needed.
+    beside: Option<Connection>,
     /// The length in bytes that it may have.
     pub(super) longest: u64,
     /// The length past which it is tried to empty it again, after that failed; else 0.
@@ -86,6 +99,8 @@ pub(super) struct WorkedIn {
     pub(super) whole: bool,
     /// It begins anew.
     emptied: bool,
+    /// How many pages it has.
+    pages: u64,
 }
 
 impl Log {
@@ -93,6 +108,9 @@ impl Log {
         let is_long = place.wal_bytes() > LONG;
         Log {
             unworked: if is_long { place.between_checkpoints() } else { 0 },
+            between: place.between_checkpoints(),
+            pages: 0,
+            beside: None,
             place,
             trust,
             transactions: 0,
@@ -121,10 +139,12 @@ impl Log {
             return;
         }
         self.unworked += commands as u64;
-        if self.unworked >= self.place.between_checkpoints() {
-            self.unworked = 0;
+        if self.unworked >= self.between {
             // What could not be worked in is no failure of what was committed.
-            let _ = self.work_in(connection, "PRAGMA wal_checkpoint(PASSIVE)");
+            if let Ok(worked) = self.work_in(connection, PASSIVE) {
+                self.learn(&worked);
+            }
+            self.unworked = 0;
         }
         if !self.transactions.is_multiple_of(LOOK) {
             return;
@@ -138,10 +158,38 @@ impl Log {
         }
     }
 
+    /// Sets after how many commands the log is worked in next, so that it has some thousand new pages
+    /// then.
+    fn learn(&mut self, worked: &WorkedIn) {
+        // With fewer than before it has begun anew.
+        let fresh = worked.pages.checked_sub(self.pages).unwrap_or(worked.pages);
+        let fitting = self.unworked.saturating_mul(PAGES) / fresh.max(1);
+        self.between = fitting.clamp(LEAST, 4 * self.place.between_checkpoints());
+        self.pages = worked.pages;
+        // It does not begin anew: each time, somebody has written meanwhile.
+        self.beside = if worked.pages > 4 * PAGES {
+            open::writer(&self.place).ok()
+        } else {
+            None
+        };
+    }
+
+    /// Whether others never let it be worked in whole, so that it does not begin anew.
+    pub(super) fn is_behind(&self) -> bool {
+        self.beside.is_some()
+    }
+
+    /// Works it in while a transaction of the writer keeps others from writing.
+    pub(super) fn catch_up(&mut self) {
+        if let Some(beside) = self.beside.take() {
+            let _ = self.work_in(&beside, PASSIVE);
+        }
+    }
+
     /// Works the log into the file and empties it, as far as those allow who read or write meanwhile.
     pub(super) fn empty(&self, connection: &Connection, patience: Duration) -> Result<WorkedIn> {
         wait_for_locks(connection, patience)?;
-        let worked = self.work_in(connection, "PRAGMA wal_checkpoint(TRUNCATE)");
+        let worked = self.work_in(connection, TRUNCATE);
         wait_for_locks(connection, Duration::ZERO)?;
         worked
     }
@@ -150,26 +198,32 @@ impl Log {
         if let Some(failure) = self.trust.failure() {
             return Err(failure.clone().into());
         }
-        let mut worked = WorkedIn::default();
-        // The library says what held it up in a row, and calls it no error: whether anybody did, how
-        // many pages the log has, less than none if it was not even looked at, and how many are in the
-        // file.
-        let done = Live(connection).each(pragma, &[], &mut |row| {
-            let (held_up, pages, in_file) = (row.int(0)? != 0, row.int(1)?, row.int(2)?);
-            worked = WorkedIn {
-                whole: !held_up || (pages >= 0 && pages == in_file),
-                emptied: !held_up,
-            };
-            Ok(())
-        });
-        match done {
-            Ok(()) => Ok(worked),
-            Err(Error::Storage(found)) if found.kind == StorageKind::Io => {
-                self.trust.end(&self.place, &found);
-                keep_log_at_close(connection)?;
-                Err(found.into())
+        match checkpoint(connection, pragma) {
+            Ok(worked) => Ok(worked),
+            Err(found) => {
+                if is_failed_sync(&found) {
+                    self.trust.end(&self.place, &found);
+                    keep_log_at_close(connection)?;
+                }
+                Err(statement::error(&found))
             }
-            Err(found) => Err(found),
         }
     }
+}
+
+fn checkpoint(connection: &Connection, pragma: &str) -> rusqlite::Result<WorkedIn> {
+    let mut worked = WorkedIn::default();
+    let mut statement = connection.prepare_cached(pragma)?;
+    let mut rows = statement.query([])?;
+    // The library says what held it up in a row, and calls it no error: whether anybody did, how many
+    // pages the log has, less than none if it was not even looked at, and how many are in the file.
+    while let Some(row) = rows.next()? {
+        let (held_up, pages, in_file): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        worked = WorkedIn {
+            whole: pages == in_file && (pages >= 0 || held_up == 0),
+            emptied: held_up == 0,
+            pages: u64::try_from(pages).unwrap_or(0),
+        };
+    }
+    Ok(worked)
 }

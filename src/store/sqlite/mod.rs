@@ -99,6 +99,8 @@ impl Sqlite {
             *self.noted_in_memory() = noted;
             return answer;
         }
+        self.readers
+            .check_now_and_then(self.pace.now(), || self.check_identity())?;
         let mut reader = self.readers.take(&self.place, || self.check_identity())?;
         let Reader { connection, noted } = &mut reader;
         let answer = work(connection, Looking::at_file(connection, noted, &self.readers));
@@ -200,6 +202,7 @@ impl Backend for Sqlite {
             part.fill(writer.connection(|| Ok(()))?)?;
         } else {
             // Not one of the readers: those cannot write, and a copy is written.
+            self.check_identity()?;
             let connection = open::copier(&self.place)?;
             self.check_identity()?;
             part.fill(&connection)?;
@@ -219,7 +222,12 @@ impl Backend for Sqlite {
 }
 
 fn unknown(error: &Error) -> Error {
-    StorageError::new(StorageKind::OutcomeUnknown, error.to_string()).into()
+    // The kind's own words say that nothing was written, which nobody knows here.
+    let detail = match error {
+        Error::Storage(found) => found.detail.clone(),
+        other => other.to_string(),
+    };
+    StorageError::new(StorageKind::OutcomeUnknown, detail).into()
 }
 
 #[cfg(test)]

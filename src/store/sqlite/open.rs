@@ -22,9 +22,8 @@ const LONGEST_WAIT: Duration = Duration::from_millis(i32::MAX.unsigned_abs() as 
 /// Statements that a connection keeps prepared.
 const STATEMENTS: usize = 192;
 
-/// After how many commands the log is worked into the file: a command writes some four pages of
-/// 4 KiB.
-const BETWEEN_CHECKPOINTS: u64 = 256;
+/// After how many commands the log is worked into the file, before it is known how much they write.
+const BETWEEN_CHECKPOINTS: u64 = 64;
 
 /// The same on a simulated disk, which does not live as long.
 #[cfg(feature = "testing")]
@@ -95,7 +94,8 @@ impl Place {
         self.busy_wait
     }
 
-    /// After how many commands the log is worked into the file.
+    /// After how many commands the log is worked into the file at first; later at most after four times
+    /// as many.
     pub(super) fn between_checkpoints(&self) -> u64 {
         self.between_checkpoints
     }

@@ -3,8 +3,9 @@
 //!
 //! A connection is out of the pool while it is used, so no lock is held while the library runs.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rusqlite::Connection;
 
@@ -16,6 +17,9 @@ use crate::store::{EachRow, Known, Reading, Sql, Value};
 
 /// How many idle reading connections are kept.
 const IDLE: usize = 8;
+
+/// How long it is taken for granted that the file is the one at its path.
+const BETWEEN_CHECKS: Duration = Duration::from_secs(1);
 
 /// Tells a connection whether another has committed.
 const OTHERS_COMMITS: &str = "PRAGMA data_version";
@@ -29,6 +33,9 @@ const OWN_WRITES: &str = "SELECT total_changes()";
 pub(super) struct Readers {
     idle: Mutex<Vec<Reader>>,
     moves: AtomicI64,
+    /// In microseconds of the pace's time: from when on it is asked again whether the file is the one
+    /// at its path.
+    check_at: AtomicU64,
 }
 
 /// A connection that reads, and what was noted through it.
@@ -57,6 +64,17 @@ impl Readers {
         check()?;
         let noted = Noted::default();
         Ok(Reader { connection, noted })
+    }
+
+    /// Asks whether the file is the one at its path, once a second: asking costs a part of what a short
+    /// read does.
+    pub(super) fn check_now_and_then(&self, now: Duration, check: impl FnOnce() -> Result<()>) -> Result<()> {
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        if micros(now) >= self.check_at.load(Ordering::Relaxed) {
+            check()?;
+            self.check_at.store(micros(now + BETWEEN_CHECKS), Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Keeps a connection for the next reader.

@@ -1,7 +1,7 @@
 //! Statements stepped to their end, so that no error of theirs is dropped.
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, ToSql, params_from_iter};
+use rusqlite::{Connection, ErrorCode, ToSql, ffi, params_from_iter};
 
 use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::store::{EachRow, Row, Sql, Value};
@@ -141,6 +141,12 @@ pub(super) fn error(found: &rusqlite::Error) -> Error {
         _ => StorageKind::Io,
     };
     StorageError::new(kind, found.to_string()).into()
+}
+
+/// Whether it was a sync that failed, of a file or its directory.
+pub(super) fn is_failed_sync(found: &rusqlite::Error) -> bool {
+    let code = found.sqlite_error().map(|error| error.extended_code);
+    code == Some(ffi::SQLITE_IOERR_FSYNC) || code == Some(ffi::SQLITE_IOERR_DIR_FSYNC)
 }
 
 /// Whether the placeholders of a statement are `$1` to `$n`, first appearing in order: SQLite

@@ -91,6 +91,12 @@ impl Writer {
                 run(connection, &format!("PRAGMA synchronous = {waits}"))?;
             }
             self.leave_a_gap(pace);
+            if self.log.is_behind() && self.begin(until, pace)? {
+                // Nobody else writes now. What is written in this transaction would not begin the log
+                // anew, but what is written in the next will, unless somebody is quicker.
+                self.log.catch_up();
+                self.roll_back();
+            }
             self.begin(until, pace)
         });
         match begun {
@@ -113,7 +119,7 @@ impl Writer {
         let batch = Batch::run(connection, access, leading, pace);
         #[cfg(tillite_planted)]
         let batch = batch.answered_early();
-        let ended = batch.end(connection);
+        let ended = batch.end(connection, self.place.on_disk().is_some());
         let commands = ended.steps.len();
         self.held.ended = pace.now();
         if let Some(error) = ended.in_doubt {
@@ -295,13 +301,23 @@ impl<'g> Batch<'g> {
         self
     }
 
-    fn end(mut self, connection: &Connection) -> Ended<'g> {
+    /// Commits. On a file of the operating system a commit for which there was no room is undone for
+    /// certain: what it writes last is what would make it one, and nothing behind that.
+    fn end(mut self, connection: &Connection, is_undone_when_full: bool) -> Ended<'g> {
         let mut in_doubt = None;
         if !connection.is_autocommit() {
             if self.undone.is_none() && self.steps.iter().any(|(_, _, step)| matches!(step, Step::Written)) {
-                in_doubt = run(connection, "COMMIT").err().map(|error| unknown(&error));
+                in_doubt = run(connection, "COMMIT").err();
                 if planted!(FailedCommitIsSuccess) {
                     in_doubt = None;
+                }
+                let is_full =
+                    |error: &Error| matches!(error, Error::Storage(found) if found.kind == StorageKind::DiskFull);
+                if is_undone_when_full && in_doubt.as_ref().is_some_and(is_full) {
+                    self.undone = in_doubt.take();
+                    if !connection.is_autocommit() {
+                        let _ = run(connection, "ROLLBACK");
+                    }
                 }
             } else {
                 // Where even this fails, the next transaction cannot begin, and the connection goes.
@@ -317,7 +333,7 @@ impl<'g> Batch<'g> {
         }
         Ended {
             steps: self.steps,
-            in_doubt,
+            in_doubt: in_doubt.as_ref().map(unknown),
         }
     }
 }

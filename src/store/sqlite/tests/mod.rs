@@ -198,6 +198,27 @@ fn a_file_that_took_the_place_of_the_opened_one_is_not_read_for_it() {
 }
 
 #[test]
+fn whoever_reads_on_hears_within_a_second_that_the_file_was_taken_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let pace = Arc::new(ByHand::default());
+    let sqlite = Sqlite::open(Place::file(&path), at(0), Arc::clone(&pace) as Arc<dyn Pace>).unwrap();
+    let store = Store::new(sqlite);
+    store.read(crate::store::app::worlds).unwrap();
+    std::fs::rename(&path, folder.path().join("away.db")).unwrap();
+    for _ in 0..3 {
+        pace.turn(Duration::from_secs(1));
+        let read = store.read(crate::store::app::worlds);
+        assert!(
+            matches!(&read, Err(Error::Storage(error)) if error.kind == StorageKind::Moved),
+            "{read:?}"
+        );
+    }
+    std::fs::rename(folder.path().join("away.db"), &path).unwrap();
+    store.read(crate::store::app::worlds).unwrap();
+}
+
+#[test]
 fn a_log_that_readers_never_leave_is_emptied_when_it_is_too_long() {
     const BOUND: u64 = 512 << 10;
     let folder = tempfile::tempdir().unwrap();
