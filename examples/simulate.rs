@@ -25,6 +25,11 @@ use std::process::ExitCode;
 
 use tillite::testing::sim::Simulation;
 
+const USAGE: &str = "\
+simulate [--engines 1|2] [--from SEED] [--seeds COUNT]   runs many seeds: 1000 from 0 by one engine, unless told
+simulate [--engines 1|2] --seed SEED                     runs one, prints its trace, and makes it small if it fails
+With --cfg tillite_planted also: --planted NAME|all, and --count SEEDS of them to say how many find it.";
+
 /// What the command line asks for.
 struct Asked {
     engines: usize,
@@ -42,9 +47,13 @@ struct Asked {
 
 fn main() -> ExitCode {
     let asked = match asked(std::env::args().skip(1)) {
-        Ok(asked) => asked,
+        Ok(Some(asked)) => asked,
+        Ok(None) => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
         Err(wrong) => {
-            println!("{wrong}\n--engines 1|2  --from SEED  --seeds COUNT  --seed SEED");
+            println!("{wrong}\n{USAGE}");
             return ExitCode::FAILURE;
         }
     };
@@ -59,7 +68,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
+/// What the command line asks for; none: how to use it.
+fn asked(arguments: impl Iterator<Item = String>) -> Result<Option<Asked>, String> {
     let mut asked = Asked {
         engines: 1,
         from: 0,
@@ -72,6 +82,9 @@ fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     };
     let mut arguments = arguments;
     while let Some(name) = arguments.next() {
+        if matches!(name.as_str(), "--help" | "-h") {
+            return Ok(None);
+        }
         let value = arguments.next().ok_or_else(|| format!("{name} wants a value"))?;
         #[cfg(tillite_planted)]
         if name == "--planted" {
@@ -97,7 +110,7 @@ fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             _ => return Err(format!("{name} is not known")),
         }
     }
-    Ok(asked)
+    Ok(Some(asked))
 }
 
 fn one(simulation: &Simulation, seed: u64) -> ExitCode {

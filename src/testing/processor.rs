@@ -15,6 +15,10 @@ use crate::time::Timestamp;
 /// It keeps the contract of [`Processor`]: it recognises a repetition by its idempotency key, takes
 /// no money after the deadline of a call, and what it does not find 60 seconds after a call it will
 /// never find.
+///
+/// It reads the time from [`FakeProcessor::clock`], which is best the engine's own. Without one it
+/// takes no call for too late, and what is to happen later has happened when it is next asked about
+/// that payment.
 #[derive(Clone, Default)]
 pub struct FakeProcessor {
     ledger: Arc<Mutex<Ledger>>,
@@ -61,7 +65,8 @@ pub struct Taken {
 /// What becomes of a request at a time that has yet to come.
 #[derive(Clone)]
 struct Later {
-    at: Timestamp,
+    /// None: when it is asked about next.
+    at: Option<Timestamp>,
     taken: Taken,
     /// Whether the service knows of the request until then.
     known: bool,
@@ -80,12 +85,13 @@ pub enum Told {
     TakeAndLose,
     /// Lose the request on its way: nothing is taken, and nobody knows.
     LoseRequest,
-    /// Lose sight of the request: the money is taken so much later, within the call's time. It needs
-    /// [`FakeProcessor::clock`].
+    /// Lose sight of the request: the money is taken so much later, within the call's time. Without
+    /// [`FakeProcessor::clock`] it is taken when the service is next asked about the payment.
     ArriveLate(Duration),
-    /// Accept it and know only later whether the money is taken. It needs [`FakeProcessor::clock`].
+    /// Accept it and know only later whether the money is taken.
     Pend {
-        /// After how long it is known.
+        /// After how long it is known. Without [`FakeProcessor::clock`] it is known when the service is
+        /// next asked about the payment.
         after: Duration,
         /// Whether it will be taken.
         taken: bool,
@@ -112,7 +118,8 @@ impl FakeProcessor {
         processor
     }
 
-    /// The same service, by this clock.
+    /// The same service, by this clock: that of the engine which calls it, so that both mean the same
+    /// by *later*.
     #[must_use]
     pub fn clock(mut self, clock: impl Clock + 'static) -> FakeProcessor {
         self.clock = Some(Arc::new(clock));
@@ -168,7 +175,10 @@ impl FakeProcessor {
     /// What was taken so far, in the order of the idempotency keys.
     #[must_use]
     pub fn charges(&self) -> Vec<Taken> {
-        self.ledger().charged.values().cloned().collect()
+        let now = self.now();
+        let mut ledger = self.ledger();
+        ledger.catch_up(now);
+        ledger.charged.values().cloned().collect()
     }
 
     /// Every request that reached it, in order.
@@ -192,13 +202,14 @@ impl FakeProcessor {
         self.outside.as_ref().is_none_or(|outside| outside.is_reached())
     }
 
-    fn now(&self) -> Timestamp {
-        self.clock.as_ref().map_or(Timestamp::MIN, Clock::now)
+    /// The time; none without a clock.
+    fn now(&self) -> Option<Timestamp> {
+        self.clock.as_ref().map(Clock::now)
     }
 
     fn take(&self, request: &Request, deadline: Timestamp) -> Outcome {
         // A call that hangs past its time is given up, as its contract asks for.
-        if !self.is_reached() || self.now() > deadline {
+        if !self.is_reached() || self.now().is_some_and(|now| now > deadline) {
             return lost("the call came to nothing");
         }
         self.ledger().take(request)
@@ -219,12 +230,12 @@ impl FakeProcessor {
             }
             Told::LoseRequest => lost("the connection broke"),
             Told::ArriveLate(after) => {
-                let at = self.now().plus(after).min(deadline);
+                let at = self.now().map(|now| now.plus(after).min(deadline));
                 self.ledger().expect(request, at, false, true);
                 lost("the call timed out")
             }
             Told::Pend { after, taken } => {
-                let at = self.now().plus(after);
+                let at = self.now().map(|now| now.plus(after));
                 let reference = self.ledger().expect(request, at, true, taken);
                 Outcome::Pending { reference }
             }
@@ -299,7 +310,7 @@ impl Ledger {
         outcome
     }
 
-    fn expect(&mut self, request: &Request, at: Timestamp, known: bool, succeeds: bool) -> String {
+    fn expect(&mut self, request: &Request, at: Option<Timestamp>, known: bool, succeeds: bool) -> String {
         let taken = taken(request);
         let reference = taken.reference.clone();
         let later = Later {
@@ -313,20 +324,29 @@ impl Ledger {
     }
 
     /// Carries out what has become due.
-    fn catch_up(&mut self, now: Timestamp) {
-        let due = self.later.iter().filter(|(_, later)| later.at <= now);
+    fn catch_up(&mut self, now: Option<Timestamp>) {
+        let is_due = |later: &Later| matches!((later.at, now), (Some(at), Some(now)) if at <= now);
+        let due = self.later.iter().filter(|(_, later)| is_due(later));
         let due: Vec<String> = due.map(|(key, _)| key.clone()).collect();
         for key in due {
-            match self.later.remove(&key) {
-                Some(later) if later.succeeds => drop(self.charged.insert(key, later.taken)),
-                _ => drop(self.declined.insert(key)),
-            }
+            self.carry_out(key);
+        }
+    }
+
+    fn carry_out(&mut self, key: String) {
+        match self.later.remove(&key) {
+            Some(later) if later.succeeds => drop(self.charged.insert(key, later.taken)),
+            Some(_) => drop(self.declined.insert(key)),
+            None => {}
         }
     }
 
     /// What is known of a request.
-    fn known(&mut self, key: &str, now: Timestamp) -> Option<Outcome> {
+    fn known(&mut self, key: &str, now: Option<Timestamp>) -> Option<Outcome> {
         self.catch_up(now);
+        if self.later.get(key).is_some_and(|later| later.at.is_none()) {
+            self.carry_out(key.to_owned());
+        }
         if let Some(taken) = self.charged.get(key) {
             return Some(succeeded(taken));
         }

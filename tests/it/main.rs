@@ -18,6 +18,7 @@ mod backup;
 mod crash;
 mod endpoints;
 mod entitlement;
+mod fakes;
 mod file;
 mod house;
 mod idempotency;
