@@ -3,8 +3,8 @@
 
 use std::sync::Mutex;
 
-use tillite::testing::sim::{Invariant, Program, Simulation};
-use tillite::{App, CustomerId, NewCustomer, Result};
+use tillite::testing::sim::{Invariant, Program, Simulation, Violation};
+use tillite::{Amount, App, Currency, CustomerId, NewCustomer, NewGrant, NewLine, NewSession, Result};
 
 use crate::kit::locked;
 
@@ -121,4 +121,92 @@ fn what_fails_is_made_small_and_names_the_invariant() {
     // A call that is asked for, the fault that it fails by, and little more.
     assert!(smallest.steps <= 5 && smallest.steps < found.steps, "{smallest}");
     assert!(smallest.to_string().contains("Host("), "{smallest}");
+}
+
+/// Makes one call after the other with whatever arguments it has.
+struct Calls(fn(&App, u64) -> Result<String>);
+
+impl Program for Calls {
+    fn act(&self, app: &App, draw: u64) -> Result<String> {
+        (self.0)(app, draw)
+    }
+
+    fn check(&self, _: &App) -> std::result::Result<(), String> {
+        Ok(())
+    }
+}
+
+/// The first violation of a few seeds with calls beside them.
+fn first_violation(calls: fn(&App, u64) -> Result<String>) -> Option<Box<Violation>> {
+    let simulation = Simulation::new().program(move || Calls(calls));
+    (0..10).find_map(|seed| simulation.run(seed).err())
+}
+
+#[test]
+fn an_error_that_a_program_should_have_seen_to_is_called_the_programs() {
+    let found = first_violation(|app, _| app.customers().set(NewCustomer::uid("")).map(|_| String::new()));
+    let found = found.expect("an empty uid is refused");
+    assert_eq!(found.invariant, Invariant::ProgramsErrors, "{found}");
+    assert!(
+        found.found.contains("uid") && found.to_string().contains("the host's program"),
+        "{found}"
+    );
+    let found = first_violation(|app, _| app.customers().by_uid("nobody").map(|_| String::new()));
+    assert_eq!(found.unwrap().invariant, Invariant::ProgramsErrors);
+}
+
+#[test]
+fn what_the_state_of_a_thing_forbids_a_program_may_pass_on() {
+    let found = first_violation(|app, _| {
+        let gift = NewLine::inline("A gift", Amount::minor(0, Currency::EUR)?);
+        let session = app.sessions().create(NewSession::empty().line(gift))?;
+        app.sessions().expire(&session.id)?;
+        Ok(session.id.to_string())
+    });
+    if let Some(found) = found {
+        panic!("{found}");
+    }
+}
+
+#[test]
+fn a_program_and_the_simulation_do_not_share_a_name() {
+    let found = first_violation(|app, draw| {
+        let (who, what) = (draw % 3, draw % 4);
+        let gift = NewLine::inline("A gift", Amount::minor(0, Currency::EUR)?);
+        let new = NewSession::empty().line(gift).for_uid(format!("buyer-{who}"));
+        match what {
+            0 => app
+                .entitlements()
+                .revoke(&format!("buyer-{who}"), None, "it was asked for")?,
+            1 => app
+                .sessions()
+                .create(new.order_key(format!("order-{who}")))
+                .map(|_| Vec::new())?,
+            2 => app
+                .sessions()
+                .create(new.idempotency_key(format!("create-{}", draw % 6)))
+                .map(|_| Vec::new())?,
+            _ => {
+                let grant = NewGrant::tier(format!("buyer-{who}"), "gold").days(3);
+                vec![app.entitlements().grant(grant)?]
+            }
+        };
+        Ok(format!("buyer-{who}: {what}"))
+    });
+    if let Some(found) = found {
+        panic!("{found}");
+    }
+}
+
+#[test]
+fn what_a_program_answers_stands_in_the_trace_with_its_draw() {
+    let simulation = Simulation::new().program(|| Calls(|_, draw| Ok(format!("drew {draw}"))));
+    let lines = (0..5).flat_map(|seed| simulation.run(seed).unwrap().trace);
+    let lines: Vec<String> = lines.filter(|line| line.contains("Host(")).collect();
+    assert!(!lines.is_empty());
+    for line in lines {
+        let (_, draw) = line.split_once("Host(").unwrap();
+        let (draw, answer) = draw.split_once(") -> ").unwrap();
+        assert_eq!(answer, format!("drew {draw}"), "{line}");
+    }
 }

@@ -1,6 +1,7 @@
 //! What a host does with an engine, and whether what it was answered can be.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -42,8 +43,19 @@ pub(super) struct Memory {
 /// What came of a call: what is written down of it, or that it cannot be.
 pub(super) type Seen = std::result::Result<String, Broken>;
 
+/// A name of the simulation's own: with a prefix that is promised in the documentation of [`Program`],
+/// so that no program beside it has the same.
+fn own(name: impl fmt::Display) -> String {
+    format!("tillite-sim-{name}")
+}
+
 pub(super) fn uid(buyer: u64) -> String {
-    format!("buyer-{buyer}")
+    own(format_args!("buyer-{buyer}"))
+}
+
+/// The idempotency key that a session is made under.
+pub(super) fn key_to_create(key: u64) -> String {
+    own(format_args!("create-{key}"))
 }
 
 /// How long a pen can be bought: short, so that its time passes.
@@ -64,9 +76,17 @@ pub(super) fn order(asked: Asked) -> Result<NewSession> {
     };
     let new = new.for_uid(uid(asked.buyer));
     Ok(match asked.order {
-        Some(order) => new.order_key(format!("order-{order}")),
+        Some(order) => new.order_key(own(format_args!("order-{order}"))),
         None => new,
     })
+}
+
+/// Whether it is the state of an object that a call met.
+fn stands_in_the_way(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Refused(_) | Error::PaymentInProgress { .. } | Error::OrderTaken { .. }
+    )
 }
 
 impl Host<'_> {
@@ -171,7 +191,7 @@ impl Host<'_> {
                 })
             }
             Op::Host(draw) => match self.program {
-                Some(program) => self.or_refused(program.act(&self.app, *draw), Ok),
+                Some(program) => self.programs_answer(program.act(&self.app, *draw)),
                 None => Ok(String::new()),
             },
             Op::Fault { after, fault } => {
@@ -197,10 +217,19 @@ impl Host<'_> {
     /// The same for a call that the state of an object may stand in the way of.
     fn or_refused<T>(&self, answer: Result<T>, take_in: impl FnOnce(T) -> Seen) -> Seen {
         match answer {
-            Err(error @ (Error::Refused(_) | Error::PaymentInProgress { .. } | Error::OrderTaken { .. })) => {
-                Ok(error.code().to_owned())
-            }
+            Err(error) if stands_in_the_way(&error) => Ok(error.code().to_owned()),
             answer => self.answered(answer, take_in),
+        }
+    }
+
+    /// The same for what a host's program answers, which may be that of any call.
+    fn programs_answer(&self, answer: Result<String>) -> Seen {
+        let is_known = |error: &Error| matches!(error, Error::Storage(_)) || stands_in_the_way(error);
+        match answer {
+            Err(error) if !is_known(&error) => {
+                violated(Invariant::ProgramsErrors, format!("act answered {error:?}: {error}"))
+            }
+            answer => self.or_refused(answer, Ok),
         }
     }
 
@@ -276,7 +305,7 @@ impl Host<'_> {
         self.world.beliefs().asked.entry(key).or_default().insert(asked);
         let before = self.world.beliefs().created.get(&key).cloned();
         let known = before.as_ref().and_then(|(id, _)| self.believed(id));
-        match self.app.sessions().create(new.idempotency_key(format!("create-{key}"))) {
+        match self.app.sessions().create(new.idempotency_key(key_to_create(key))) {
             Ok(session) => {
                 let mut beliefs = self.world.beliefs();
                 if let Some((id, first)) = before
@@ -319,7 +348,7 @@ impl Host<'_> {
             let mut payment = NewPayment::with("tok_1");
             // The method belongs to the session, so that a key comes with the same request again.
             if let Some(key) = key {
-                payment = payment.idempotency_key(format!("pay-{id}-{key}"));
+                payment = payment.idempotency_key(own(format_args!("pay-{id}-{key}")));
             }
             let before = key.and_then(|key| self.world.beliefs().paid.get(&(id.clone(), key)).cloned());
             let (known, shown) = (self.believed(id), *locked(&self.memory.shown));
@@ -431,7 +460,7 @@ impl Host<'_> {
     }
 
     fn grant(&self, key: u64, buyer: u64, days: Option<u32>) -> Seen {
-        let mut new = NewGrant::tier(uid(buyer), "member").idempotency_key(format!("grant-{key}"));
+        let mut new = NewGrant::tier(uid(buyer), "member").idempotency_key(own(format_args!("grant-{key}")));
         if let Some(days) = days {
             new = new.days(days);
         }

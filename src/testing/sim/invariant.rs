@@ -64,6 +64,9 @@ pub enum Invariant {
     NothingPanics,
     /// The host's own [`super::Program`] has nothing to say.
     Program,
+    /// The host's own [`super::Program`] answers no error that it had to see to itself. The mistake is
+    /// most likely in its call.
+    ProgramsErrors,
 }
 
 impl Invariant {
@@ -99,6 +102,7 @@ impl Invariant {
             Invariant::ErrorsAreDocumented => "errors are of the documented kinds",
             Invariant::NothingPanics => "nothing panics",
             Invariant::Program => "the host's own",
+            Invariant::ProgramsErrors => "the host's program answers errors of storage and state only",
         }
     }
 }

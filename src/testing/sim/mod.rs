@@ -56,6 +56,19 @@ pub(super) trait Outside: Send + Sync {
 /// A program of the host's own that runs beside the simulation's calls. Each run makes one, which
 /// outlives its processes: what it keeps is what somebody was told.
 ///
+/// # What it shares with the simulation
+/// It gets the same app, in test or live mode as the seed decides. The simulation buys and grants there
+/// for uids, under order keys and under idempotency keys that all begin with `tillite-sim-`: a program
+/// that uses none of those has its own.
+///
+/// The rest is common to both: the products and prices of the tiers `member` and `gold`, where the
+/// simulation changes the price of `gold` and counts on both being for sale in euros, one endpoint at
+/// `https://shop.example/hooks`, the payment service `till`, and time, which the simulation moves. The
+/// simulation finds in the lists every session that the program makes and treats it as any other: it is
+/// looked at, paid and expired at any moment, so a program must not count on a session of its own
+/// staying as it left it. A program that sets those prices, adds endpoints or disables the one there
+/// breaks what the simulation holds the engine to.
+///
 /// ```
 /// use std::sync::Mutex;
 /// use tillite::testing::sim::{Program, Simulation};
@@ -87,11 +100,24 @@ pub(super) trait Outside: Send + Sync {
 /// }
 /// ```
 pub trait Program: Send + Sync {
-    /// Does something with the engine, which a number decides, and answers what is written down of
-    /// it. It is called from one thread at a time, at any moment, and its process may die in it.
+    /// Does something with the engine, which a number decides. It is called from one thread at a time,
+    /// at any moment, and its process may die in it.
+    ///
+    /// What it answers is written down: a line of the trace is `thread 0: Host(17) -> reader-17`, with
+    /// the number and then the answer. The number says little to who reads it, so the answer should say
+    /// what was done, and with what.
     ///
     /// # Errors
-    /// Whatever the engine answers: errors of storage are to be expected and passed on.
+    /// It passes on what the engine answers, if that is
+    /// * [`Error::Storage`]: to be expected wherever the disk fails or the power goes. Where neither is
+    ///   the case, it is the engine's fault, as it is in every other call
+    ///   ([`Invariant::ErrorsAreDocumented`]);
+    /// * [`Error::Refused`], [`Error::PaymentInProgress`] or [`Error::OrderTaken`]: somebody else was
+    ///   quicker. The trace then has the error's code.
+    ///
+    /// Any other error is a violation of [`Invariant::ProgramsErrors`], for it is most likely a mistake
+    /// in the program's call, such as [`Error::Invalid`]. One that the program counts on, such as
+    /// [`Error::NotFound`], it turns into an answer itself.
     fn act(&self, app: &App, draw: u64) -> Result<String>;
 
     /// Holds a file that has just been opened against what the program was told. An error is a

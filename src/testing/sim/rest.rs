@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use data_encoding::BASE64;
 
+use super::act::{key_to_create, order};
 use super::check::after_a_start;
 use super::lists::all;
 use super::plan::Goods;
@@ -276,7 +277,7 @@ fn contains(file: &[u8], wanted: &[u8]) -> bool {
 fn keys_answer_again(world: &World, app: &App) -> Result<(), Broken> {
     let created: Vec<_> = world.beliefs().created.clone().into_iter().collect();
     for (key, (id, asked)) in created {
-        let again = super::act::order(asked)?.idempotency_key(format!("create-{key}"));
+        let again = order(asked)?.idempotency_key(key_to_create(key));
         let session = app.sessions().create(again)?;
         if session.id != id {
             return violated(
