@@ -2,7 +2,7 @@
 //!
 //! There is one error type. Every value of it says what was found, what is allowed, and through
 //! [`Error::what_now`] which of four things the caller should do. Texts never repeat more than
-//! [`ECHO_LIMIT`] characters of what was given, and never a secret or a card number.
+//! [`ECHO_LIMIT`] characters of what was given, 200 of a path, and never a secret or a card number.
 
 use std::fmt;
 
@@ -10,6 +10,10 @@ use crate::card::{LONGEST_WRITTEN, masked};
 
 /// How many characters of a caller's text an error repeats at most.
 pub const ECHO_LIMIT: usize = 64;
+
+/// The same of a path.
+#[cfg(feature = "engine")]
+const PATH_LIMIT: usize = 200;
 
 /// The result of every fallible call of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -284,7 +288,8 @@ impl fmt::Display for OrderState {
 pub struct StorageError {
     /// What kind of failure it is.
     pub kind: StorageKind,
-    /// What the layer below said, without any data of the file.
+    /// What the layer below said, without any data of the file. Where it is about a path, that path,
+    /// shortened.
     pub detail: String,
 }
 
@@ -302,7 +307,8 @@ impl StorageError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StorageKind {
-    /// Another process held the file's write lock for longer than the bounded wait.
+    /// Others used the file for longer than the bounded wait: another process or connection held its
+    /// lock, or calls of this process stood before this one.
     Busy,
     /// The commit failed: what it wrote is either all there or all gone, and only the file knows.
     OutcomeUnknown,
@@ -315,6 +321,9 @@ pub enum StorageKind {
     CantOpen,
     /// The file is not a database.
     NotADatabase,
+    /// The file has tables of somebody else under names that begin with `tillite_`, which are this
+    /// crate's.
+    NamesTaken,
     /// The file is damaged, or holds something that this crate never writes.
     Corrupt,
     /// The file was moved, deleted or replaced while it was open.
@@ -334,6 +343,7 @@ impl StorageKind {
             StorageKind::ReadOnly => "storage_read_only",
             StorageKind::CantOpen => "storage_cant_open",
             StorageKind::NotADatabase => "storage_not_a_database",
+            StorageKind::NamesTaken => "storage_names_taken",
             StorageKind::Corrupt => "storage_corrupt",
             StorageKind::Moved => "storage_moved",
             StorageKind::Unsupported => "storage_unsupported",
@@ -345,12 +355,17 @@ impl StorageKind {
 impl fmt::Display for StorageKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            StorageKind::Busy => "the file is locked by another process, try again later",
+            StorageKind::Busy => {
+                "the file is in use, by this process or another, for longer than the wait; try again later"
+            }
             StorageKind::OutcomeUnknown => "the commit failed and its outcome is unknown, make the same call again",
             StorageKind::DiskFull => "the disk is full, nothing was written",
-            StorageKind::ReadOnly => "the file or its directory is read-only",
+            StorageKind::ReadOnly => "the file or its directory cannot be written",
             StorageKind::CantOpen => "the file cannot be opened",
             StorageKind::NotADatabase => "the file is not a database, it was not touched",
+            StorageKind::NamesTaken => {
+                "the file has somebody else's tables under this crate's names, it was not touched"
+            }
             StorageKind::Corrupt => "the file is damaged, restore a backup",
             StorageKind::Moved => "the file was moved, deleted or replaced while open, nothing was written",
             StorageKind::Unsupported => "the linked database library does not serve",
@@ -370,12 +385,22 @@ fn named(name: &str) -> String {
 /// The first [`ECHO_LIMIT`] characters of a text, with a mark where it was cut. Card numbers are
 /// masked before anything is cut, so that no part of one gets through.
 pub(crate) fn shortened(text: &str) -> String {
-    let start: String = text.chars().take(ECHO_LIMIT + LONGEST_WRITTEN).collect();
+    shortened_to(ECHO_LIMIT, text)
+}
+
+fn shortened_to(limit: usize, text: &str) -> String {
+    let start: String = text.chars().take(limit + LONGEST_WRITTEN).collect();
     let safe = masked(&start);
-    if text.chars().nth(ECHO_LIMIT).is_none() {
+    if text.chars().nth(limit).is_none() {
         return safe;
     }
-    safe.chars().take(ECHO_LIMIT - 1).chain(['…']).collect()
+    safe.chars().take(limit - 1).chain(['…']).collect()
+}
+
+/// A path as an error repeats it: longer than other texts, as its end is what tells it from others.
+#[cfg(feature = "engine")]
+pub(crate) fn shown_path(path: &std::path::Path) -> String {
+    format!("{:?}", shortened_to(PATH_LIMIT, &path.to_string_lossy()))
 }
 
 #[cfg(test)]

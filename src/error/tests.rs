@@ -24,6 +24,7 @@ fn every_storage_kind_says_what_to_do() {
         StorageKind::ReadOnly,
         StorageKind::CantOpen,
         StorageKind::NotADatabase,
+        StorageKind::NamesTaken,
         StorageKind::Corrupt,
         StorageKind::Moved,
         StorageKind::Unsupported,

@@ -19,7 +19,9 @@ use tillite::{
     WhatNow,
 };
 
-use crate::kit::{ManualClock, Receiver, SEAL_KEY, SeededEntropy, Shop, Till, builder, clean};
+use crate::kit::{
+    ManualClock, Receiver, SEAL_KEY, SeededEntropy, Shop, Till, another_process, builder, clean, is_another_process,
+};
 
 /// A file in a directory of its own, and what is needed to open it again and again.
 pub struct Disk {
@@ -84,6 +86,20 @@ impl Disk {
         let paths = files.map(|file| file.unwrap().path());
         paths.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
     }
+}
+
+/// How often SQLite waits a little on a disk while something is done.
+fn sleeps(disk: &tillite_simdisk::Disk, something: impl FnOnce()) -> u64 {
+    let count = std::sync::Arc::new(AtomicU64::new(0));
+    let counted = std::sync::Arc::clone(&count);
+    disk.on_point(move |point| {
+        if point == tillite_simdisk::Point::Sleep {
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    something();
+    disk.clear_on_point();
+    count.load(Ordering::Relaxed)
 }
 
 /// Runs a statement to its end; the first column of each row as text.
@@ -203,7 +219,12 @@ fn a_file_that_is_not_ours_to_write_is_refused_and_left_as_it_is() {
         (
             "tables of our name that somebody else made",
             |disk| drop(sql(&disk.raw(), "CREATE TABLE tillite_notes (text TEXT)")),
-            |error| kind(error) == StorageKind::Corrupt && error.to_string().contains("not ours"),
+            |error| kind(error) == StorageKind::NamesTaken && says(error, &["tillite_notes", "rename"]),
+        ),
+        (
+            "tables of ours without the one that has the version",
+            |disk| drop(changed(disk, "DROP TABLE tillite_schema")),
+            |error| kind(error) == StorageKind::Corrupt && says(error, &["tillite_schema", "restore a backup"]),
         ),
         (
             "a newer schema",
@@ -238,6 +259,12 @@ fn a_file_that_is_not_ours_to_write_is_refused_and_left_as_it_is() {
     }
 }
 
+/// Whether an error's text has all of these in it.
+fn says(error: &Error, words: &[&str]) -> bool {
+    let text = error.to_string();
+    words.iter().all(|word| text.contains(word))
+}
+
 /// A file with a sale in it, cut to a length.
 fn cut(disk: &Disk, length: fn(u64) -> u64) {
     let shop = disk.shop();
@@ -269,6 +296,85 @@ fn a_path_that_cannot_hold_a_file_is_refused_and_nothing_is_made() {
         assert_eq!(kind(&error), StorageKind::CantOpen, "{path:?}: {error}");
     }
     assert_eq!(disk.contents(), BTreeMap::new());
+}
+
+#[test]
+fn an_error_of_a_path_names_it_and_says_what_to_do() {
+    let disk = Disk::new();
+    let dir = disk.dir.path().to_owned();
+    fs::write(dir.join("a_file"), "").unwrap();
+    for (path, advice) in [
+        (dir.join("missing/shop.db"), "its directory is not there, make it first"),
+        (dir.clone(), "it is a directory, name a file in it"),
+        (dir.join("a_file/shop.db"), "what should be its directory is a file"),
+    ] {
+        let error = disk.builder().open(&path).unwrap_err();
+        assert_eq!(kind(&error), StorageKind::CantOpen, "{error}");
+        assert!(says(&error, &[&format!("{path:?}: "), advice]), "{error}");
+    }
+    let long = dir.join("x".repeat(1_000)).join("shop.db");
+    let error = disk.builder().open(&long).unwrap_err();
+    assert!(error.to_string().chars().count() < 350, "{error}");
+}
+
+#[test]
+fn a_file_that_nobody_may_write_is_said_to_be_that() {
+    for mode in [0o000, 0o444] {
+        let disk = Disk::new();
+        sell(&disk.shop(), "u_1").unwrap();
+        fs::set_permissions(disk.path(), fs::Permissions::from_mode(mode)).unwrap();
+        let error = disk.builder().open(disk.path()).unwrap_err();
+        assert_eq!(kind(&error), StorageKind::ReadOnly, "{error}");
+        let permissions = format!("its permissions are {mode:03o}");
+        assert!(says(&error, &[&format!("{:?}", disk.path()), &permissions]), "{error}");
+        assert!(!says(&error, &["read-only"]), "{error}");
+    }
+}
+
+/// Opens files with no descriptor to spare, then with one more and one more, and prints what it is told.
+fn open_with_few_descriptors() {
+    let disk = Disk::new();
+    disk.open();
+    let mut held = Vec::new();
+    while let Ok(file) = fs::File::open("/dev/null") {
+        held.push(file);
+    }
+    for _ in 0..4 {
+        for name in ["shop.db", "new.db"] {
+            if let Err(error) = disk.builder().open(disk.dir.path().join(name)) {
+                println!("\nTOLD {error}");
+            }
+        }
+        held.pop();
+    }
+}
+
+#[test]
+fn a_process_with_too_many_files_open_is_told_so() {
+    const TEST: &str = "file::a_process_with_too_many_files_open_is_told_so";
+    if is_another_process(TEST) {
+        return open_with_few_descriptors();
+    }
+    let child = another_process(TEST, &[]);
+    let variables = child.get_envs().filter_map(|(name, value)| Some((name, value?)));
+    let ran = Command::new("sh")
+        .args(["-c", "ulimit -n 40; exec \"$@\"", "sh"])
+        .arg(child.get_program())
+        .args(child.get_args())
+        .envs(variables)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+    assert!(ran.status.success(), "{said}");
+    println!("{said}");
+    let told: Vec<&str> = said.lines().filter(|line| line.starts_with("TOLD ")).collect();
+    assert!(told.len() >= 2, "{said}");
+    for line in told {
+        assert!(
+            line.contains("ulimit -n") || line.contains("limit of open files"),
+            "{line}"
+        );
+    }
 }
 
 #[test]
@@ -405,6 +511,7 @@ fn a_lock_held_by_somebody_else_is_waited_for_within_a_bound() {
     let error = app.sessions().pay(&session.id, "tok_1").unwrap_err();
     assert_eq!(kind(&error), StorageKind::Busy, "{error}");
     assert_eq!(error.what_now(), WhatNow::RetryLater);
+    assert!(says(&error, &["by this process or another"]), "{error}");
     assert_eq!(disk.till.requests().len(), 0, "the processor was called");
     // Reading and opening need no lock.
     assert_eq!(app.sessions().get(&session.id).unwrap().state, SessionState::Open);
@@ -730,6 +837,27 @@ fn close_says_when_the_file_alone_is_not_whole() {
     sql(&reader, "ROLLBACK");
     engine.clone().close().unwrap();
     assert_eq!(engine.health().unwrap().wal_bytes, 0);
+}
+
+#[test]
+fn a_reader_of_a_file_that_is_to_be_joined_is_waited_for_once() {
+    // Its waits take no time, so they are counted: in a row, as SQLite makes them for one lock.
+    let disk = tillite_simdisk::Disk::new(1);
+    let (reader, writer) = (disk.open("shop.db").unwrap(), disk.open("shop.db").unwrap());
+    sql(&reader, "CREATE TABLE orders (id INTEGER PRIMARY KEY)");
+    sql(&reader, "BEGIN");
+    sql(&reader, "SELECT * FROM orders");
+    writer.busy_timeout(Duration::from_secs(5)).unwrap();
+    let once = sleeps(&disk, || {
+        writer.execute("BEGIN EXCLUSIVE", []).unwrap_err();
+    });
+    let waited = sleeps(&disk, || {
+        let error = Engine::builder().open_on(&disk, "shop.db").unwrap_err();
+        assert_eq!(kind(&error), StorageKind::Busy, "{error}");
+    });
+    assert!(once > 10 && waited == once, "{waited} for {once}");
+    sql(&reader, "ROLLBACK");
+    clean(&Engine::builder().open_on(&disk, "shop.db").unwrap());
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use rusqlite::Connection;
 
-use super::statement::{run, run_text};
+use super::statement::{Live, run, run_text};
 use super::{Error, Result, StorageError, StorageKind};
+use crate::error::shortened;
+use crate::store::Sql as _;
 use crate::time::Timestamp;
 
 /// The migrations, in order: the n-th brings a file to version n. A migration that was published
@@ -15,14 +17,18 @@ const MIGRATIONS: &[&str] = &[
 
 /// The schema's version in the file; 0 for a file without our tables.
 pub(super) fn check_version(connection: &Connection) -> Result<usize> {
-    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tillite\\_%' ESCAPE '\\'";
-    let marker = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'tillite_schema'";
-    if run_text(connection, tables)?.as_deref() == Some("0") {
+    let tables =
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tillite\\_%' ESCAPE '\\' ORDER BY name";
+    let mut names = Vec::new();
+    Live(connection).each(tables, &[], &mut |row| {
+        names.push(row.text(0)?);
+        Ok(())
+    })?;
+    if names.is_empty() {
         return Ok(0);
     }
-    if run_text(connection, marker)?.as_deref() != Some("1") {
-        let detail = "the file has tillite_ tables but no tillite_schema: they are not ours";
-        return Err(StorageError::new(StorageKind::Corrupt, detail).into());
+    if !names.iter().any(|name| name == "tillite_schema") {
+        return Err(without_a_version(&names).into());
     }
     let found: i64 = run_text(connection, "SELECT version FROM tillite_schema")?
         .and_then(|text| text.parse().ok())
@@ -32,6 +38,24 @@ pub(super) fn check_version(connection: &Connection) -> Result<usize> {
         Ok(version) if (1..=MIGRATIONS.len()).contains(&version) => Ok(version),
         _ if found > known => Err(Error::NewerSchema { found, known }),
         _ => Err(StorageError::new(StorageKind::Corrupt, "the schema's version is out of range").into()),
+    }
+}
+
+/// What is wrong with a file that has tables under our names and says no version.
+fn without_a_version(names: &[String]) -> StorageError {
+    let is_ours = |name: &str| {
+        let made = format!("CREATE TABLE {name} ");
+        MIGRATIONS.iter().any(|migration| migration.contains(&made))
+    };
+    match names.iter().find(|name| !is_ours(name)) {
+        Some(theirs) => {
+            let detail = format!(
+                "table {:?} is not ours; names that begin with tillite_ are, so rename it",
+                shortened(theirs)
+            );
+            StorageError::new(StorageKind::NamesTaken, detail)
+        }
+        None => StorageError::new(StorageKind::Corrupt, "the table tillite_schema is missing"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Opening: the pragmas that durability rests on.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use super::migrate::{check_version, migrate};
 use super::os::{self, Identity};
 use super::statement::{error, run, run_text};
 use super::{BUSY_WAIT, Error, Result, StorageError, StorageKind};
+use crate::error::shown_path;
 use crate::time::Timestamp;
 
 /// The oldest SQLite that runs the schema (STRICT tables) and the statements (RETURNING).
@@ -137,11 +139,12 @@ pub(super) fn open(place: &Place, host_now: Timestamp) -> Result<Opened> {
         .on_disk()
         .map(|_| OPENING.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
     if let Some(path) = place.on_disk() {
-        create(path)?;
+        create(path).map_err(|found| os::not_made(path, &found))?;
         // Asked before SQLite is: it would make a log beside the file, as read-only as the file, and
         // leave it there when the file has become writable again.
-        if std::fs::metadata(path).is_ok_and(|meta| meta.permissions().readonly()) {
-            return Err(StorageError::new(StorageKind::ReadOnly, "the file is marked read-only").into());
+        if let Some(why) = os::write_protection(path) {
+            let detail = format!("{}: {why}", shown_path(path));
+            return Err(StorageError::new(StorageKind::ReadOnly, detail).into());
         }
     }
     let connection = connect(place)?;
@@ -199,10 +202,10 @@ pub(super) fn keep_log_at_close(connection: &Connection) -> Result<()> {
 }
 
 /// Makes an empty file unless there is one, which is not touched, not even opened.
-fn create(path: &Path) -> Result<()> {
+fn create(path: &Path) -> io::Result<()> {
     match os::make(path) {
-        Err(found) if found.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
-        made => made.map_err(|found| os::error(&found)),
+        Err(found) if found.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 
@@ -220,7 +223,7 @@ fn connect(place: &Place) -> Result<Connection> {
         }
         None => Connection::open_in_memory(),
     }
-    .map_err(|found| error(&found))?;
+    .map_err(|found| not_connected(error(&found), place))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     // A damaged or hostile file must not be able to make the library write over its own schema.
     connection
@@ -232,6 +235,22 @@ fn connect(place: &Place) -> Result<Connection> {
         .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
         .map_err(|found| error(&found))?;
     Ok(connection)
+}
+
+/// Says which path cannot be opened, and whether it is a directory.
+fn not_connected(found: Error, place: &Place) -> Error {
+    match (found, place.path()) {
+        (Error::Storage(found), Some(path)) if found.kind == StorageKind::CantOpen => {
+            let is_directory = place.on_disk().is_some_and(Path::is_dir);
+            let why = if is_directory {
+                "it is a directory, name a file in it"
+            } else {
+                &found.detail
+            };
+            StorageError::new(found.kind, format!("{}: {why}", shown_path(path))).into()
+        }
+        (found, _) => found,
+    }
 }
 
 /// Says what is behind a file that is there and cannot be opened: its log could not be made beside
@@ -249,7 +268,7 @@ fn in_its_directory(found: Error, place: &Place) -> Error {
             let _ = std::fs::remove_file(probe);
             found
         }
-        Err(refused) => refused,
+        Err(refused) => os::not_made(path, &refused),
     }
 }
 
@@ -284,7 +303,7 @@ fn check_writable(connection: &Connection, place: &Place, version: usize) -> Res
 
 fn harden(connection: &Connection, place: &Place) -> Result<()> {
     if place.path().is_some() {
-        let mode = switch_to_log(connection)?;
+        let mode = switch_to_log(connection, place.busy_wait)?;
         if mode.as_deref() != Some("wal") {
             let detail = "the write-ahead log cannot be used here (a network file system?)";
             return Err(StorageError::new(StorageKind::Unsupported, detail).into());
@@ -307,15 +326,19 @@ fn harden(connection: &Connection, place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// Switches a file to the write-ahead log and answers what it is at now.
-fn switch_to_log(connection: &Connection) -> Result<Option<String>> {
+/// Switches a file to the write-ahead log and answers what it is at now. Where others have the file,
+/// they are waited for; after each such wait that ended well it is tried again.
+fn switch_to_log(connection: &Connection, busy_wait: Duration) -> Result<Option<String>> {
     for _ in 1..SWITCH_TRIES {
-        match run_text(connection, "PRAGMA journal_mode = WAL") {
+        // For some locks the switch itself waits, for others it does not; a transaction waits for each:
+        // for somebody who reads the file, or makes it at the same moment. So only that one waits.
+        wait_for_locks(connection, Duration::ZERO)?;
+        let switched = run_text(connection, "PRAGMA journal_mode = WAL");
+        wait_for_locks(connection, busy_wait)?;
+        match switched {
             Err(Error::Storage(found)) if found.kind == StorageKind::Busy => {}
             answer => return answer,
         }
-        // The switch itself does not wait for a lock, but a transaction does: for somebody who reads
-        // the file, or makes it at the same moment.
         run(connection, "BEGIN EXCLUSIVE")?;
         run(connection, "ROLLBACK")?;
     }

@@ -2,11 +2,11 @@
 
 #[cfg(unix)]
 use std::fs::File;
-use std::fs::OpenOptions;
+use std::fs::{OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 
-use crate::error::{Error, StorageError, StorageKind};
+use crate::error::{Error, StorageError, StorageKind, shown_path};
 
 /// A file's identity on its file system, to notice when another stands at its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +57,53 @@ pub(super) fn sync_directory(_: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// How the permissions of a file keep everybody from writing it, if they do.
+pub(super) fn write_protection(path: &Path) -> Option<String> {
+    let permissions = std::fs::metadata(path).ok()?.permissions();
+    permissions.readonly().then(|| protection(&permissions))
+}
+
+#[cfg(unix)]
+fn protection(permissions: &Permissions) -> String {
+    use std::os::unix::fs::PermissionsExt as _;
+    format!(
+        "its permissions are {:03o}, by which nobody may write it",
+        permissions.mode() & 0o777
+    )
+}
+
+#[cfg(not(unix))]
+fn protection(_: &Permissions) -> String {
+    "it is marked read-only".to_owned()
+}
+
 /// The kind of an error of the operating system.
 pub(super) fn error(found: &io::Error) -> Error {
-    let kind = match found.kind() {
+    StorageError::new(kind(found), found.to_string()).into()
+}
+
+/// The same where a file could not be made at a path, with what to do.
+pub(super) fn not_made(path: &Path, found: &io::Error) -> Error {
+    let advice = match found.kind() {
+        ErrorKind::NotFound => "; its directory is not there, make it first",
+        ErrorKind::NotADirectory => "; what should be its directory is a file",
+        ErrorKind::PermissionDenied => "; this user may not make files in its directory, where the log is made too",
+        _ if is_out_of_descriptors(found) => "; close files, or raise the limit of open files",
+        _ => "",
+    };
+    StorageError::new(kind(found), format!("{}: {found}{advice}", shown_path(path))).into()
+}
+
+fn kind(found: &io::Error) -> StorageKind {
+    match found.kind() {
         ErrorKind::StorageFull => StorageKind::DiskFull,
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => StorageKind::ReadOnly,
         _ => StorageKind::CantOpen,
-    };
-    StorageError::new(kind, found.to_string()).into()
+    }
+}
+
+/// Whether the process (EMFILE) or the system (ENFILE) has no more; the standard library has no word
+/// for either.
+fn is_out_of_descriptors(found: &io::Error) -> bool {
+    cfg!(unix) && matches!(found.raw_os_error(), Some(23 | 24))
 }

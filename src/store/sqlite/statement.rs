@@ -140,7 +140,12 @@ pub(super) fn error(found: &rusqlite::Error) -> Error {
         Some(ErrorCode::DatabaseCorrupt) => StorageKind::Corrupt,
         _ => StorageKind::Io,
     };
-    StorageError::new(kind, found.to_string()).into()
+    let detail = match kind {
+        // The library says no more, whatever it was, and adds the path to it where it opens one.
+        StorageKind::CantOpen => CANT_OPEN.to_owned(),
+        _ => found.to_string(),
+    };
+    StorageError::new(kind, detail).into()
 }
 
 /// Whether it was a sync that failed, of a file or its directory.
@@ -148,6 +153,10 @@ pub(super) fn is_failed_sync(found: &rusqlite::Error) -> bool {
     let code = found.sqlite_error().map(|error| error.extended_code);
     code == Some(ffi::SQLITE_IOERR_FSYNC) || code == Some(ffi::SQLITE_IOERR_DIR_FSYNC)
 }
+
+/// What may be behind a file that the library cannot open.
+const CANT_OPEN: &str = "unable to open the database, its log or the log's index; this user may not read and write \
+                         them, something else is at the path, or the process has too many files open (ulimit -n)";
 
 /// Whether the placeholders of a statement are `$1` to `$n`, first appearing in order: SQLite
 /// numbers them by first appearance, PostgreSQL by their digits, and both must agree.
