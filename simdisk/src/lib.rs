@@ -5,7 +5,7 @@
 //! [`Disk`] does all that in memory, thousands of times a second, the same way for the same seed.
 //!
 //! ```
-//! use tillite_simdisk::{Disk, Fault, Survive};
+//! use tillite_simdisk::{Disk, Fault, Survive, rusqlite};
 //!
 //! # fn main() -> rusqlite::Result<()> {
 //! let disk = Disk::new(7);
@@ -81,10 +81,14 @@ pub use chance::Chance;
 pub use device::{Stats, Survive};
 pub use disk::Disk;
 pub use fault::Fault;
+/// The rusqlite of [`Disk::open`]'s connections, for programs that name none themselves.
+pub use rusqlite;
 pub use schedule::Point;
 pub use vfs::seed_sqlite;
 
 /// The README's example is compiled and run too.
+/// That it names no crate which its TOML does not list is asked in `tests/it/readme.rs`: a test here has
+/// every dependency of this crate.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

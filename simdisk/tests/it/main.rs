@@ -17,6 +17,7 @@ mod kit;
 mod lock;
 mod place;
 mod power;
+mod readme;
 mod rot;
 mod sweep;
 mod traps;
