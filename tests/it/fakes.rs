@@ -25,8 +25,9 @@ fn a_day_later(shop: &Shop) {
 
 #[test]
 fn what_a_payment_service_puts_off_happens_with_a_clock_and_without_one() {
+    type Put = fn(Duration) -> Told;
     let after = Duration::from_secs(20);
-    let cases: [(fn(Duration) -> Told, bool); 3] = [
+    let cases: [(Put, bool); 3] = [
         (Told::ArriveLate, true),
         (|after| Told::Pend { after, taken: true }, true),
         (|after| Told::Pend { after, taken: false }, false),
