@@ -87,13 +87,12 @@ pub(crate) fn settle(
         .cloned()
         .ok_or_else(|| dangling(&attempt))?;
     // What the processor has acknowledged has arrived: that it is not found later ends nothing.
-    let acknowledged = attempt.reference.is_some();
     let verdict = learned.finding.weigh(
         before.amount,
         learned.asked_at.since(attempt.heard_at.unwrap_or(attempt.created_at)),
         learned
             .capabilities
-            .filter(|_| !acknowledged)
+            .filter(|_| !before.is_acknowledged())
             .and_then(|known| known.not_found_final_after),
     );
 

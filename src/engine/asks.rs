@@ -33,7 +33,8 @@ pub struct Ask {
     pub processor: String,
     /// The frozen request.
     pub request: Request,
-    /// The processor's own name for the payment, where it was learned.
+    /// The processor's own name for the payment, exactly as it gave it; none where none was learned,
+    /// or none that is kept (see [`crate::Receipt::reference`]).
     pub reference: Option<String>,
     /// Host time until which the call may run. A call that was not made by then must not be made at
     /// all: answer [`Outcome::NotSent`].

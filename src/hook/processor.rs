@@ -250,12 +250,12 @@ pub enum Outcome {
     },
     /// The service accepted the operation and will know later.
     Pending {
-        /// The service's own name for the payment.
+        /// The service's own name for the payment, kept as [`Receipt::reference`] is.
         reference: String,
     },
     /// The buyer must do something first, such as 3-D Secure.
     RequiresAction {
-        /// The service's own name for the payment.
+        /// The service's own name for the payment, kept as [`Receipt::reference`] is.
         reference: String,
         /// What the buyer must do.
         action: Action,
@@ -295,7 +295,10 @@ impl Outcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Receipt {
-    /// The service's own name for the payment; at most 255 characters are kept.
+    /// The service's own name for the payment, by which it is looked up. It is kept to the byte or
+    /// not at all: not if it is empty, longer than 255 characters, holds a control character or
+    /// looks like a card number. What was said with it counts all the same, an earlier reference
+    /// stays, and the evidence says why this one was not kept; look-ups then go by the attempt's id.
     pub reference: String,
     /// What was taken or is held; anything but the requested amount is held for an operator.
     pub amount: Amount,
@@ -363,7 +366,8 @@ impl Advice {
 pub struct LookupKey<'a> {
     /// The frozen request, with the attempt's id and idempotency key.
     pub request: &'a Request,
-    /// The service's own name, where it was learned.
+    /// The service's own name, exactly as it gave it; none where none was learned, or none that is
+    /// kept (see [`Receipt::reference`]). A service must be able to find the attempt without it.
     pub reference: Option<&'a str>,
 }
 

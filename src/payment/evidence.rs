@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::ChargeEvent;
 use crate::hook::{Lookup, Outcome, Receipt};
 use crate::money::Amount;
-use crate::text::kept;
+use crate::text::{self, kept};
 
 /// From whom something was learned about an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +45,10 @@ pub(crate) struct Verdict {
     pub(crate) event: Option<ChargeEvent>,
     /// The outcome's name.
     pub(crate) outcome: &'static str,
+    /// The processor's own name for the payment, to the byte; none if it gave none that is kept.
     pub(crate) reference: Option<String>,
     pub(crate) amount: Option<Amount>,
-    /// Code or reason, shortened, card numbers masked.
+    /// Code or reason, shortened, card numbers masked; or why a reference was not kept.
     pub(crate) detail: Option<String>,
 }
 
@@ -119,10 +120,14 @@ impl Finding {
 }
 
 fn weigh_outcome(source: Source, outcome: &Outcome, asked: Amount) -> Verdict {
-    let referring = |event, outcome, reference: &str| Verdict {
-        event: Some(event),
-        reference: Some(kept(reference, MAX_REFERENCE)),
-        ..nothing(source, outcome)
+    let referring = |event, outcome, reference: &str| {
+        let (reference, detail) = named(reference);
+        Verdict {
+            event: Some(event),
+            reference,
+            detail,
+            ..nothing(source, outcome)
+        }
     };
     // What was taken or held must be what was asked for, to the minor unit.
     let received = |event, outcome, receipt: &Receipt| Verdict {
@@ -159,6 +164,15 @@ fn weigh_outcome(source: Source, outcome: &Outcome, asked: Amount) -> Verdict {
             detail: Some(kept(why, MAX_DETAIL)),
             ..nothing(source, "unknown")
         },
+    }
+}
+
+/// A reference as it is kept, or why it is not. It is what the processor is asked by later, so half
+/// of one, or one with stars in it, would name nothing or something else.
+fn named(reference: &str) -> (Option<String>, Option<String>) {
+    match text::text("reference", reference, MAX_REFERENCE) {
+        Ok(reference) => (Some(reference), None),
+        Err(refused) => (None, Some(kept(&format!("not kept: {refused}"), MAX_DETAIL))),
     }
 }
 

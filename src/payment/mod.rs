@@ -138,7 +138,8 @@ pub struct Charge {
     pub refund_reserved: i64,
     /// What the processor says it keeps of it.
     pub fee: Option<Amount>,
-    /// The processor's own name for it.
+    /// The processor's own name for it, to the byte; none before one is known, or if it gave none
+    /// that is kept (see [`crate::Receipt::reference`]).
     pub reference: Option<String>,
     /// Why it failed, if it did.
     pub failure: Option<Failure>,
@@ -165,6 +166,19 @@ impl Charge {
         self.state = state::next(self.state, event)?;
         self.updated_at = at;
         Ok(())
+    }
+
+    /// Whether the processor has said that it knows of it. Whether that came with a reference that
+    /// could be kept does not matter.
+    pub(crate) fn is_acknowledged(&self) -> bool {
+        match self.state {
+            ChargeState::Initiated | ChargeState::Unknown | ChargeState::Failed => self.hold == Some(Hold::Mismatch),
+            ChargeState::Pending
+            | ChargeState::RequiresAction
+            | ChargeState::Authorized
+            | ChargeState::Succeeded
+            | ChargeState::Voided => true,
+        }
     }
 }
 

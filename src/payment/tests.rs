@@ -202,6 +202,41 @@ fn a_processors_text_is_kept_bounded_and_without_card_numbers_or_controls() {
 }
 
 #[test]
+fn a_reference_is_kept_to_the_byte_or_not_at_all() {
+    let longest = "é".repeat(255);
+    for reference in ["r", " a b ", "pay/ü=?", &longest] {
+        let verdict = weighed(&Finding::Executed(Outcome::succeeded(reference, eur(ASKED))), 0, None);
+        assert_eq!((verdict.reference.as_deref(), verdict.detail), (Some(reference), None));
+    }
+    let too_long = "é".repeat(256);
+    for reference in [
+        "",
+        "a\0",
+        "r\n",
+        "pi_4242424242424242",
+        "4242 4242 4242 4242",
+        &too_long,
+    ] {
+        let outcomes = [
+            (Outcome::succeeded(reference, eur(ASKED)), ChargeEvent::Succeeded),
+            (Outcome::succeeded(reference, eur(1)), ChargeEvent::Mismatched),
+            (
+                Outcome::Pending {
+                    reference: text(reference),
+                },
+                ChargeEvent::Pending,
+            ),
+        ];
+        for (outcome, event) in outcomes {
+            let verdict = weighed(&Finding::LookedUp(Lookup::Found(outcome)), 0, None);
+            assert_eq!((verdict.event, verdict.reference), (Some(event), None), "{reference:?}");
+            let why = verdict.detail.unwrap();
+            assert!(why.starts_with("not kept: ") && !why.contains("4242"), "{why}");
+        }
+    }
+}
+
+#[test]
 fn the_intents_status_follows_from_its_charges() {
     use ChargeState::{Authorized, Failed, Initiated, Pending, RequiresAction, Succeeded, Unknown, Voided};
     let check = |states: &[ChargeState], settles: bool, canceled: bool, expected: IntentStatus| {

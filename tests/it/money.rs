@@ -299,6 +299,33 @@ fn unknown_ends_by_evidence_and_never_by_time() {
 }
 
 #[test]
+fn a_payment_is_looked_up_by_the_reference_as_it_was_given_or_by_the_attempts_id() {
+    for (reference, kept) in [
+        (" pay/ü=? ", true),
+        ("pi_4242424242424242", false),
+        ("r\n", false),
+    ] {
+        let mut parts = Parts::of(&Till::new());
+        parts.execute = Box::new(|_, _| Outcome::Pending {
+            reference: reference.to_owned(),
+        });
+        parts.lookup = Box::new(move |_, key| {
+            assert!(key.request.attempt_id().is_ok());
+            assert_eq!(key.reference, kept.then_some(reference));
+            Lookup::Found(Outcome::succeeded(reference, euro(PRICE)))
+        });
+        let shop = shop_with(Till::new(), parts);
+        let session = shop.session("u_1");
+        let accepted = shop.pay(&session).unwrap().charge.unwrap();
+        assert_eq!(accepted.state, ChargeState::Pending);
+        assert_eq!(accepted.reference.as_deref(), kept.then_some(reference));
+        shop.run();
+        assert_eq!(shop.read(&session).state, SessionState::Complete, "{reference:?}");
+        shop.clean();
+    }
+}
+
+#[test]
 fn a_lost_answer_that_a_look_up_finds_completes_exactly_once() {
     let shop = Shop::open();
     let session = shop.session("u_1");

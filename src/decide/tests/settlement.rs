@@ -446,6 +446,55 @@ fn not_found_fails_the_charge_only_when_it_is_final_counted_from_when_the_call_w
 }
 
 #[test]
+fn what_was_acknowledged_never_ends_by_not_being_found_with_or_without_a_reference() {
+    let long_ago = Finding::LookedUp(Lookup::NotFound);
+    for reference in ["r_1", "pi_4242424242424242", ""] {
+        let receipt = crate::hook::Receipt::new(reference, eur(999));
+        let acknowledgements = [
+            (
+                Outcome::Pending {
+                    reference: reference.to_owned(),
+                },
+                ChargeState::Pending,
+            ),
+            (
+                Outcome::RequiresAction {
+                    reference: reference.to_owned(),
+                    action: Action::Client("x".to_owned()),
+                    within: Duration::from_secs(1),
+                },
+                ChargeState::RequiresAction,
+            ),
+            (
+                Outcome::Authorized {
+                    receipt,
+                    expires_at: None,
+                },
+                ChargeState::Authorized,
+            ),
+            (Outcome::succeeded(reference, eur(1)), ChargeState::Unknown),
+        ];
+        for (outcome, state) in acknowledgements {
+            for finding in [
+                answer(outcome.clone()),
+                Finding::LookedUp(Lookup::Found(outcome.clone())),
+            ] {
+                let mut sale = Sale::begun();
+                sale.hear(&unclear());
+                sale.hear(&finding);
+                let kept = (reference == "r_1").then_some(reference);
+                assert_eq!(sale.attempt().reference.as_deref(), kept);
+                sale.seconds += 1_000_000;
+                let change = sale.learn(&long_ago);
+                assert_eq!(sale.charge().state, state, "{finding:?}");
+                let said = change.ledger[0].evidence.as_ref().unwrap().verdict.outcome;
+                assert_eq!(said, "not_found", "{finding:?}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_older_calls_evidence_counts_but_leaves_the_schedule_to_the_newest() {
     let mut sale = Sale::begun();
     sale.hear(&unclear());
