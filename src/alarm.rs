@@ -35,8 +35,10 @@ use crate::payment::Hold;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Alarm {
-    /// Look-ups cannot tell what came of a charge: ask the payment service. Look-ups that are
-    /// possible go on, and may still resolve it.
+    /// Look-ups cannot tell what came of a charge, whether the service had accepted it or not: ask
+    /// the payment service. Told after eight look-ups in a row that said nothing, or at once where
+    /// none are possible. Look-ups that are possible go on, and may still resolve it; if the service
+    /// is heard of it and falls silent again, this is told again.
     #[non_exhaustive]
     ChargeUnresolved {
         /// The app's slug.

@@ -35,7 +35,8 @@ const LOOKUP_GAPS: [Duration; 7] = [
 /// The most characters of what a buyer must do.
 const MAX_ACTION: usize = 4_096;
 
-/// After so many look-ups without a result somebody is told. The look-ups go on.
+/// After so many look-ups in a row from which nothing was learned somebody is told. The look-ups go
+/// on. A processor that says "pending" was heard, however often it says so.
 const LOOKUPS_UNTIL_UNRESOLVED: u32 = 8;
 
 /// An attempt with everything that its outcome may move.
@@ -43,6 +44,8 @@ pub(crate) struct Unsettled {
     pub(crate) attempt: Attempt,
     /// What the call itself has answered before.
     pub(crate) answers: Vec<Said>,
+    /// How many look-ups have said nothing since something was last learned.
+    pub(crate) silent: u32,
     pub(crate) session: Session,
     /// The beneficiary's holdings in the lines that the session's products belong to.
     pub(crate) holdings: Vec<Holding>,
@@ -73,6 +76,7 @@ pub(crate) fn settle(
     let Unsettled {
         mut attempt,
         answers,
+        silent,
         mut session,
         holdings,
     } = found;
@@ -125,7 +129,7 @@ pub(crate) fn settle(
         };
         charge_moves = moves_of(&before, &charge, event);
     }
-    if schedule(&mut attempt, &charge, learned, at.host_now) {
+    if schedule(&mut attempt, &charge, learned, &verdict, silent, at.host_now) {
         charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
     }
     note(attempt, verdict, moved, learned, at, change);
@@ -323,7 +327,14 @@ fn intent_move(before: IntentStatus, after: IntentStatus) -> Option<Happening> {
 }
 
 /// Says what the attempt waits for next. True if it has just become a case for a human.
-fn schedule(attempt: &mut Attempt, charge: &Charge, learned: &Learned<'_>, host_now: Timestamp) -> bool {
+fn schedule(
+    attempt: &mut Attempt,
+    charge: &Charge,
+    learned: &Learned<'_>,
+    verdict: &Verdict,
+    silent: u32,
+    host_now: Timestamp,
+) -> bool {
     if charge.hold == Some(Hold::Mismatch) {
         // Asking again would be answered the same; somebody has to decide.
         attempt.next = None;
@@ -333,6 +344,10 @@ fn schedule(attempt: &mut Attempt, charge: &Charge, learned: &Learned<'_>, host_
         attempt.next = None;
         attempt.unresolved = false;
         return false;
+    }
+    let heard = !verdict.is_silent();
+    if heard {
+        attempt.unresolved = false;
     }
     if learned.token != attempt.token {
         return false;
@@ -344,7 +359,11 @@ fn schedule(attempt: &mut Attempt, charge: &Charge, learned: &Learned<'_>, host_
     let last_gap = LOOKUP_GAPS.len() - 1;
     let gap = LOOKUP_GAPS[usize::try_from(attempt.asked).unwrap_or(last_gap).min(last_gap)];
     attempt.next = can_look_up.then(|| (Await::Lookup, host_now.plus(gap)));
-    let stuck = charge.state == ChargeState::Unknown && (!can_look_up || attempt.asked >= LOOKUPS_UNTIL_UNRESOLVED);
+    let silent = match verdict.source {
+        Source::Lookup => silent.saturating_add(1),
+        Source::Answer | Source::Lease => 0,
+    };
+    let stuck = !heard && (!can_look_up || silent >= LOOKUPS_UNTIL_UNRESOLVED);
     stuck && !std::mem::replace(&mut attempt.unresolved, true)
 }
 

@@ -18,7 +18,8 @@ pub struct Health {
     pub oldest_overdue_delivery: Option<Timestamp>,
     /// Charges whose outcome is awaited.
     pub open_charges: u64,
-    /// Charges among them that look-ups could not resolve: somebody has to look.
+    /// Charges among them of which the last eight look-ups said nothing, or that cannot be looked
+    /// up: somebody has to look. A charge that the processor says is pending is none of them.
     pub unresolved_charges: u64,
     /// Charges whose money settled nothing and waits for a decision; 100 stands for more.
     pub held_charges: u64,

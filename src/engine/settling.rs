@@ -169,6 +169,10 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         let session = store::session::get(tx.sql, tx.world, &of_charge)?;
         let holdings = holdings(tx, &session)?;
         let answers = store::attempt::answers(tx.sql, tx.world, &attempt.id)?;
+        let silent = match heard.finding {
+            Finding::LookedUp(_) => store::attempt::silent_lookups(tx.sql, tx.world, &attempt.id)?,
+            Finding::Executed(_) | Finding::LeaseEnded => 0,
+        };
         let learned = Learned {
             finding: &heard.finding,
             actor: heard.actor.to_string(),
@@ -180,6 +184,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         let found = Unsettled {
             attempt,
             answers,
+            silent,
             session,
             holdings,
         };

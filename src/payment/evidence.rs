@@ -26,6 +26,19 @@ impl Source {
     }
 }
 
+/// The outcomes from which nothing is learned: whoever was asked did not say that they know of it.
+const SILENT: [&str; 4] = ["not_found", "cannot_tell", "unknown", "no_answer"];
+
+/// How many look-ups have said nothing since something was last learned, of what was written down
+/// of an attempt: sources and outcomes, the newest first.
+pub(crate) fn silent_lookups<S: AsRef<str>>(newest_first: impl IntoIterator<Item = (S, S)>) -> u32 {
+    let since_heard = newest_first
+        .into_iter()
+        .take_while(|(_, outcome)| SILENT.contains(&outcome.as_ref()));
+    let lookups = since_heard.filter(|(source, _)| source.as_ref() == Source::Lookup.as_str());
+    u32::try_from(lookups.count()).unwrap_or(u32::MAX)
+}
+
 /// What was learned, before it is weighed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Finding {
@@ -63,6 +76,11 @@ pub(crate) struct Said {
 }
 
 impl Verdict {
+    /// Whether nothing is learned from it.
+    pub(crate) fn is_silent(&self) -> bool {
+        SILENT.contains(&self.outcome)
+    }
+
     pub(crate) fn said(&self) -> Said {
         Said {
             outcome: self.outcome.to_owned(),

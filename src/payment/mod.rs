@@ -8,7 +8,7 @@
 mod evidence;
 mod state;
 
-pub(crate) use evidence::{Evidence, Finding, Said, Source, Verdict};
+pub(crate) use evidence::{Evidence, Finding, Said, Source, Verdict, silent_lookups};
 pub(crate) use state::ChargeEvent;
 pub use state::ChargeState;
 

@@ -144,6 +144,32 @@ fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
 }
 
 #[test]
+fn a_verdict_is_silent_exactly_if_it_teaches_no_more_than_doubt() {
+    let found = |outcome| Finding::LookedUp(Lookup::Found(outcome));
+    let unclear = || Outcome::Unknown { why: text("cut") };
+    for (finding, silent) in [
+        (Finding::LeaseEnded, true),
+        (Finding::Executed(unclear()), true),
+        (found(unclear()), true),
+        (Finding::LookedUp(Lookup::CannotTell { why: text("403") }), true),
+        (Finding::LookedUp(Lookup::NotFound), true),
+        (found(Outcome::Pending { reference: text("r") }), false),
+        (found(Outcome::succeeded("r", eur(ASKED))), false),
+        (found(Outcome::succeeded("r", eur(1))), false),
+        (found(Outcome::NotSent { why: text("dns") }), false),
+    ] {
+        let verdict = weighed(&finding, 0, None);
+        assert_eq!(verdict.is_silent(), silent, "{finding:?}");
+        let doubt = matches!(
+            verdict.event,
+            None | Some(ChargeEvent::Unclear | ChargeEvent::LeaseEnded)
+        );
+        assert_eq!(doubt, silent, "{finding:?}");
+    }
+    assert!(!weighed(&Finding::LookedUp(Lookup::NotFound), 1, Some(0)).is_silent());
+}
+
+#[test]
 fn not_found_counts_only_once_the_processor_says_that_it_is_final() {
     for (age, settled, is_final) in [
         (0, None, false),

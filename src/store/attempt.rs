@@ -4,7 +4,7 @@ use super::codec::{self, awaited, corrupt, digest, id, instant, maybe_instant, m
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::id::{AttemptId, World};
-use crate::payment::{Attempt, Await, Evidence, Said};
+use crate::payment::{self, Attempt, Await, Evidence, Said};
 use crate::time::Timestamp;
 
 const ATTEMPT: &str = "SELECT a.id, a.operation, a.subject, a.processor, a.key, a.request, a.request_hash, \
@@ -61,6 +61,16 @@ pub(crate) fn answers(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> R
             detail: row.maybe_text(4)?,
         })
     })
+}
+
+/// How many look-ups of an attempt have said nothing since something was last learned about it.
+pub(crate) fn silent_lookups(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<u32> {
+    let query = "SELECT source, outcome FROM tillite_evidence WHERE app = $1 AND mode = $2";
+    let rest = "AND attempt = $3 ORDER BY number DESC";
+    let said = rows(sql, world, query, rest, &[attempt.as_str().into()], |row| {
+        Ok((row.text(0)?, row.text(1)?))
+    })?;
+    Ok(payment::silent_lookups(said))
 }
 
 /// Attempts whose call has lost its lease at a host time, the longest overdue first.

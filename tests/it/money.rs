@@ -299,12 +299,47 @@ fn unknown_ends_by_evidence_and_never_by_time() {
 }
 
 #[test]
+fn an_accepted_payment_that_look_ups_say_nothing_about_is_told_and_counted_until_it_is_heard_of() {
+    let shop = Shop::open();
+    let session = shop.session("u_1");
+    let accepted = || Outcome::Pending {
+        reference: "p_1".to_owned(),
+    };
+    shop.till.answer(accepted());
+    shop.pay(&session).unwrap();
+    let unresolved = |shop: &Shop| shop.engine.health().unwrap().unresolved_charges;
+    let look_up = |found: Lookup| {
+        shop.till.answer_lookup(found);
+        assert_eq!(shop.run().looked_up, 1);
+        shop.clock.turn(Duration::from_secs(21_600));
+    };
+    for _ in 0..20 {
+        look_up(Lookup::Found(accepted()));
+        assert_eq!(unresolved(&shop), 0, "it is heard of");
+    }
+    for silent in 1..=12 {
+        look_up(if silent % 2 == 0 {
+            Lookup::NotFound
+        } else {
+            cannot_tell()
+        });
+        assert_eq!(unresolved(&shop), u64::from(silent >= 8), "after {silent} look-ups");
+    }
+    let charge = charge(&shop, &session);
+    assert_eq!(charge.state, ChargeState::Pending);
+    let told = shop.kinds(&charge.id);
+    assert_eq!(told, ["charge.initiated", "charge.pending", "charge.unresolved"]);
+    shop.clean();
+    look_up(Lookup::Found(accepted()));
+    assert_eq!(unresolved(&shop), 0);
+    look_up(Lookup::Found(succeeded(euro(PRICE))));
+    assert_eq!(shop.read(&session).state, SessionState::Complete);
+    shop.clean();
+}
+
+#[test]
 fn a_payment_is_looked_up_by_the_reference_as_it_was_given_or_by_the_attempts_id() {
-    for (reference, kept) in [
-        (" pay/ü=? ", true),
-        ("pi_4242424242424242", false),
-        ("r\n", false),
-    ] {
+    for (reference, kept) in [(" pay/ü=? ", true), ("pi_4242424242424242", false), ("r\n", false)] {
         let mut parts = Parts::of(&Till::new());
         parts.execute = Box::new(|_, _| Outcome::Pending {
             reference: reference.to_owned(),

@@ -1,4 +1,7 @@
+use std::collections::VecDeque;
 use std::time::Duration;
+
+use proptest::prelude::*;
 
 use super::{HOST_AHEAD, assert_repeatable, setting, told};
 use crate::change::{Change, LedgerEntry};
@@ -10,7 +13,7 @@ use crate::event::Subject;
 use crate::hook::{Action, Capabilities, Lookup, Outcome};
 use crate::id::Mint;
 use crate::money::{Amount, Currency};
-use crate::payment::{Attempt, Await, Charge, ChargeState, Finding, Hold};
+use crate::payment::{Attempt, Await, Charge, ChargeState, Finding, Hold, silent_lookups};
 use crate::samples::{at, eur, grant, id, line, mint, session};
 use crate::session::{ExpiredReason, Session, SessionState};
 
@@ -23,6 +26,8 @@ struct Sale {
     /// The attempts, oldest first.
     attempts: Vec<Attempt>,
     holdings: Vec<Holding>,
+    /// Source and outcome of every piece of evidence about the newest attempt, the newest first.
+    said: VecDeque<(&'static str, &'static str)>,
     capabilities: Option<Capabilities>,
     mint: Mint,
     seconds: i64,
@@ -35,6 +40,7 @@ impl Sale {
             session,
             attempts: Vec::new(),
             holdings: Vec::new(),
+            said: VecDeque::new(),
             capabilities: Some(Capabilities::new().lookup().not_found_final_after(settled)),
             mint: mint(8),
             seconds: 100,
@@ -66,7 +72,10 @@ impl Sale {
         .unwrap();
         self.session = session;
         match begun {
-            Begun::Attempt(attempt) => self.attempts.push(*attempt),
+            Begun::Attempt(attempt) => {
+                self.attempts.push(*attempt);
+                self.said.clear();
+            }
             Begun::NothingDue | Begun::Already => panic!("nothing to pay"),
         }
     }
@@ -87,8 +96,16 @@ impl Sale {
         let (session, mint) = self.decided(attempt, finding, older, &mut change).unwrap();
         self.session = session;
         self.mint = mint;
-        if let Some(LedgerEntry { attempt: after, .. }) = change.ledger.last() {
+        if let Some(LedgerEntry {
+            attempt: after,
+            evidence,
+        }) = change.ledger.last()
+        {
             self.attempts[attempt] = after.clone();
+            let verdicts = evidence.iter().map(|evidence| &evidence.verdict);
+            for verdict in verdicts.filter(|_| attempt + 1 == self.attempts.len()) {
+                self.said.push_front((verdict.source.as_str(), verdict.outcome));
+            }
         }
         change
     }
@@ -102,6 +119,7 @@ impl Sale {
     ) -> Result<(Session, Mint), Error> {
         let found = Unsettled {
             answers: Vec::new(),
+            silent: silent_lookups(self.said.iter().copied()),
             attempt: self.attempts[attempt].clone(),
             session: self.session.clone(),
             holdings: self.holdings.clone(),
@@ -404,13 +422,88 @@ fn an_unknown_outcome_is_looked_up_ever_more_rarely_and_told_once_after_eight_ti
 }
 
 #[test]
-fn an_accepted_payment_is_looked_up_for_as_long_as_it_takes_and_is_no_case_for_a_human() {
+fn a_payment_that_the_processor_says_is_pending_is_looked_up_for_as_long_as_it_takes() {
+    let still = Finding::LookedUp(Lookup::Found(Outcome::Pending {
+        reference: "r_1".to_owned(),
+    }));
     let mut sale = Sale::begun();
     sale.hear(&pending());
     for _ in 0..20 {
-        assert!(told(&sale.learn(&cannot_tell())).is_empty());
+        assert!(told(&sale.learn(&still)).is_empty());
     }
     assert_eq!((sale.next_lookup(), sale.attempt().unresolved), (Some(21_600), false));
+}
+
+#[test]
+fn a_live_charge_that_look_ups_say_nothing_about_is_a_case_for_a_human_until_it_is_heard_of() {
+    let acted = Outcome::RequiresAction {
+        reference: "r_1".to_owned(),
+        action: Action::Client("x".to_owned()),
+        within: Duration::from_secs(1),
+    };
+    let held = Outcome::Authorized {
+        receipt: crate::hook::Receipt::new("r_1", eur(999)),
+        expires_at: None,
+    };
+    let accepted = Outcome::Pending {
+        reference: "r_1".to_owned(),
+    };
+    let lost = Outcome::Unknown { why: "cut".to_owned() };
+    let nowhere = Finding::LookedUp(Lookup::NotFound);
+    let nothing = [cannot_tell(), Finding::LookedUp(Lookup::Found(lost)), nowhere];
+    for live in [accepted, acted, held] {
+        let still = Finding::LookedUp(Lookup::Found(live.clone()));
+        let mut sale = Sale::begun();
+        sale.hear(&answer(live));
+        for _ in 0..2 {
+            for round in 1..=20 {
+                let change = sale.learn(&nothing[round % nothing.len()]);
+                let expected: &[&str] = if round == 8 { &["charge.unresolved"] } else { &[] };
+                assert_eq!(told(&change), expected, "{still:?}, look-up {round}");
+                assert_eq!(sale.attempt().unresolved, round >= 8, "{still:?}, look-up {round}");
+            }
+            assert!(told(&sale.learn(&still)).is_empty());
+            assert!(!sale.attempt().unresolved);
+        }
+        // An older call's word is heard as well.
+        for _ in 0..8 {
+            sale.hear(&cannot_tell());
+        }
+        assert!(sale.attempt().unresolved);
+        assert!(told(&sale.learn_of(0, &still, 1)).is_empty());
+        assert!(!sale.attempt().unresolved);
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_case_for_a_human_is_a_live_charge_of_which_the_last_eight_look_ups_say_nothing(
+        said in prop::collection::vec((0_usize..12).prop_map(|drawn| drawn == 0), 0..60),
+    ) {
+        let mut sale = Sale::begun();
+        sale.hear(&unclear());
+        let mut silent = 0;
+        for heard in said {
+            let outcome = Outcome::Pending { reference: "r_1".to_owned() };
+            let finding = if heard { Finding::LookedUp(Lookup::Found(outcome)) } else { cannot_tell() };
+            silent = if heard { 0 } else { silent + 1 };
+            let change = sale.learn(&finding);
+            let told = told(&change).contains(&"charge.unresolved".to_owned());
+            prop_assert_eq!(told, silent == 8);
+            prop_assert_eq!(sale.attempt().unresolved, silent >= 8);
+            prop_assert!(sale.next_lookup().is_some());
+        }
+    }
+}
+
+#[test]
+fn a_charge_that_was_acknowledged_is_a_case_for_a_human_once_it_can_no_longer_be_looked_up() {
+    let mut sale = Sale::begun();
+    sale.capabilities = Some(Capabilities::new());
+    assert_eq!(told(&sale.learn(&pending())), ["charge.pending initiated>pending"]);
+    assert!(!sale.attempt().unresolved);
+    assert_eq!(told(&sale.learn(&cannot_tell())), ["charge.unresolved"]);
+    assert_eq!((sale.attempt().next, sale.attempt().unresolved), (None, true));
 }
 
 #[test]
