@@ -66,7 +66,8 @@ impl NewGrant {
     }
 
     /// The same key grants once, after a retry and after a crash: 1 to 255 visible ASCII
-    /// characters.
+    /// characters. What looks like a card number is refused: see [`crate::NewCustomer::uid`] for how
+    /// ids of digits keep clear of that.
     #[must_use]
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());

@@ -206,7 +206,8 @@ impl NewSession {
     /// The host's order that the session serves: 1 to 255 visible ASCII characters. Of an order's
     /// sessions at most one can be paid or was. A new one takes the place of one that is open, which
     /// expires as superseded; while one is being paid, and once one was, a new one is refused with
-    /// [`Error::OrderTaken`].
+    /// [`Error::OrderTaken`]. What looks like a card number is refused: see [`NewCustomer::uid`] for
+    /// how ids of digits keep clear of that.
     #[must_use]
     pub fn order_key(mut self, order: impl Into<String>) -> Self {
         self.order_key = Some(order.into());
@@ -215,7 +216,8 @@ impl NewSession {
 
     /// The same key returns the same session, after a retry and after a crash: 1 to 255 visible
     /// ASCII characters. It is known for seven days, or as long as
-    /// [`crate::Builder::keep_idempotency_keys`] says.
+    /// [`crate::Builder::keep_idempotency_keys`] says. What looks like a card number is refused: see
+    /// [`NewCustomer::uid`] for how ids of digits keep clear of that.
     #[must_use]
     pub fn idempotency_key(mut self, key: impl Into<String>) -> Self {
         self.idempotency_key = Some(key.into());

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::card::masked;
 
@@ -31,6 +33,69 @@ const TEST_CARDS: &[&str] = &[
     "340000000000009",
     "6304000000000000",
     "6759649826438453",
+    "6205500000000000004",
+    "675964982648",
+];
+
+/// In which groups a card of so many digits is printed, beside fours and what is left.
+fn printed(digits: usize) -> &'static [&'static [usize]] {
+    match digits {
+        13 => &[&[4, 4, 5], &[4, 3, 3, 3]],
+        14 => &[&[4, 6, 4]],
+        15 => &[&[4, 6, 5]],
+        19 => &[&[6, 13]],
+        _ => &[],
+    }
+}
+
+/// A card in every way in which it is printed: its groups.
+fn groupings(card: &str) -> Vec<Vec<&str>> {
+    let mut rest: Vec<Vec<&str>> = printed(card.len())
+        .iter()
+        .map(|lengths| {
+            let ends = lengths.iter().scan(0, |end, length| {
+                *end += length;
+                Some(*end)
+            });
+            ends.zip(*lengths)
+                .map(|(end, length)| &card[end - length..end])
+                .collect()
+        })
+        .collect();
+    let fours = (0..card.len()).step_by(4).map(|at| &card[at..card.len().min(at + 4)]);
+    rest.push(fours.collect());
+    rest.push(vec![card]);
+    rest
+}
+
+/// What stands directly before and behind a card.
+const AROUND: &[(&str, &str)] = &[
+    ("", ""),
+    ("card", ""),
+    ("pan_", "_x"),
+    ("card", "exp0139"),
+    ("face", ""),
+    ("deadbeefcafe", ""),
+    ("", "c123"),
+    ("", "e0139"),
+    ("Bitte buchen Sie ", " ab, gültig bis 01/39."),
+    ("12 34 ", " 12 34"),
+    ("12-", "-99"),
+    ("order-", "-1"),
+    ("(", ")"),
+    ("https://x.example/?n=%2F", "%2F1"),
+    (
+        "550e8400-e29b-41d4-a716-446655440000 ",
+        " 550e8400-e29b-41d4-a716-446655440000",
+    ),
+    (
+        "550e8400-e29b-41d4-a716-446655440000-",
+        "-550e8400-e29b-41d4-a716-446655440000",
+    ),
+    (
+        "da39a3ee5e6b4b0d3255bfef95601890afd80709:",
+        ":da39a3ee5e6b4b0d3255bfef95601890afd80709",
+    ),
 ];
 
 #[test]
@@ -55,6 +120,128 @@ fn every_public_test_card_is_refused_however_it_is_written() {
             let masked = masked(&text);
             assert!(!contains_digits_of(&masked, card), "{masked}");
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_card_is_found_in_every_printed_form_wherever_it_stands(
+        dashes in prop::collection::vec(any::<bool>(), 5),
+        uniform in any::<bool>(),
+    ) {
+        for card in TEST_CARDS {
+            for groups in groupings(card) {
+                for (before, behind) in AROUND {
+                    let mut written = groups[0].to_owned();
+                    for (at, group) in groups[1..].iter().enumerate() {
+                        written.push(if dashes[if uniform { 0 } else { at }] { '-' } else { ' ' });
+                        written.push_str(group);
+                    }
+                    let text = format!("{before}{written}{behind}");
+                    prop_assert!(no_card("note", &text).is_err(), "{text}");
+                    let masked = masked(&text);
+                    prop_assert!(no_card("note", &masked).is_ok(), "{masked}");
+                    prop_assert!(!contains_digits_of(&masked, card), "{masked}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_uuid_is_refused_whatever_is_in_it(
+        // Mostly digits: those of a UUID out of nothing else are the nearest to a card's.
+        digits in prop::collection::vec(prop_oneof![9 => 0_u32..10, 1 => 0_u32..16], 32),
+        card in prop::sample::select(TEST_CARDS),
+        at in 0_usize..16,
+    ) {
+        let mut hex: String = digits.iter().filter_map(|digit| char::from_digit(*digit, 16)).collect();
+        for planted in [false, true] {
+            if planted {
+                let end = (at + card.len()).min(32);
+                hex.replace_range(at..end, &card[..end - at]);
+            }
+            let uuid = dashed(&hex);
+            for text in [
+                uuid.clone(),
+                uuid.to_uppercase(),
+                format!("order-{uuid}"),
+                format!("order_{uuid}"),
+                format!("{{{uuid}}}"),
+                format!("urn:uuid:{uuid}"),
+                format!("{uuid}-{uuid}"),
+                format!("https://shop.example/{uuid}/12?x={uuid}"),
+            ] {
+                prop_assert!(no_card("uid", &text).is_ok(), "{text}");
+                prop_assert_eq!(&masked(&text), &text);
+            }
+        }
+    }
+}
+
+/// The 32 hexadecimal digits of a UUID in its groups.
+fn dashed(hex: &str) -> String {
+    let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+    groups.join("-")
+}
+
+#[test]
+fn ten_thousand_hashes_are_accepted() {
+    for number in 0..10_000_i64 {
+        let hash = crate::digest::Fields::new().int(number).finish();
+        let hex = data_encoding::HEXLOWER.encode(&hash);
+        for id in [&hex[..], &hex[..40], &hex[..32], &dashed(&hex[..32])] {
+            assert!(no_card("id", id).is_ok(), "{id}");
+        }
+    }
+}
+
+#[test]
+fn groups_joined_by_dashes_are_a_card_only_as_cards_are_printed() {
+    for text in [
+        "42424242-42424242",
+        "42-42-42-42-42-42-42-42",
+        "424242-4242424242",
+        "4242-4242-42424242",
+        "42424242-4242-4242",
+        "4242 4242-42424242",
+        // A group that is a card by itself, but of a UUID written in full.
+        "550e8400-e29b-41d4-a716-675964982648",
+    ] {
+        assert!(no_card("id", text).is_ok(), "{text}");
+    }
+    for text in [
+        "4242-4242-4242-4242",
+        "42424242 42424242",
+        "42 42 42 42 42 42 42 42",
+        "1234-4242424242424242-1",
+        "12345678-1234-1234-4242424242424242",
+        "550e8400-e29b-41d4-675964982648",
+        "x550e8400-e29b-41d4-a716-675964982648",
+        "550e8400-e29b-41d4-a716-675964982648x",
+        "da39a3ee5e6b-4242424242424242",
+        "a4242424242424242a",
+    ] {
+        assert!(no_card("id", text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn an_id_of_digits_keeps_clear_of_cards_as_documented() {
+    for card in TEST_CARDS {
+        let (start, end) = card.split_at(8);
+        for digits in [
+            format!("0{card}"),
+            format!("1{card}"),
+            format!("7{card}"),
+            format!("{start}_{end}"),
+        ] {
+            for prefix in ["", "user_", "user"] {
+                assert!(no_card("uid", &format!("{prefix}{digits}")).is_ok(), "{prefix}{digits}");
+            }
+        }
+        assert!(no_card("uid", &format!("user_{card}")).is_err());
     }
 }
 
