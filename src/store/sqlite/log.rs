@@ -85,7 +85,7 @@ pub(super) struct Log {
     /// After how many commands it is next: learned from how many pages they fill.
     between: u64,
     /// A connection that works it in while the writer keeps others from writing; none: not needed.
-    beside: Option<Connection>,
+    pub(super) beside: Option<Connection>,
     /// The length in bytes that it may have.
     pub(super) longest: u64,
     /// The length past which it is tried to empty it again, after that failed; else 0.
@@ -166,12 +166,12 @@ impl Log {
         let fitting = self.unworked.saturating_mul(PAGES) / fresh.max(1);
         self.between = fitting.clamp(LEAST, 4 * self.place.between_checkpoints());
         self.pages = worked.pages;
-        // It does not begin anew: each time, somebody has written meanwhile.
-        self.beside = if worked.pages > 4 * PAGES {
-            open::writer(&self.place).ok()
-        } else {
-            None
-        };
+        // Each time, somebody has written meanwhile.
+        let does_not_begin_anew = worked.pages > 4 * PAGES;
+        self.beside = does_not_begin_anew
+            .then(|| open::writer(&self.place).ok())
+            .flatten()
+            .filter(|beside| keep_log_at_close(beside).is_ok());
     }
 
     /// Whether others never let it be worked in whole, so that it does not begin anew.
@@ -179,10 +179,12 @@ impl Log {
         self.beside.is_some()
     }
 
-    /// Works it in while a transaction of the writer keeps others from writing.
-    pub(super) fn catch_up(&mut self) {
+    /// Works it in while a transaction of the writer's connection keeps others from writing.
+    pub(super) fn catch_up(&mut self, connection: &Connection) {
         if let Some(beside) = self.beside.take() {
             let _ = self.work_in(&beside, PASSIVE);
+            // Should that have failed, this one must not work it in either.
+            let _ = self.adopt(connection);
         }
     }
 

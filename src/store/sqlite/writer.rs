@@ -94,7 +94,9 @@ impl Writer {
             if self.log.is_behind() && self.begin(until, pace)? {
                 // Nobody else writes now. What is written in this transaction would not begin the log
                 // anew, but what is written in the next will, unless somebody is quicker.
-                self.log.catch_up();
+                if let Some(connection) = &self.connection {
+                    self.log.catch_up(connection);
+                }
                 self.roll_back();
             }
             self.begin(until, pace)

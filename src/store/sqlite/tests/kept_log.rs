@@ -2,15 +2,27 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rusqlite::config::DbConfig;
 use tillite_simdisk::{Disk, Fault, Point, Survive};
 
 use super::*;
+use crate::store::Sql;
 
 /// A table of the host's own.
 const TABLE: &str = "CREATE TABLE host_note (text TEXT)";
 const NOTE: &str = "INSERT INTO host_note (text) VALUES (hex(randomblob(3000)))";
 
 const ROWS: &str = "SELECT count(*) FROM host_note";
+
+struct MakeTable;
+
+impl Command for MakeTable {
+    fn run(&mut self, sql: &mut dyn Sql) -> Result<()> {
+        sql.exec(TABLE, &[]).map(|_| ())
+    }
+
+    fn committed(&mut self) {}
+}
 
 fn on(disk: &Disk) -> Store {
     Store::new(open(Place::on(Disk::vfs(), &disk.path("shop.db")), 0).unwrap())
@@ -166,6 +178,25 @@ fn no_sync_fails_unnoticed() {
             "operation {operation} of {operations}"
         );
     }
+}
+
+#[test]
+fn a_writer_hears_that_the_log_is_kept_also_where_another_connection_works_it_in() {
+    let disk = Disk::new(1);
+    let place = Place::on(Disk::vfs(), &disk.path("shop.db"));
+    let sqlite = open(place.clone(), 0).unwrap();
+    sqlite.writer().log.beside = Some(crate::store::sqlite::open::writer(&place).unwrap());
+    // The first sync is the log's.
+    disk.fault_after(1, Fault::SyncError);
+    sqlite.write(Access::Shared, Box::new(MakeTable)).unwrap();
+    assert!(sqlite.log_failure().is_some());
+    let mut writer = sqlite.writer();
+    let connection = writer.connection(|| Ok(())).unwrap();
+    assert!(
+        connection
+            .db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE)
+            .unwrap()
+    );
 }
 
 /// The log is on the medium and its name in the directory; what is not in the log any more is in the
