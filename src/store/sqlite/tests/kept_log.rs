@@ -185,7 +185,7 @@ fn a_writer_hears_that_the_log_is_kept_also_where_another_connection_works_it_in
     let disk = Disk::new(1);
     let place = Place::on(Disk::vfs(), &disk.path("shop.db"));
     let sqlite = open(place.clone(), 0).unwrap();
-    sqlite.writer().log.beside = Some(crate::store::sqlite::open::writer(&place).unwrap());
+    sqlite.writer().log.beside = Some(open::writer(&place).unwrap());
     // The first sync is the log's.
     disk.fault_after(1, Fault::SyncError);
     sqlite.write(Access::Shared, Box::new(MakeTable)).unwrap();
