@@ -187,7 +187,8 @@ impl fmt::Display for Alarm {
                 "{app}: the secret of endpoint {endpoint} does not open with this engine's sealing key; its deliveries wait"
             ),
             Alarm::CommitUnknown { doing, error } => write!(f, "{doing}: {error}"),
-            Alarm::LogKept { error } => error.fmt(f),
+            // Its kind says that nothing was written, which is of the call that failed and not of this.
+            Alarm::LogKept { error } => f.write_str(&error.detail),
             Alarm::HookPanicked { hook } => write!(f, "{hook} panicked"),
             Alarm::RunnerRests { error: Some(error) } => write!(f, "a thread of the runner rests: {error}"),
             Alarm::RunnerRests { error: None } => f.write_str("a thread of the runner rests: it panicked"),

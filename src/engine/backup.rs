@@ -30,9 +30,9 @@ impl Engine {
     /// # Errors
     /// [`crate::Error::Invalid`] for a path at which something is, be it a link that leads nowhere, or
     /// beside which lies a `-wal`, `-shm` or `-journal` that another file has left, which whoever opens
-    /// the copy would work into it; and for one that names no file; [`crate::Error::SchemaMoved`]; [`crate::Error::Storage`], also
-    /// for a host's index that needs a function or collation of the host's own. After an error
-    /// nothing is at the path that was not there before.
+    /// the copy would work into it; and for one that names no file; [`crate::Error::SchemaMoved`];
+    /// [`crate::Error::Storage`], also for a host's index that needs a function or collation of the
+    /// host's own. After an error nothing is at the path that was not there before.
     ///
     /// # Durability
     /// The copy gets its name when it is whole, and is on disk under it when this returns. A process
