@@ -109,8 +109,9 @@ async fn pay(engine: &Engine, app: &App, service: &Service, session: &SessionId,
         Begun::Done(_) => return Ok(()),
     };
     let answer = Answer::Executed(service.charge(&ask.request).await);
-    let payment = engine.settle(&ask, &answer)?;
-    println!("{card}: the session is {}", payment.session.state.as_str());
+    if let Some(payment) = engine.settle(&ask, &answer)?.payment() {
+        println!("{card}: the session is {}", payment.session.state.as_str());
+    }
     Ok(())
 }
 
@@ -119,8 +120,10 @@ async fn pay(engine: &Engine, app: &App, service: &Service, session: &SessionId,
 fn resolve<'a>(engine: &'a Engine, service: &'a Service) -> Task<'a> {
     Box::pin(async move {
         for ask in engine.claim_asks(10)? {
-            let payment = engine.settle(&ask, &answer(service, &ask).await)?;
-            println!("looked up: the session is {}", payment.session.state.as_str());
+            let settled = engine.settle(&ask, &answer(service, &ask).await)?;
+            if let Some(payment) = settled.payment() {
+                println!("looked up: the session is {}", payment.session.state.as_str());
+            }
         }
         Ok(())
     })

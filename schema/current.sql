@@ -14,7 +14,7 @@ CREATE TABLE tillite_app (
     slug TEXT NOT NULL UNIQUE,
     public_url TEXT,
     created_at INTEGER NOT NULL
-) STRICT;
+, late_payments TEXT NOT NULL DEFAULT 'refund' CHECK (late_payments IN ('refund', 'hold'))) STRICT;
 CREATE TABLE tillite_attempt (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -31,7 +31,7 @@ CREATE TABLE tillite_attempt (
     due_at INTEGER,
     asked INTEGER NOT NULL DEFAULT 0 CHECK (asked >= 0),
     unresolved INTEGER NOT NULL DEFAULT 0 CHECK (unresolved IN (0, 1)),
-    created_at INTEGER NOT NULL,
+    created_at INTEGER NOT NULL, ask TEXT NOT NULL DEFAULT 'lookup' CHECK (ask IN ('execute', 'lookup')),
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, key),
     CHECK ((next IS NULL) = (due_at IS NULL))
@@ -336,6 +336,46 @@ CREATE TABLE tillite_product (
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, tier)
 ) STRICT;
+CREATE TABLE tillite_refund (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id TEXT NOT NULL,
+    charge TEXT NOT NULL,
+    intent TEXT NOT NULL,
+    session TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
+    processor TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('pending', 'unknown', 'succeeded', 'failed', 'canceled')),
+    amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
+    currency TEXT NOT NULL,
+    source TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus')),
+    effect TEXT NOT NULL CHECK (effect IN ('keep', 'revoke', 'at_period_end')),
+    reason TEXT,
+    metadata TEXT NOT NULL,
+    reference TEXT,
+    failure_code TEXT,
+    failure_message TEXT,
+    failure_advice TEXT CHECK (failure_advice IN ('never', 'later', 'other_method')),
+    mismatched INTEGER NOT NULL DEFAULT 0 CHECK (mismatched IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, charge, number),
+    FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id),
+    CHECK ((state = 'failed') = (failure_code IS NOT NULL))
+) STRICT;
+CREATE TABLE tillite_refund_line (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    refund TEXT NOT NULL,
+    position INTEGER NOT NULL CHECK (position >= 0),
+    quantity INTEGER NOT NULL CHECK (quantity >= 1),
+    amount INTEGER NOT NULL CHECK (amount >= 0),
+    PRIMARY KEY (app, mode, refund, position),
+    FOREIGN KEY (app, mode, refund) REFERENCES tillite_refund (app, mode, id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tillite_refund_open ON tillite_refund (app, mode, id) WHERE state IN ('pending', 'unknown');
 CREATE TABLE tillite_schema (
     only_row INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
     version INTEGER NOT NULL CHECK (version >= 1),

@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::error::{Error, StorageError};
 use crate::event::{EventKind, Happening, Subject};
-use crate::id::{ChargeId, DeliveryId, EndpointId, Mode, SessionId};
-use crate::payment::Hold;
+use crate::id::{ChargeId, DeliveryId, EndpointId, Mode, RefundId, SessionId};
+use crate::payment::{Charge, Hold, Refund, RefundState};
 
 /// Something that has just come about and that somebody has to look at; told to the callback of
 /// [`crate::Builder::on_alarm`]. Printed, it is a line for a log. It holds no secret and nothing of
@@ -59,6 +59,39 @@ pub enum Alarm {
         charge: ChargeId,
         /// Why it settled nothing.
         why: Hold,
+    },
+    /// Look-ups cannot tell what came of a refund, another amount went back than was asked, or a
+    /// refund of the engine's own does not get through to the service: look there. As with charges,
+    /// told after eight times; what can be tried goes on being tried.
+    #[non_exhaustive]
+    RefundUnresolved {
+        /// The app's slug.
+        app: String,
+        /// The charge whose money goes back.
+        charge: ChargeId,
+        /// The refund.
+        refund: RefundId,
+    },
+    /// A refund failed for certain that the engine made by itself, or that had gone through before: the
+    /// money is here, and is somebody else's.
+    #[non_exhaustive]
+    RefundFailed {
+        /// The app's slug.
+        app: String,
+        /// The charge whose money was to go back.
+        charge: ChargeId,
+        /// The refund.
+        refund: RefundId,
+    },
+    /// A refund went through that had failed before, and of whose amount nothing may be left by now.
+    #[non_exhaustive]
+    RefundContradicted {
+        /// The app's slug.
+        app: String,
+        /// The charge whose money went back.
+        charge: ChargeId,
+        /// The refund.
+        refund: RefundId,
     },
     /// The last attempt of a delivery failed; there will be no other.
     #[non_exhaustive]
@@ -134,13 +167,48 @@ pub enum Hook {
 
 /// What somebody has to look at in what happened to an object.
 pub(crate) fn raised_by(app: &str, subject: &Subject, happenings: &[Happening]) -> Option<Alarm> {
-    let Subject::Charge(charge) = subject else {
-        return None;
+    match subject {
+        Subject::Charge(charge) => of_charge(app, charge, happenings),
+        Subject::Refund(refund) => of_refund(app, refund, happenings),
+        _ => None,
+    }
+}
+
+fn of_refund(app: &str, refund: &Refund, happenings: &[Happening]) -> Option<Alarm> {
+    let (app, charge, id) = (app.to_owned(), refund.charge.clone(), refund.id.clone());
+    let happened = |kind| happenings.iter().any(|happening| happening.kind == kind);
+    let fell_back = |happening: &Happening| {
+        happening.kind == EventKind::RefundFailed
+            && (refund.is_automatic() || happening.from == Some(RefundState::Succeeded.as_str()))
     };
+    if happened(EventKind::RefundContradicted) {
+        return Some(Alarm::RefundContradicted {
+            app,
+            charge,
+            refund: id,
+        });
+    }
+    if happenings.iter().any(fell_back) {
+        return Some(Alarm::RefundFailed {
+            app,
+            charge,
+            refund: id,
+        });
+    }
+    happened(EventKind::RefundUnresolved).then_some(Alarm::RefundUnresolved {
+        app,
+        charge,
+        refund: id,
+    })
+}
+
+fn of_charge(app: &str, charge: &Charge, happenings: &[Happening]) -> Option<Alarm> {
     let happened = |kind| happenings.iter().any(|happening| happening.kind == kind);
     let (app, session, charge_id) = (app.to_owned(), charge.session.clone(), charge.id.clone());
     let arrived = happened(EventKind::ChargeSucceeded) || happened(EventKind::ChargeMismatch);
-    match charge.hold.filter(|_| arrived) {
+    // What is on its way back already waits for nobody.
+    let waits = |why: &Hold| arrived && (*why == Hold::Mismatch || charge.refundable() > 0);
+    match charge.hold.filter(waits) {
         // What arrived over another amount is unresolved as well; it is one case for one person.
         Some(why) => Some(Alarm::ChargeHeld {
             app,
@@ -173,6 +241,19 @@ impl fmt::Display for Alarm {
                 f,
                 "{app}: charge {charge} of session {session} took money that settles nothing ({}); decide about it",
                 why.as_str()
+            ),
+            Alarm::RefundUnresolved { app, charge, refund } => write!(
+                f,
+                "{app}: nobody can tell what came of refund {refund} of charge {charge}; ask the payment service"
+            ),
+            Alarm::RefundFailed { app, charge, refund } => write!(
+                f,
+                "{app}: refund {refund} of charge {charge} failed; the money is here, decide about it"
+            ),
+            Alarm::RefundContradicted { app, charge, refund } => write!(
+                f,
+                "{app}: refund {refund} of charge {charge} had failed and went through after all; compare with the \
+                 payment service"
             ),
             Alarm::DeliveryExhausted {
                 app,

@@ -63,6 +63,17 @@ pub enum Error {
         since_ms: i64,
     },
 
+    /// More was to be given back than is left of a charge; nothing was.
+    #[error("{asked} is more than the {left} that are left of charge {charge}; refund up to that")]
+    RefundTooLarge {
+        /// The id of the charge.
+        charge: String,
+        /// What was to go back, such as `10.00 EUR`.
+        asked: String,
+        /// What is left of what was captured, less what went back or is about to.
+        left: String,
+    },
+
     /// The order has a session that is being paid or was; no other was made.
     #[error("order {order:?} has checkout session {session}, which is {state}; no second one was made")]
     OrderTaken {
@@ -158,6 +169,7 @@ impl Error {
             | Error::NotFound { .. }
             | Error::WrongMode { .. }
             | Error::Refused(_)
+            | Error::RefundTooLarge { .. }
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
             Error::PaymentInProgress { .. } => WhatNow::RetryLater,
             // What is being paid may fail; what was paid stays paid.
@@ -188,6 +200,7 @@ impl Error {
             Error::WrongMode { .. } => "wrong_mode",
             Error::Refused(_) => "refused",
             Error::PaymentInProgress { .. } => "payment_in_progress",
+            Error::RefundTooLarge { .. } => "refund_too_large",
             Error::OrderTaken { .. } => "order_taken",
             Error::IdempotencyConflict { .. } => "idempotency_conflict",
             Error::NoProcessor { .. } => "no_processor",

@@ -8,7 +8,7 @@ use crate::catalog::{Price, Product};
 use crate::customer::Customer;
 use crate::entitlement::{Grant, Version};
 use crate::id::EntitlementId;
-use crate::payment::{Charge, PaymentIntent};
+use crate::payment::{Charge, PaymentIntent, Refund};
 use crate::session::Session;
 use crate::webhook::Endpoint;
 
@@ -95,6 +95,22 @@ kinds! {
     ChargeMismatch = "charge.mismatch",
     /// Look-ups cannot tell what came of a charge; somebody has to look.
     ChargeUnresolved = "charge.unresolved",
+    /// A charge's authorisation was given free.
+    ChargeVoided = "charge.voided",
+    /// What of a charge is reserved for refunds changed.
+    ChargeUpdated = "charge.updated",
+    /// Money of a charge went back.
+    ChargeRefunded = "charge.refunded",
+    /// A refund was committed; its processor is being asked, or will be.
+    RefundCreated = "refund.created",
+    /// Something was learned about a refund.
+    RefundUpdated = "refund.updated",
+    /// A refund failed for certain.
+    RefundFailed = "refund.failed",
+    /// A refund that had failed turned out to have gone through.
+    RefundContradicted = "refund.contradicted",
+    /// Nobody can tell what came of a refund, or it does not get through; somebody has to look.
+    RefundUnresolved = "refund.unresolved",
     /// Something was granted.
     GrantCreated = "grant.created",
     /// A grant was taken back.
@@ -172,6 +188,7 @@ pub(crate) enum Subject {
     Session(Box<Session>),
     PaymentIntent(PaymentIntent),
     Charge(Charge),
+    Refund(Refund),
     Grant(Grant),
     Entitlement(Box<Step>),
     Endpoint(Endpoint),
@@ -198,6 +215,7 @@ impl Subject {
             Subject::Session(session) => session.id.as_str(),
             Subject::PaymentIntent(intent) => intent.id.as_str(),
             Subject::Charge(charge) => charge.id.as_str(),
+            Subject::Refund(refund) => refund.id.as_str(),
             Subject::Grant(grant) => grant.id.as_str(),
             Subject::Entitlement(step) => step.id.as_str(),
             Subject::Endpoint(endpoint) => endpoint.id.as_str(),
@@ -214,6 +232,7 @@ impl Subject {
             Subject::Session(session) => session.revision,
             Subject::PaymentIntent(intent) => intent.revision,
             Subject::Charge(charge) => charge.revision,
+            Subject::Refund(refund) => refund.revision,
             Subject::Grant(grant) => grant.revision,
             Subject::Entitlement(step) => step.version.number,
             Subject::Endpoint(endpoint) => endpoint.revision,
@@ -230,6 +249,7 @@ impl Subject {
             Subject::Session(session) => session.revision += events,
             Subject::PaymentIntent(intent) => intent.revision += events,
             Subject::Charge(charge) => charge.revision += events,
+            Subject::Refund(refund) => refund.revision += events,
             Subject::Grant(grant) => grant.revision += events,
             Subject::Entitlement(_) => {}
             Subject::Endpoint(endpoint) => endpoint.revision += events,

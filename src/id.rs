@@ -149,6 +149,8 @@ ids! {
     ChargeId = "ch", "charge";
     /// An attempt: one operation asked of a processor, with its frozen request.
     AttemptId = "at", "attempt";
+    /// A refund.
+    RefundId = "re", "refund";
     /// A customer.
     CustomerId = "cus", "customer";
     /// A product.

@@ -159,7 +159,7 @@ mod wire;
 pub use crate::error::{ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, WhatNow};
 pub use crate::id::{
     ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
-    PaymentIntentId, PriceId, ProductId, SessionId,
+    PaymentIntentId, PriceId, ProductId, RefundId, SessionId,
 };
 pub use crate::money::{Amount, Currency};
 pub use crate::secret::Secret;
@@ -172,17 +172,21 @@ pub use crate::{
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
     customer::{Customer, NewCustomer},
     engine::{
-        App, Ask, AskKind, Begun, Broken, Budget, Builder, Catalog, Customers, Endpoints, Engine, Entitlements, Expect,
-        Health, JournalHead, Keys, NewPayment, Page, Payment, Ran, Report, Runner, Sessions, Work,
+        App, Ask, AskKind, Begun, BegunRefund, Broken, Budget, Builder, Catalog, Customers, Endpoints, Engine,
+        Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Page, Payment, Ran, Refunds, Report, Runner,
+        Sessions, Settled, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
     hook::{
         Action, Advice, Answer, Answered, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup, LookupKey,
-        Operation, Outcome, Processor, Receipt, Request, RequestLine, RouteInput, SignedRequest, SystemClock,
+        Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput, SignedRequest, SystemClock,
         SystemEntropy, Transport, TransportOutcome,
     },
-    payment::{Charge, ChargeState, Failure, Hold, IntentStatus, PaymentIntent},
+    payment::{
+        Charge, ChargeState, Failure, GrantEffect, Hold, IntentStatus, LatePayments, NewRefund, PaymentIntent, Refund,
+        RefundSource, RefundState, RefundedLine,
+    },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,
         SessionUpdate, Totals,

@@ -63,6 +63,12 @@ faults! {
     SecondSuccessCounts,
     /// What a look-up brings to completion grants nothing.
     LookupGrantsNothing,
+    /// A refund may be larger than what is left of the charge.
+    RefundNotBounded,
+    /// What a refund in flight is about to give back is not reserved.
+    RefundNotReserved,
+    /// A refund of which nobody knows what came frees what it had reserved.
+    UnknownRefundFrees,
     /// A session whose time has passed, and that nobody has closed yet, can be paid.
     OverdueIsPaid,
     /// A call may be made for longer than its answer is waited for.

@@ -8,7 +8,9 @@ use crate::entitlement::{Grant, GrantSource};
 use crate::error::{Error, Refused};
 use crate::id::{Id, Mint, Mode};
 use crate::money::{Amount, Currency};
-use crate::payment::{Charge, ChargeState, Failure, PaymentIntent};
+use crate::payment::{
+    Charge, ChargeState, Failure, GrantEffect, PaymentIntent, Refund, RefundSource, RefundState, RefundedLine,
+};
 use crate::session::{Completion, Dialect, GrantTerms, Line, Session, SessionState, Totals};
 use crate::text::Metadata;
 use crate::time::Timestamp;
@@ -134,11 +136,7 @@ pub(crate) fn charge(state: ChargeState) -> Charge {
         refund_reserved: 0,
         fee: None,
         reference: None,
-        failure: (state == ChargeState::Failed).then(|| Failure {
-            code: "card_declined".to_owned(),
-            message: "The card was declined.".to_owned(),
-            advice: Some(crate::hook::Advice::OtherMethod),
-        }),
+        failure: (state == ChargeState::Failed).then(failed),
         action: None,
         action_deadline: None,
         authorized_until: None,
@@ -147,6 +145,43 @@ pub(crate) fn charge(state: ChargeState) -> Charge {
         created_at: at(60),
         updated_at: at(60),
         revision: 1,
+    }
+}
+
+/// The first refund of [`charge`], of 3.33 for one unit of the only line, in a state.
+pub(crate) fn refund(state: RefundState) -> Refund {
+    Refund {
+        id: id(9),
+        charge: id(5),
+        intent: id(6),
+        session: id(4),
+        number: 1,
+        processor: "main".to_owned(),
+        amount: eur(333),
+        state,
+        source: RefundSource::Requested,
+        effect: GrantEffect::Revoke,
+        lines: vec![RefundedLine {
+            position: 0,
+            quantity: 1,
+            amount: 333,
+        }],
+        reason: Some("the <wrong> \"size\"".to_owned()),
+        metadata: metadata(),
+        reference: None,
+        failure: (state == RefundState::Failed).then(failed),
+        mismatched: false,
+        created_at: at(60),
+        updated_at: at(90),
+        revision: 1,
+    }
+}
+
+fn failed() -> Failure {
+    Failure {
+        code: "card_declined".to_owned(),
+        message: "The card was declined.".to_owned(),
+        advice: Some(crate::hook::Advice::OtherMethod),
     }
 }
 

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Invalid};
-use crate::hook::{Advice, Capabilities, Lookup, LookupKey, Outcome, Processor, Request};
+use crate::hook::{Advice, Capabilities, Lookup, LookupKey, Operation, Outcome, Processor, Request};
 use crate::id::Mode;
 use crate::time::Timestamp;
 
@@ -84,6 +84,13 @@ impl Processor for Sandbox {
     }
 }
 
+fn succeeded(request: &Request) -> Outcome {
+    match request.money() {
+        Ok(amount) => Outcome::succeeded(format!("sandbox_{}", request.attempt), amount),
+        Err(error) => Outcome::NotSent { why: error.to_string() },
+    }
+}
+
 /// What the sandbox makes of a request; none if it never saw it.
 fn decide(request: &Request) -> Option<Outcome> {
     let declined = |code: &str, message: &str, advice| {
@@ -98,10 +105,9 @@ fn decide(request: &Request) -> Option<Outcome> {
         _ if request.mode != Mode::Test.as_str() => Some(Outcome::NotSent {
             why: "the sandbox serves test mode only".to_owned(),
         }),
-        Some(card::APPROVED) => match request.money() {
-            Ok(amount) => Some(Outcome::succeeded(format!("sandbox_{}", request.attempt), amount)),
-            Err(error) => Some(Outcome::NotSent { why: error.to_string() }),
-        },
+        // What is given back has no method of its own.
+        _ if request.operation == Operation::Refund => Some(succeeded(request)),
+        Some(card::APPROVED) => Some(succeeded(request)),
         Some(card::NEVER_ANSWERS) => None,
         Some(card::DECLINED) => declined("card_declined", "The card was declined.", Advice::OtherMethod),
         Some(card::EXPIRED) => declined("expired_card", "The card has expired.", Advice::Never),

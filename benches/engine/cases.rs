@@ -119,8 +119,8 @@ fn create_and_pay(_quick: bool) -> Case {
     let begun = recording.end(&[&ask.request.idempotency_key]);
     let recording = begun.then(&bare.path);
     let outcome = Outcome::succeeded(format!("sandbox_{}", ask.request.attempt), ask.request.money().unwrap());
-    let payment = bare.engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
-    assert!(payment.is_complete());
+    let settled = bare.engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
+    assert!(settled.payment().unwrap().is_complete());
     let settled = recording.end(&[]);
 
     let connection = bare.into_connection();

@@ -65,14 +65,20 @@ pub(crate) fn grant(holding: &mut Holding, terms: Terms, at: &mut Setting<'_>, c
     grant
 }
 
-/// Takes back what is in force or still to come, of one tier or of all. Where there is nothing to
-/// take back, only the passing of time is written down.
-pub(crate) fn revoke(holding: &mut Holding, tier: Option<&str>, reason: &str, at: &Setting<'_>, change: &mut Change) {
+/// Takes back of what is in force or still to come what `falls`. Where there is nothing to take
+/// back, only the passing of time is written down.
+pub(crate) fn revoke(
+    holding: &mut Holding,
+    falls: impl Fn(&Grant) -> bool,
+    reason: &str,
+    at: &Setting<'_>,
+    change: &mut Change,
+) {
     lapse_first(holding, at, change);
     let mut revoked = Vec::new();
     for grant in &mut holding.grants {
         let lasts = grant.end().is_none_or(|end| at.now < end);
-        if lasts && grant.revoked_at.is_none() && tier.is_none_or(|tier| tier == grant.tier) {
+        if lasts && grant.revoked_at.is_none() && falls(grant) {
             grant.revoked_at = Some(at.now);
             grant.revoke_reason = Some(reason.to_owned());
             revoked.push(grant.clone());

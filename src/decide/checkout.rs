@@ -1,7 +1,6 @@
 //! Making a session, changing it, closing it, and starting to collect.
 
-use sha2::{Digest as _, Sha256};
-
+use super::attempt::{Wanted, attempt};
 use super::pricing::Priced;
 use super::settlement;
 use crate::change::{Change, Setting};
@@ -9,7 +8,7 @@ use crate::customer::Customer;
 use crate::entitlement::Holding;
 use crate::error::{Error, OrderState, Refused, shortened};
 use crate::event::{EventKind, Happening, Subject};
-use crate::hook::{Initiator, Operation, Request, RequestLine};
+use crate::hook::{Operation, RequestLine};
 use crate::payment::{Attempt, Await, Charge, ChargeState, MAX_CHARGES, PaymentIntent};
 use crate::session::{Checked, ExpiredReason, Patch, Session, SessionEvent, SessionState, SessionUpdate};
 use crate::time::Timestamp;
@@ -226,7 +225,22 @@ pub(crate) fn begin(
         return Err(refused("open after too many attempts").into());
     }
     let charge = new_charge(&intent, &means.processor, at);
-    let attempt = new_attempt(&after, &charge, means, at)?;
+    let attempt = attempt(
+        Wanted {
+            operation: Operation::Charge,
+            subject: charge.id.as_str(),
+            numbered: (after.id.as_str(), charge.number),
+            processor: &means.processor,
+            session: &after,
+            amount: charge.amount,
+            lines: after.lines.iter().map(RequestLine::from).collect(),
+            method: means.method,
+            context: means.context,
+            related: None,
+            next: (Await::Answer, means.lease_until),
+        },
+        at,
+    )?;
     change.record(
         Subject::Charge(charge.clone()),
         [Happening::created(EventKind::ChargeInitiated, charge.state.as_str())],
@@ -295,60 +309,4 @@ fn new_charge(intent: &PaymentIntent, processor: &str, at: &mut Setting<'_>) -> 
         updated_at: at.now,
         revision: 0,
     }
-}
-
-fn new_attempt(session: &Session, charge: &Charge, means: Means, at: &mut Setting<'_>) -> Result<Attempt, Error> {
-    let id: crate::id::AttemptId = at.id();
-    let key = attempt_key(session, charge.number);
-    let request = Request {
-        attempt: id.to_string(),
-        idempotency_key: key.clone(),
-        operation: Operation::Charge,
-        amount: charge.amount.as_minor(),
-        currency: charge.amount.currency().to_string(),
-        exponent: session.exponent,
-        app: at.app.to_owned(),
-        mode: at.mode.to_string(),
-        session: session.id.to_string(),
-        initiator: Initiator::BuyerPresent,
-        save_method: false,
-        method: means.method,
-        customer_ref: None,
-        lines: session
-            .lines
-            .iter()
-            .map(|line| RequestLine {
-                name: line.name.clone(),
-                quantity: line.quantity,
-                total: line.totals.total,
-            })
-            .collect(),
-        return_url: session.return_url(),
-        context: means.context,
-    };
-    let bytes = request.to_bytes()?;
-    Ok(Attempt {
-        id,
-        operation: Operation::Charge,
-        subject: charge.id.to_string(),
-        processor: means.processor,
-        key,
-        request_hash: Sha256::digest(&bytes).into(),
-        request: bytes,
-        reference: None,
-        token: 1,
-        next: Some((Await::Answer, means.lease_until)),
-        asked: 0,
-        unresolved: false,
-        created_at: at.host_now,
-        heard_at: None,
-        evidence: 0,
-    })
-}
-
-/// The idempotency key of a session's n-th charge at the processor. It depends on nothing that is
-/// made with the attempt, so that even an attempt whose commit was lost comes back with its key.
-fn attempt_key(session: &Session, number: u32) -> String {
-    let hash = Sha256::digest(format!("tillite charge {} {number}", session.id));
-    format!("tillite_{}", data_encoding::HEXLOWER.encode(&hash[..20]))
 }

@@ -2,10 +2,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::{Catalog, Customers, Endpoints, Entitlements, Keys, Sessions};
+use super::{Catalog, Customers, Endpoints, Entitlements, Keys, Refunds, Sessions};
 use crate::access::Actor;
 use crate::error::{Error, Invalid, Refused, Result, shortened};
 use crate::id::{Mode, World};
+use crate::payment::LatePayments;
 use crate::store::{self, Access, Moment};
 use crate::text::Url;
 use crate::time::Timestamp;
@@ -54,6 +55,12 @@ impl App {
     #[must_use]
     pub fn sessions(&self) -> Sessions<'_> {
         Sessions(self)
+    }
+
+    /// Money that goes back.
+    #[must_use]
+    pub fn refunds(&self) -> Refunds<'_> {
+        Refunds(self)
     }
 
     /// Customers.
@@ -147,6 +154,25 @@ impl App {
         let app = self.world.app;
         self.core.write_raw(Access::Shared, "set_public_url", move |sql| {
             store::app::set_public_url(sql, app, url.as_deref())
+        })
+    }
+
+    /// What becomes of money that arrives when there is nothing left to pay with it, in both modes: it
+    /// goes back by itself unless it is to be held. Another amount than was asked is held in any case.
+    /// Idempotent by state.
+    ///
+    /// # Errors
+    /// [`Error::Storage`].
+    ///
+    /// # Durability
+    /// On disk when this returns; what arrived before is not touched.
+    ///
+    /// # Events
+    /// None.
+    pub fn set_late_payments(&self, late: LatePayments) -> Result<()> {
+        let app = self.world.app;
+        self.core.write_raw(Access::Shared, "set_late_payments", move |sql| {
+            store::app::set_late_payments(sql, app, late)
         })
     }
 

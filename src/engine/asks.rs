@@ -1,18 +1,18 @@
 //! The middle beat: what is to be asked of a processor, and the asking.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::Engine;
 use super::alarms::shielded;
 use super::core::Core;
-use super::payments::Payment;
-use super::settling::settle;
+use super::settling::{Settled, settle};
 use crate::alarm::{Alarm, Hook};
 use crate::error::Result;
 use crate::hook::{Answer, Capabilities, Lookup, LookupKey, Outcome, Request};
 use crate::id::{AttemptId, Mode, World};
-use crate::payment::Attempt;
+use crate::payment::{Attempt, Await};
 use crate::store::{self, Access};
 use crate::time::Timestamp;
 
@@ -56,9 +56,10 @@ pub enum AskKind {
 }
 
 impl Engine {
-    /// Takes up to `limit` look-ups that are due, over all apps, of the processors that this engine
-    /// has: for a host that calls the processor itself. `run_due` is this with the hook. Idempotent by
-    /// state: what is held is not taken again.
+    /// Takes up to `limit` calls that are due, over all apps, of the processors that this engine has:
+    /// look-ups, and refunds that are committed and not asked for yet. For a host that calls the
+    /// processor itself; `run_due` is this with the hook. Idempotent by state: what is held is not taken
+    /// again.
     ///
     /// # Errors
     /// [`crate::Error::Storage`].
@@ -67,7 +68,7 @@ impl Engine {
     /// The claims are on disk when this returns.
     ///
     /// # Events
-    /// None; `charge.unresolved` where a processor cannot be looked up.
+    /// None; `charge.unresolved` or `refund.unresolved` where a processor cannot be looked up.
     pub fn claim_asks(&self, limit: usize) -> Result<Vec<Ask>> {
         let mut asks = Vec::new();
         for world in self.core.store.read(store::app::worlds)? {
@@ -85,7 +86,7 @@ impl Engine {
         let due = self
             .core
             .store
-            .read(|sql| store::attempt::lookups_due(sql, world, host_now, &names, limit))?;
+            .read(|sql| store::attempt::asks_due(sql, world, host_now, &names, limit))?;
         for attempt in due {
             let capabilities = match self.core.capabilities(world.mode, &attempt.processor) {
                 Ok(Some(capabilities)) => capabilities,
@@ -98,14 +99,18 @@ impl Engine {
             let lease = host_now.plus(capabilities.call_timeout + LEASE_MARGIN);
             let claimed = attempt.clone();
             let won = self.core.write_raw(Access::Shared, "claim_asks", move |sql| {
-                store::attempt::claim_lookup(sql, world, &claimed, lease)
+                store::attempt::claim(sql, world, &claimed, lease)
             })?;
             if !won {
                 continue;
             }
             let deadline = host_now.plus(capabilities.call_timeout);
-            let ask = ask(AskKind::LookUp, &attempt, world, attempt.token + 1, host_now, deadline)?;
-            if capabilities.lookup {
+            let kind = match attempt.next {
+                Some((Await::Call, _)) => AskKind::Execute,
+                _ => AskKind::LookUp,
+            };
+            let ask = ask(kind, &attempt, world, attempt.token + 1, host_now, deadline)?;
+            if kind == AskKind::Execute || capabilities.lookup {
                 asks.push(ask);
             } else {
                 let why = "the processor has no look-ups".to_owned();
@@ -118,7 +123,7 @@ impl Engine {
 
 impl Core {
     /// Calls the processor and works what it answers into the file.
-    pub(super) fn ask_and_settle(&self, ask: &Ask) -> Result<Payment> {
+    pub(super) fn ask_and_settle(&self, ask: &Ask) -> Result<Settled> {
         let mut panicked = None;
         let answer = self.ask(ask, &mut panicked);
         let settled = settle(self, ask, &answer);
@@ -159,6 +164,20 @@ impl Core {
                 None => Lookup::CannotTell { why: nobody() },
             }),
         }
+    }
+
+    /// What each processor of a mode can do. One whose code panics says the least.
+    pub(super) fn all_capabilities(&self, mode: Mode) -> BTreeMap<String, Capabilities> {
+        let names = self.processors(mode).by_name.keys();
+        names
+            .map(|name| {
+                let known = self.capabilities(mode, name).unwrap_or_else(|panicked| {
+                    self.alarms.tell([panicked]);
+                    None
+                });
+                (name.clone(), known.unwrap_or_default())
+            })
+            .collect()
     }
 
     /// What a processor can do; none where this process does not have it. An error is the alarm of a

@@ -3,7 +3,7 @@ use crate::catalog::MAIN_LINE;
 use crate::change::{Change, Remember};
 use crate::customer::MAX_UID;
 use crate::decide::access;
-use crate::entitlement::{Entitlement, GrantSource, Holding, NewGrant, Version, fold};
+use crate::entitlement::{Entitlement, Grant, GrantSource, Holding, NewGrant, Version, fold};
 use crate::error::{Error, Invalid, Result, shortened};
 use crate::store::{self, Tx, View};
 use crate::text;
@@ -207,8 +207,9 @@ impl Entitlements<'_> {
             let holdings = store::entitlement::holdings(tx.sql, tx.world, &uid, MAX_LINES)?;
             let mut change = Change::new();
             let mut after = Vec::new();
+            let falls = |grant: &Grant| tier.as_deref().is_none_or(|tier| tier == grant.tier);
             for mut holding in holdings {
-                access::revoke(&mut holding, tier.as_deref(), &reason, &tx.setting(), &mut change);
+                access::revoke(&mut holding, falls, &reason, &tx.setting(), &mut change);
                 after.push(holding.shown_at(&tx.app, tx.now));
             }
             tx.apply(&change)?;

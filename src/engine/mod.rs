@@ -17,6 +17,7 @@ mod keys;
 mod outbox;
 mod pace;
 mod payments;
+mod refunds;
 mod retention;
 mod runner;
 mod sessions;
@@ -34,8 +35,10 @@ pub use events::{Expect, JournalHead};
 pub use health::Health;
 pub use keys::Keys;
 pub use payments::{Begun, NewPayment, Payment};
+pub use refunds::{BegunRefund, Refunds};
 pub use runner::Runner;
 pub use sessions::Sessions;
+pub use settling::Settled;
 
 pub use crate::store::{Broken, Report};
 

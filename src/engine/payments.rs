@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::Sessions;
 use super::alarms::shielded;
 use super::asks::{Ask, AskKind, LEASE_MARGIN, ask};
-use super::settling::{holdings, settled};
+use super::settling::{Settled, dangling, holdings, settled};
 use crate::alarm::Hook;
 use crate::change::{Change, Remember};
 use crate::decide::checkout::{self, Means};
@@ -138,7 +138,10 @@ impl Sessions<'_> {
     /// failure `checkout.payment.failed`, and `checkout.session.expired` if its time has passed.
     pub fn pay(&self, id: &SessionId, payment: impl Into<NewPayment>) -> Result<Payment> {
         match self.begin_payment(id, payment)? {
-            Begun::Ask(ask) => self.0.core.ask_and_settle(&ask),
+            Begun::Ask(ask) => match self.0.core.ask_and_settle(&ask)? {
+                Settled::Payment(payment) => Ok(*payment),
+                Settled::Refund(refund) => Err(dangling(refund.charge.as_str())),
+            },
             Begun::Done(payment) => Ok(*payment),
         }
     }

@@ -10,12 +10,12 @@ use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
 use crate::alarm::Alarm;
 use crate::change::Change;
-use crate::decide::settlement::{self, Learned, Unsettled};
+use crate::decide::settlement::{self, Case, Learned, Unsettled, UnsettledRefund};
 use crate::entitlement::Holding;
-use crate::error::{Error, Result, StorageKind};
-use crate::hook::Answer;
+use crate::error::{Error, Result, StorageError, StorageKind};
+use crate::hook::{Answer, Operation};
 use crate::id::{AttemptId, ChargeId, World};
-use crate::payment::{Charge, Finding};
+use crate::payment::{Charge, Finding, Past, Refund};
 use crate::session::Session;
 use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
@@ -28,9 +28,39 @@ const SETTLE_PATIENCE: Duration = LEASE_MARGIN;
 /// The first pause between two tries; each is twice the one before.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
 
+/// What an answer was about, as it is afterwards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Settled {
+    /// A payment.
+    Payment(Box<Payment>),
+    /// A refund.
+    Refund(Box<Refund>),
+}
+
+impl Settled {
+    /// The payment, if it was about one.
+    #[must_use]
+    pub fn payment(self) -> Option<Payment> {
+        match self {
+            Settled::Payment(payment) => Some(*payment),
+            Settled::Refund(_) => None,
+        }
+    }
+
+    /// The refund, if it was about one.
+    #[must_use]
+    pub fn refund(self) -> Option<Refund> {
+        match self {
+            Settled::Refund(refund) => Some(*refund),
+            Settled::Payment(_) => None,
+        }
+    }
+}
+
 impl Engine {
-    /// Brings a processor's answer back: the last beat of a payment, and the only way in for what
-    /// was learned about one. Idempotent by state: bringing the same answer again moves nothing, and
+    /// Brings a processor's answer back: the last beat of a payment or refund, and the only way in for
+    /// what was learned about one. Idempotent by state: bringing the same answer again moves nothing, and
     /// neither does an answer that says less than what is known; that a look-up was heard is written down
     /// each time. While the file fails, what a processor was made to do is tried again for up to ten
     /// seconds.
@@ -47,7 +77,7 @@ impl Engine {
     /// The last ones of [`crate::Sessions::pay`]; `charge.unknown`, `charge.pending`,
     /// `charge.requires_action`, `charge.authorized`, `charge.mismatch`, `charge.unresolved` as the
     /// case may be; `checkout.session.late_payment` for money that arrives too late, which is held.
-    pub fn settle(&self, ask: &Ask, answer: &Answer) -> Result<Payment> {
+    pub fn settle(&self, ask: &Ask, answer: &Answer) -> Result<Settled> {
         settle(&self.core, ask, answer)
     }
 
@@ -84,7 +114,7 @@ impl Engine {
     }
 }
 
-pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Payment> {
+pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Settled> {
     let finding = match answer {
         Answer::Executed(outcome) => Finding::Executed(outcome.clone()),
         Answer::LookedUp(lookup) => Finding::LookedUp(lookup.clone()),
@@ -146,7 +176,7 @@ struct Heard {
 
 /// Works what was learned about an attempt into the file, and notes what of it somebody has to look
 /// at: the host is told when no answer is on its way to the disk any more.
-fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> Result<Payment> {
+fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> Result<Settled> {
     let cause = match heard.finding {
         Finding::Executed(_) => "settle.answer",
         Finding::LookedUp(_) => "settle.lookup",
@@ -164,15 +194,6 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
             what: "attempt",
             id: heard.attempt.to_string(),
         })?;
-        let subject = attempt.subject.clone();
-        let of_charge = store::payment::session_of_charge(tx.sql, tx.world, &subject)?;
-        let session = store::session::get(tx.sql, tx.world, &of_charge)?;
-        let holdings = holdings(tx, &session)?;
-        let answers = store::attempt::answers(tx.sql, tx.world, &attempt.id)?;
-        let silent = match heard.finding {
-            Finding::LookedUp(_) => store::attempt::silent_lookups(tx.sql, tx.world, &attempt.id)?,
-            Finding::Executed(_) | Finding::LeaseEnded => 0,
-        };
         let learned = Learned {
             finding: &heard.finding,
             actor: heard.actor.to_string(),
@@ -180,18 +201,59 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
             asked_at: heard.asked_at,
             capabilities: capabilities.as_ref(),
         };
-        let mut change = Change::new();
-        let found = Unsettled {
+        let case = Case {
+            answers: store::attempt::answers(tx.sql, tx.world, &attempt.id)?,
+            past: match heard.finding {
+                Finding::LookedUp(_) => store::attempt::past(tx.sql, tx.world, &attempt.id)?,
+                Finding::Executed(_) | Finding::LeaseEnded => Past::default(),
+            },
             attempt,
-            answers,
-            silent,
-            session,
-            holdings,
         };
-        let session = settlement::settle(found, &learned, &mut tx.setting(), &mut change)?;
-        tx.apply(&change)?;
-        Ok(settled(session.at(tx.now), Some(&subject)))
+        match case.attempt.operation {
+            Operation::Refund => settle_refund(tx, case, &learned).map(|refund| Settled::Refund(Box::new(refund))),
+            _ => settle_charge(tx, case, &learned).map(|payment| Settled::Payment(Box::new(payment))),
+        }
     })
+}
+
+fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Payment> {
+    let subject = case.attempt.subject.clone();
+    let session = store::payment::session_of_charge(tx.sql, tx.world, &subject)?.ok_or_else(|| dangling(&subject))?;
+    let session = store::session::get(tx.sql, tx.world, &session)?;
+    let found = Unsettled {
+        case,
+        holdings: holdings(tx, &session)?,
+        session,
+        late_payments: store::app::late_payments(tx.sql, tx.world.app)?,
+    };
+    let mut change = Change::new();
+    let session = settlement::settle(found, learned, &mut tx.setting(), &mut change)?;
+    tx.apply(&change)?;
+    Ok(settled(session.at(tx.now), Some(&subject)))
+}
+
+fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Refund> {
+    let refund = store::refund::get(tx.sql, tx.world, &case.attempt.subject)?;
+    let session = store::session::get(tx.sql, tx.world, &refund.session)?;
+    let found = UnsettledRefund {
+        case,
+        refunds: store::refund::of_charge(tx.sql, tx.world, &refund.charge)?,
+        refund,
+        holdings: holdings(tx, &session)?,
+        session,
+    };
+    let mut change = Change::new();
+    let refund = settlement::settle_refund(found, learned, &mut tx.setting(), &mut change)?;
+    tx.apply(&change)?;
+    Ok(refund)
+}
+
+pub(super) fn dangling(charge: &str) -> Error {
+    StorageError::new(
+        StorageKind::Corrupt,
+        format!("an attempt of charge {charge}, which is missing"),
+    )
+    .into()
 }
 
 /// What the beneficiary holds in the lines that a session's products belong to.
@@ -222,7 +284,8 @@ pub(super) fn settled(session: Session, charge: Option<&str>) -> Payment {
 }
 
 impl App {
-    /// Charges whose money settled nothing and waits for a decision, oldest first, up to `limit`
+    /// Charges whose money settled nothing and waits for a decision, because it neither went back nor
+    /// is on its way, oldest first, up to `limit`
     /// (1 to 100) after one.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ pub(crate) use fold::{Content, fold, next_instant, next_version, start_after_lat
 pub(crate) use input::Ends;
 pub use input::NewGrant;
 
-use crate::id::{EntitlementId, GrantId};
+use crate::id::{EntitlementId, GrantId, SessionId};
 use crate::text::Metadata;
 use crate::time::Timestamp;
 
@@ -151,6 +151,11 @@ pub enum GrantSource {
 }
 
 impl GrantSource {
+    /// The sale of a session's line.
+    pub(crate) fn of_line(session: &SessionId, position: usize) -> GrantSource {
+        GrantSource::Sale(format!("{session}:{position}"))
+    }
+
     /// The kind of source.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -260,7 +260,8 @@ impl Story {
             }
             Deed::Revoke { tier } => {
                 let tier = tier.map(|tier| TIERS[tier].0);
-                access::revoke(holding, tier, "test", setting, change);
+                let falls = |grant: &Grant| tier.is_none_or(|tier| tier == grant.tier);
+                access::revoke(holding, falls, "test", setting, change);
             }
         });
     }

@@ -18,6 +18,6 @@ mod transport;
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
 pub use processor::{
     Action, Advice, Answer, Capabilities, Initiator, Lookup, LookupKey, Operation, Outcome, Processor, Receipt,
-    Request, RequestLine, RouteInput,
+    Related, Request, RequestLine, RouteInput,
 };
 pub use transport::{Answered, SignedRequest, Transport, TransportOutcome};

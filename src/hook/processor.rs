@@ -19,13 +19,14 @@ use crate::time::Timestamp;
 /// run at the same time, for different attempts.
 ///
 /// # How often
-/// `execute` is called at most once per attempt by this version. Whatever calls it again does so
-/// with the same bytes and the same idempotency key, which the implementation passes on to the
-/// service, so that the service can tell a repetition from a second payment.
+/// `execute` is called once per attempt, but for refunds that the engine makes by itself: while they
+/// are [`Outcome::NotSent`], they are tried again. Whatever calls it again does so with the same bytes
+/// and the same idempotency key, which the implementation passes on to the service, so that the
+/// service can tell a repetition from a second payment.
 ///
 /// # What an answer means
-/// There is no `Err`. Only [`Outcome::Declined`] and [`Outcome::NotSent`] free the buyer to try
-/// again, so answer them only when the money certainly did not and will not move. A timeout, a
+/// There is no `Err`. Only [`Outcome::Declined`], [`Outcome::NotSent`] and [`Outcome::Canceled`] free
+/// the buyer to try again, so answer them only when the money certainly did not and will not move. A timeout, a
 /// broken connection, a 5xx, an answer that does not parse: all of these are
 /// [`Outcome::Unknown`]. A panic counts as `Unknown` too.
 ///
@@ -177,7 +178,8 @@ pub struct Request {
     /// The attempt's id, for the service's own records.
     pub attempt: String,
     /// The key by which the service recognises a repetition. It is derived from the session and the
-    /// charge's number, so that the same charge always has the same key.
+    /// charge's number, or from the charge and the refund's, so that the same operation always has the
+    /// same key.
     pub idempotency_key: String,
     /// What is asked.
     pub operation: Operation,
@@ -191,7 +193,7 @@ pub struct Request {
     pub app: String,
     /// `test` or `live`.
     pub mode: String,
-    /// The checkout session that is paid.
+    /// The checkout session that is paid, or was.
     pub session: String,
     /// Who started it.
     pub initiator: Initiator,
@@ -207,6 +209,22 @@ pub struct Request {
     pub return_url: Option<String>,
     /// What the host gave for its processor's eyes, at most 4,096 characters.
     pub context: Option<String>,
+    /// The payment that is captured, voided or refunded; none for an operation that starts one.
+    #[serde(default)]
+    pub related: Option<Related>,
+}
+
+/// The payment that another operation is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Related {
+    /// The id of the attempt that made it.
+    pub attempt: String,
+    /// The key under which it was made.
+    pub idempotency_key: String,
+    /// The service's own name for it, exactly as it gave it; none where none was learned, or none that
+    /// is kept (see [`Receipt::reference`]).
+    pub reference: Option<String>,
 }
 
 /// One line of what is bought.
@@ -273,6 +291,12 @@ pub enum Outcome {
     },
     /// The request certainly never left this machine.
     NotSent {
+        /// Why, for the operator.
+        why: String,
+    },
+    /// It was called off at the service, for certain: no money moved or will move, and what was held is
+    /// free.
+    Canceled {
         /// Why, for the operator.
         why: String,
     },

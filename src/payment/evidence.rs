@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::ChargeEvent;
+use super::News;
 use crate::hook::{Lookup, Outcome, Receipt};
 use crate::money::Amount;
 use crate::text::{self, kept};
@@ -26,17 +26,38 @@ impl Source {
     }
 }
 
+const NOT_SENT: &str = "not_sent";
+
 /// The outcomes from which nothing is learned: whoever was asked did not say that they know of it.
 const SILENT: [&str; 4] = ["not_found", "cannot_tell", "unknown", "no_answer"];
 
-/// How many look-ups have said nothing since something was last learned, of what was written down
-/// of an attempt: sources and outcomes, the newest first.
-pub(crate) fn silent_lookups<S: AsRef<str>>(newest_first: impl IntoIterator<Item = (S, S)>) -> u32 {
-    let since_heard = newest_first
-        .into_iter()
-        .take_while(|(_, outcome)| SILENT.contains(&outcome.as_ref()));
-    let lookups = since_heard.filter(|(source, _)| source.as_ref() == Source::Lookup.as_str());
-    u32::try_from(lookups.count()).unwrap_or(u32::MAX)
+/// The outcomes by which a processor says that it knows of what it was asked for.
+const ACKNOWLEDGING: [&str; 4] = ["pending", "requires_action", "authorized", "succeeded"];
+
+/// What was learned about an attempt before, as far as a look-up is weighed by it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// How many look-ups have said nothing since something was last learned.
+    pub(crate) silent: u32,
+    /// Whether the processor has said that it knows of the attempt. Whether that came with a reference
+    /// that could be kept does not matter.
+    pub(crate) acknowledged: bool,
+}
+
+impl Past {
+    /// From the sources and outcomes that were written down, the newest first.
+    pub(crate) fn of<S: AsRef<str>>(newest_first: impl IntoIterator<Item = (S, S)>) -> Past {
+        let mut past = Past::default();
+        let mut heard = false;
+        for (source, outcome) in newest_first {
+            heard |= !SILENT.contains(&outcome.as_ref());
+            past.acknowledged |= ACKNOWLEDGING.contains(&outcome.as_ref());
+            if !heard && source.as_ref() == Source::Lookup.as_str() {
+                past.silent = past.silent.saturating_add(1);
+            }
+        }
+        past
+    }
 }
 
 /// What was learned, before it is weighed.
@@ -55,7 +76,7 @@ pub(crate) enum Finding {
 pub(crate) struct Verdict {
     pub(crate) source: Source,
     /// What it does to the charge; none: nothing was learned.
-    pub(crate) event: Option<ChargeEvent>,
+    pub(crate) event: Option<News>,
     /// The outcome's name.
     pub(crate) outcome: &'static str,
     /// The processor's own name for the payment, to the byte; none if it gave none that is kept.
@@ -79,6 +100,11 @@ impl Verdict {
     /// Whether nothing is learned from it.
     pub(crate) fn is_silent(&self) -> bool {
         SILENT.contains(&self.outcome)
+    }
+
+    /// Whether the request certainly never left.
+    pub(crate) fn is_not_sent(&self) -> bool {
+        self.outcome == NOT_SENT
     }
 
     pub(crate) fn said(&self) -> Said {
@@ -121,7 +147,7 @@ impl Finding {
             Finding::LookedUp(Lookup::NotFound) => {
                 let is_final = planted!(NotFoundIsFinal) || not_found_final_after.is_some_and(|settled| age >= settled);
                 Verdict {
-                    event: is_final.then_some(ChargeEvent::Failed),
+                    event: is_final.then_some(News::Failed),
                     ..nothing(Source::Lookup, if is_final { "never_arrived" } else { "not_found" })
                 }
             }
@@ -130,7 +156,7 @@ impl Finding {
                 ..nothing(Source::Lookup, "cannot_tell")
             },
             Finding::LeaseEnded => Verdict {
-                event: Some(planted!(LostCallIsFailed, ChargeEvent::Failed, ChargeEvent::LeaseEnded)),
+                event: Some(planted!(LostCallIsFailed, News::Failed, News::LeaseEnded)),
                 ..nothing(Source::Lease, "no_answer")
             },
         }
@@ -154,31 +180,34 @@ fn weigh_outcome(source: Source, outcome: &Outcome, asked: Amount) -> Verdict {
             if receipt.amount == asked {
                 event
             } else {
-                ChargeEvent::Mismatched
+                News::Mismatched
             },
             outcome,
             &receipt.reference,
         )
     };
     match outcome {
-        Outcome::Succeeded(receipt) => received(ChargeEvent::Succeeded, "succeeded", receipt),
-        Outcome::Authorized { receipt, .. } => received(ChargeEvent::Authorized, "authorized", receipt),
-        Outcome::Pending { reference } => referring(ChargeEvent::Pending, "pending", reference),
-        Outcome::RequiresAction { reference, .. } => {
-            referring(ChargeEvent::ActionRequired, "requires_action", reference)
-        }
+        Outcome::Succeeded(receipt) => received(News::Succeeded, "succeeded", receipt),
+        Outcome::Authorized { receipt, .. } => received(News::Authorized, "authorized", receipt),
+        Outcome::Pending { reference } => referring(News::Pending, "pending", reference),
+        Outcome::RequiresAction { reference, .. } => referring(News::ActionRequired, "requires_action", reference),
         Outcome::Declined { code, .. } => Verdict {
-            event: Some(ChargeEvent::Failed),
+            event: Some(News::Failed),
             detail: Some(kept(code, MAX_DETAIL)),
             ..nothing(source, "declined")
         },
         Outcome::NotSent { why } => Verdict {
-            event: Some(ChargeEvent::Failed),
+            event: Some(News::Failed),
             detail: Some(kept(why, MAX_DETAIL)),
-            ..nothing(source, "not_sent")
+            ..nothing(source, NOT_SENT)
+        },
+        Outcome::Canceled { why } => Verdict {
+            event: Some(News::Canceled),
+            detail: Some(kept(why, MAX_DETAIL)),
+            ..nothing(source, "canceled")
         },
         Outcome::Unknown { why } => Verdict {
-            event: Some(planted!(NoAnswerIsFailed, ChargeEvent::Failed, ChargeEvent::Unclear)),
+            event: Some(planted!(NoAnswerIsFailed, News::Failed, News::Unclear)),
             detail: Some(kept(why, MAX_DETAIL)),
             ..nothing(source, "unknown")
         },

@@ -2,14 +2,18 @@
 //!
 //! An *intent* is the wish to collect one amount. Each try is a *charge*. Whatever a processor is
 //! asked to do is an *attempt*: a frozen request with an idempotency key, committed before the
-//! processor is called. What is learned about an attempt is *evidence*, appended and never changed;
+//! processor is called. What goes back is a *refund*. What is learned about an attempt is *evidence*, appended and never changed;
 //! a charge leaves the state `unknown` by evidence only.
 
 mod evidence;
+mod news;
+mod refund;
 mod state;
 
-pub(crate) use evidence::{Evidence, Finding, Said, Source, Verdict, silent_lookups};
-pub(crate) use state::ChargeEvent;
+pub(crate) use evidence::{Evidence, Finding, Past, Said, Source, Verdict};
+pub(crate) use news::News;
+pub(crate) use refund::{Checked as CheckedRefund, MAX_REFUNDS, Share, Target};
+pub use refund::{GrantEffect, NewRefund, Refund, RefundSource, RefundState, RefundedLine};
 pub use state::ChargeState;
 
 use crate::error::Refused;
@@ -149,7 +153,8 @@ pub struct Charge {
     pub action_deadline: Option<Timestamp>,
     /// Engine time at which an authorisation lapses.
     pub authorized_until: Option<Timestamp>,
-    /// Why its money settled nothing and waits for a decision.
+    /// Why its money settled nothing. What of it has not gone back, and is not on its way back, waits
+    /// for a decision.
     pub hold: Option<Hold>,
     /// Whether it completed its session.
     pub settles: bool,
@@ -162,23 +167,16 @@ pub struct Charge {
 
 impl Charge {
     /// Moves the state machine.
-    pub(crate) fn step(&mut self, event: ChargeEvent, at: Timestamp) -> Result<(), Refused> {
-        self.state = state::next(self.state, event)?;
+    pub(crate) fn step(&mut self, news: News, at: Timestamp) -> Result<(), Refused> {
+        self.state = state::next(self.state, news)?;
         self.updated_at = at;
         Ok(())
     }
 
-    /// Whether the processor has said that it knows of it. Whether that came with a reference that
-    /// could be kept does not matter.
-    pub(crate) fn is_acknowledged(&self) -> bool {
-        match self.state {
-            ChargeState::Initiated | ChargeState::Unknown | ChargeState::Failed => self.hold == Some(Hold::Mismatch),
-            ChargeState::Pending
-            | ChargeState::RequiresAction
-            | ChargeState::Authorized
-            | ChargeState::Succeeded
-            | ChargeState::Voided => true,
-        }
+    /// Minor units of what it took that can still be given back.
+    #[must_use]
+    pub fn refundable(&self) -> i64 {
+        (self.captured - self.refunded - self.refund_reserved).max(0)
     }
 }
 
@@ -220,6 +218,31 @@ impl Hold {
     }
 }
 
+/// What becomes of money that arrives when there is nothing left to pay with it; given to
+/// [`crate::App::set_late_payments`]. Another amount than was asked is held in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum LatePayments {
+    /// It goes back by itself.
+    #[default]
+    Refund,
+    /// It is held until somebody decides.
+    Hold,
+}
+
+impl LatePayments {
+    pub(crate) const ALL: [LatePayments; 2] = [LatePayments::Refund, LatePayments::Hold];
+
+    /// `refund` or `hold`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            LatePayments::Refund => "refund",
+            LatePayments::Hold => "hold",
+        }
+    }
+}
+
 /// One operation asked of a processor: the row that is committed before the call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Attempt {
@@ -250,17 +273,10 @@ pub(crate) struct Attempt {
 pub(crate) enum Await {
     /// The answer of the call in flight, until its lease ends.
     Answer,
+    /// To be carried out, from then on: nobody was asked yet.
+    Call,
     /// A look-up, from then on.
     Lookup,
-}
-
-impl Await {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Await::Answer => "answer",
-            Await::Lookup => "lookup",
-        }
-    }
 }
 
 #[cfg(test)]

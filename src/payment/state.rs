@@ -1,3 +1,4 @@
+use super::News;
 use crate::error::Refused;
 
 /// Where a charge stands.
@@ -22,37 +23,16 @@ pub enum ChargeState {
     Voided,
 }
 
-/// What can be learned about a charge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ChargeEvent {
-    /// The call's lease ended and nobody recorded an answer.
-    LeaseEnded,
-    /// The processor or the connection gave no usable answer.
-    Unclear,
-    /// The processor accepted it and will know later.
-    Pending,
-    /// The buyer must act.
-    ActionRequired,
-    /// The amount is held.
-    Authorized,
-    /// The amount was taken, as asked.
-    Succeeded,
-    /// Another amount or currency was taken than asked.
-    Mismatched,
-    /// It failed for certain.
-    Failed,
-}
-
 /// The whole machine. What is not listed is refused: such evidence is kept and changes nothing.
 ///
-/// Knowledge only grows: unknown, then pending, an action or an authorisation, then a final state. `Failed` to
-/// `Succeeded` is the one contradiction that is believed, because money that moved must not be
-/// overlooked; the reverse is not. Another amount than asked that arrives for a failed charge
-/// leaves it failed, with the money held.
-pub(super) fn next(state: ChargeState, event: ChargeEvent) -> Result<ChargeState, Refused> {
-    use ChargeEvent as On;
-    use ChargeState::{Authorized, Failed, Initiated, Pending, RequiresAction, Succeeded, Unknown};
-    Ok(match (state, event) {
+/// Knowledge only grows: unknown, then pending, an action or an authorisation, then a final state. That a
+/// failed or voided charge succeeded is the one contradiction that is believed, because money that
+/// moved must not be overlooked; the reverse is not. Another amount than asked that arrives for such a
+/// charge leaves it as it is, with the money held.
+pub(super) fn next(state: ChargeState, news: News) -> Result<ChargeState, Refused> {
+    use ChargeState::{Authorized, Failed, Initiated, Pending, RequiresAction, Succeeded, Unknown, Voided};
+    use News as On;
+    Ok(match (state, news) {
         (Initiated, On::LeaseEnded | On::Unclear) => Unknown,
         (Initiated | Unknown | RequiresAction, On::Pending) => Pending,
         (Initiated | Unknown, On::ActionRequired) => RequiresAction,
@@ -60,13 +40,16 @@ pub(super) fn next(state: ChargeState, event: ChargeEvent) -> Result<ChargeState
         (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Succeeded) => Succeeded,
         (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Mismatched) => Unknown,
         (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Failed) => Failed,
-        (Failed, On::Succeeded) => Succeeded,
+        (Initiated | Unknown | Pending | RequiresAction, On::Canceled) => Failed,
+        (Authorized, On::Canceled) => Voided,
+        (Failed | Voided, On::Succeeded) => Succeeded,
         (Failed, On::Mismatched) => Failed,
-        (state, event) => {
+        (Voided, On::Mismatched) => Voided,
+        (state, news) => {
             return Err(Refused {
                 object: "charge",
                 state: state.as_str(),
-                event: event.as_str(),
+                event: news.as_str(),
             });
         }
     })
@@ -109,33 +92,6 @@ impl ChargeState {
             | ChargeState::RequiresAction
             | ChargeState::Authorized => true,
             ChargeState::Succeeded | ChargeState::Failed | ChargeState::Voided => false,
-        }
-    }
-}
-
-impl ChargeEvent {
-    #[cfg(test)]
-    pub(super) const ALL: [ChargeEvent; 8] = [
-        ChargeEvent::LeaseEnded,
-        ChargeEvent::Unclear,
-        ChargeEvent::Pending,
-        ChargeEvent::ActionRequired,
-        ChargeEvent::Authorized,
-        ChargeEvent::Succeeded,
-        ChargeEvent::Mismatched,
-        ChargeEvent::Failed,
-    ];
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            ChargeEvent::LeaseEnded => "the end of the lease",
-            ChargeEvent::Unclear => "an unclear answer",
-            ChargeEvent::Pending => "acceptance",
-            ChargeEvent::ActionRequired => "a required action",
-            ChargeEvent::Authorized => "authorisation",
-            ChargeEvent::Succeeded => "success",
-            ChargeEvent::Mismatched => "success over another amount",
-            ChargeEvent::Failed => "failure",
         }
     }
 }

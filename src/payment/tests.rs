@@ -12,8 +12,8 @@ use crate::text::kept;
 
 #[test]
 fn every_event_in_every_state_moves_as_listed_or_is_refused() {
-    use ChargeEvent as On;
-    use ChargeState::{Authorized, Failed, Initiated, Pending, RequiresAction, Succeeded, Unknown};
+    use ChargeState::{Authorized, Failed, Initiated, Pending, RequiresAction, Succeeded, Unknown, Voided};
+    use News as On;
     let listed = [
         (Initiated, On::LeaseEnded, Unknown),
         (Initiated, On::Unclear, Unknown),
@@ -41,13 +41,18 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         (Authorized, On::Failed, Failed),
         (Failed, On::Succeeded, Succeeded),
         (Failed, On::Mismatched, Failed),
+        (Initiated, On::Canceled, Failed),
+        (Unknown, On::Canceled, Failed),
+        (Pending, On::Canceled, Failed),
+        (RequiresAction, On::Canceled, Failed),
+        (Authorized, On::Canceled, Voided),
+        (Voided, On::Succeeded, Succeeded),
+        (Voided, On::Mismatched, Voided),
     ];
-    check_machine(&ChargeState::ALL, &ChargeEvent::ALL, &listed, next, |state, event| {
-        Refused {
-            object: "charge",
-            state: state.as_str(),
-            event: event.as_str(),
-        }
+    check_machine(&ChargeState::ALL, &News::ALL, &listed, next, |state, event| Refused {
+        object: "charge",
+        state: state.as_str(),
+        event: event.as_str(),
     });
 }
 
@@ -55,14 +60,15 @@ proptest! {
     #[test]
     fn knowledge_only_grows(
         start in prop::sample::select(ChargeState::ALL.to_vec()),
-        events in prop::collection::vec(prop::sample::select(ChargeEvent::ALL.to_vec()), 0..20),
+        events in prop::collection::vec(prop::sample::select(News::ALL.to_vec()), 0..20),
     ) {
         let mut charge = charge(start);
         for event in events {
             let before = charge.state;
             let _ = charge.step(event, at(1));
             if !before.is_live() && charge.state != before {
-                prop_assert_eq!((before, charge.state), (ChargeState::Failed, ChargeState::Succeeded));
+                prop_assert!(matches!(before, ChargeState::Failed | ChargeState::Voided));
+                prop_assert_eq!(charge.state, ChargeState::Succeeded);
             }
             if before != ChargeState::Initiated {
                 prop_assert_ne!(charge.state, ChargeState::Initiated);
@@ -84,7 +90,7 @@ fn text(text: &str) -> String {
 
 #[test]
 fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
-    use ChargeEvent as On;
+    use News as On;
     let usd = Amount::minor(ASKED, Currency::USD).unwrap();
     let succeeded = |amount| Outcome::succeeded(text("r"), amount);
     let authorized = |amount| Outcome::Authorized {
@@ -117,6 +123,12 @@ fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
             On::Failed,
             "not_sent",
             Some("dns"),
+        ),
+        (
+            Outcome::Canceled { why: text("by hand") },
+            On::Canceled,
+            "canceled",
+            Some("by hand"),
         ),
         (
             Outcome::Unknown { why: text("cut") },
@@ -160,10 +172,7 @@ fn a_verdict_is_silent_exactly_if_it_teaches_no_more_than_doubt() {
     ] {
         let verdict = weighed(&finding, 0, None);
         assert_eq!(verdict.is_silent(), silent, "{finding:?}");
-        let doubt = matches!(
-            verdict.event,
-            None | Some(ChargeEvent::Unclear | ChargeEvent::LeaseEnded)
-        );
+        let doubt = matches!(verdict.event, None | Some(News::Unclear | News::LeaseEnded));
         assert_eq!(doubt, silent, "{finding:?}");
     }
     assert!(!weighed(&Finding::LookedUp(Lookup::NotFound), 1, Some(0)).is_silent());
@@ -180,7 +189,7 @@ fn not_found_counts_only_once_the_processor_says_that_it_is_final() {
         (0, Some(0), true),
     ] {
         let verdict = weighed(&Finding::LookedUp(Lookup::NotFound), age, settled);
-        let event = is_final.then_some(ChargeEvent::Failed);
+        let event = is_final.then_some(News::Failed);
         let outcome = if is_final { "never_arrived" } else { "not_found" };
         assert_eq!((verdict.event, verdict.outcome), (event, outcome), "{age} {settled:?}");
     }
@@ -195,10 +204,7 @@ fn what_teaches_nothing_moves_nothing_and_the_end_of_a_lease_teaches_only_doubt(
         (None, "cannot_tell", Some("403"))
     );
     let verdict = weighed(&Finding::LeaseEnded, 1_000, Some(0));
-    assert_eq!(
-        (verdict.event, verdict.outcome),
-        (Some(ChargeEvent::LeaseEnded), "no_answer")
-    );
+    assert_eq!((verdict.event, verdict.outcome), (Some(News::LeaseEnded), "no_answer"));
 }
 
 #[test]
@@ -244,13 +250,13 @@ fn a_reference_is_kept_to_the_byte_or_not_at_all() {
         &too_long,
     ] {
         let outcomes = [
-            (Outcome::succeeded(reference, eur(ASKED)), ChargeEvent::Succeeded),
-            (Outcome::succeeded(reference, eur(1)), ChargeEvent::Mismatched),
+            (Outcome::succeeded(reference, eur(ASKED)), News::Succeeded),
+            (Outcome::succeeded(reference, eur(1)), News::Mismatched),
             (
                 Outcome::Pending {
                     reference: text(reference),
                 },
-                ChargeEvent::Pending,
+                News::Pending,
             ),
         ];
         for (outcome, event) in outcomes {

@@ -62,6 +62,7 @@ fn request(method: Option<&str>) -> Request {
         lines: Vec::new(),
         return_url: None,
         context: None,
+        related: None,
     }
 }
 

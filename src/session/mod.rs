@@ -15,6 +15,7 @@ pub use state::{ExpiredReason, SessionState};
 use crate::customer::Customer;
 use crate::digest::Fields;
 use crate::error::Refused;
+use crate::hook::RequestLine;
 use crate::id::{Mode, PriceId, ProductId, SessionId};
 use crate::money::{Amount, Currency};
 use crate::payment::PaymentIntent;
@@ -143,6 +144,16 @@ pub struct Line {
     pub totals: Totals,
     /// What a sale of this line grants; none: nothing.
     pub grants: Option<GrantTerms>,
+}
+
+impl From<&Line> for RequestLine {
+    fn from(line: &Line) -> RequestLine {
+        RequestLine {
+            name: line.name.clone(),
+            quantity: line.quantity,
+            total: line.totals.total,
+        }
+    }
 }
 
 /// What a sale grants.

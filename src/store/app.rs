@@ -5,6 +5,7 @@ use super::{Row, Sql, rows};
 use crate::access::ApiKey;
 use crate::error::{Error, Result, shortened};
 use crate::id::{ApiKeyId, Mode, World};
+use crate::payment::LatePayments;
 use crate::time::Timestamp;
 
 /// The number of the app with this slug.
@@ -103,6 +104,27 @@ pub(crate) fn set_public_url(sql: &mut dyn Sql, number: i64, url: Option<&str>) 
         "UPDATE tillite_app SET public_url = $1 WHERE app = $2",
         &[url.into(), number.into()],
     )?)
+}
+
+pub(crate) fn set_late_payments(sql: &mut dyn Sql, number: i64, late: LatePayments) -> Result<()> {
+    codec::one(sql.exec(
+        "UPDATE tillite_app SET late_payments = $1 WHERE app = $2",
+        &[late.as_str().into(), number.into()],
+    )?)
+}
+
+/// What an app does with money that comes too late.
+pub(crate) fn late_payments(sql: &mut dyn Sql, number: i64) -> Result<LatePayments> {
+    let mut found = LatePayments::default();
+    sql.each(
+        "SELECT late_payments FROM tillite_app WHERE app = $1",
+        &[number.into()],
+        &mut |row| {
+            found = codec::late_payments(&row.text(0)?)?;
+            Ok(())
+        },
+    )?;
+    Ok(found)
 }
 
 const KEY_COLUMNS: &str = "SELECT id, lookup, hash, created_at, revoked_at, revision, app, mode FROM tillite_api_key";

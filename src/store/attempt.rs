@@ -1,22 +1,24 @@
 //! The ledger of attempts, with the evidence of what came of them.
 
-use super::codec::{self, awaited, corrupt, digest, id, instant, maybe_instant, mode_number, operation, small};
+use super::codec::{
+    self, awaited, awaiting, corrupt, digest, id, instant, maybe_instant, mode_number, operation, small,
+};
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::id::{AttemptId, World};
-use crate::payment::{self, Attempt, Await, Evidence, Said};
+use crate::payment::{Attempt, Await, Evidence, Past, Said};
 use crate::time::Timestamp;
 
 const ATTEMPT: &str = "SELECT a.id, a.operation, a.subject, a.processor, a.key, a.request, a.request_hash, \
      a.reference, a.token, a.next, a.due_at, a.asked, a.unresolved, a.created_at, \
      (SELECT e.host_time FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
      AND e.number = 1), \
-     (SELECT count(*) FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id) \
+     (SELECT count(*) FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id), a.ask \
      FROM tillite_attempt a WHERE a.app = $1 AND a.mode = $2";
 
 fn attempt_from_row(row: &dyn Row) -> Result<Attempt> {
     let next = match (row.maybe_text(9)?, row.maybe_int(10)?) {
-        (Some(word), Some(due)) => Some((awaited(&word)?, instant(due)?)),
+        (Some(word), Some(due)) => Some((awaited(&word, &row.text(16)?)?, instant(due)?)),
         (None, None) => None,
         _ => return Err(corrupt("an attempt that waits for half a thing")),
     };
@@ -43,6 +45,18 @@ fn attempts(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -
     rows(sql, world, ATTEMPT, rest, values, attempt_from_row)
 }
 
+/// The attempt that made a charge or a refund.
+pub(crate) fn that_made(sql: &mut dyn Sql, world: World, subject: &str) -> Result<Attempt> {
+    attempts(
+        sql,
+        world,
+        "AND a.subject = $3 ORDER BY a.id LIMIT 1",
+        &[subject.into()],
+    )?
+    .pop()
+    .ok_or_else(|| corrupt("something that no attempt has made"))
+}
+
 /// An attempt by its id.
 pub(crate) fn attempt(sql: &mut dyn Sql, world: World, wanted: &AttemptId) -> Result<Option<Attempt>> {
     Ok(attempts(sql, world, "AND a.id = $3", &[wanted.as_str().into()])?.pop())
@@ -63,14 +77,14 @@ pub(crate) fn answers(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> R
     })
 }
 
-/// How many look-ups of an attempt have said nothing since something was last learned about it.
-pub(crate) fn silent_lookups(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<u32> {
+/// What was learned about an attempt before, as far as a look-up is weighed by it.
+pub(crate) fn past(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<Past> {
     let query = "SELECT source, outcome FROM tillite_evidence WHERE app = $1 AND mode = $2";
     let rest = "AND attempt = $3 ORDER BY number DESC";
     let said = rows(sql, world, query, rest, &[attempt.as_str().into()], |row| {
         Ok((row.text(0)?, row.text(1)?))
     })?;
-    Ok(payment::silent_lookups(said))
+    Ok(Past::of(said))
 }
 
 /// Attempts whose call has lost its lease at a host time, the longest overdue first.
@@ -83,9 +97,9 @@ pub(crate) fn leases_ended(sql: &mut dyn Sql, world: World, host_now: Timestamp,
     )
 }
 
-/// Attempts of the named processors that are to be looked up at a host time, the longest overdue
-/// first.
-pub(crate) fn lookups_due(
+/// Attempts of the named processors about which these are to be asked at a host time, the longest
+/// overdue first.
+pub(crate) fn asks_due(
     sql: &mut dyn Sql,
     world: World,
     host_now: Timestamp,
@@ -106,13 +120,22 @@ pub(crate) fn lookups_due(
     Ok(due)
 }
 
-/// Takes an attempt for one look-up: whoever looks in the meantime finds it taken. False if
-/// somebody else was first.
-pub(crate) fn claim_lookup(sql: &mut dyn Sql, world: World, attempt: &Attempt, lease_until: Timestamp) -> Result<bool> {
+/// Takes an attempt for one call: whoever looks in the meantime finds it taken. One that is carried
+/// out awaits its answer from then on; one that is looked up is due again when the lease has ended.
+/// False if somebody else was first.
+pub(crate) fn claim(sql: &mut dyn Sql, world: World, attempt: &Attempt, lease_until: Timestamp) -> Result<bool> {
+    let during = match attempt.next {
+        Some((Await::Call, _)) => Await::Answer,
+        Some((Await::Lookup, _)) => Await::Lookup,
+        Some((Await::Answer, _)) | None => return Ok(false),
+    };
+    let (next, ask) = awaiting(during);
     let changed = sql.exec(
-        "UPDATE tillite_attempt SET token = token + 1, due_at = $1 \
-         WHERE app = $2 AND mode = $3 AND id = $4 AND token = $5 AND next = 'lookup'",
+        "UPDATE tillite_attempt SET token = token + 1, next = $1, ask = $2, due_at = $3 \
+         WHERE app = $4 AND mode = $5 AND id = $6 AND token = $7 AND next = 'lookup'",
         &[
+            next.into(),
+            ask.into(),
             lease_until.as_millis().into(),
             world.app.into(),
             mode_number(world.mode).into(),
@@ -127,12 +150,12 @@ pub(crate) fn claim_lookup(sql: &mut dyn Sql, world: World, attempt: &Attempt, l
 pub(crate) fn next_due(sql: &mut dyn Sql, world: World, is_of: impl Fn(&str) -> bool) -> Result<Option<Timestamp>> {
     let mut earliest: Option<Timestamp> = None;
     sql.each(
-        "SELECT next, processor, min(due_at) FROM tillite_attempt \
-         WHERE app = $1 AND mode = $2 AND due_at IS NOT NULL GROUP BY next, processor",
+        "SELECT next, ask, processor, min(due_at) FROM tillite_attempt \
+         WHERE app = $1 AND mode = $2 AND due_at IS NOT NULL GROUP BY next, ask, processor",
         &[world.app.into(), mode_number(world.mode).into()],
         &mut |row| {
-            let ours = awaited(&row.text(0)?)? == Await::Answer || is_of(&row.text(1)?);
-            let due = instant(row.int(2)?)?;
+            let ours = awaited(&row.text(0)?, &row.text(1)?)? == Await::Answer || is_of(&row.text(2)?);
+            let due = instant(row.int(3)?)?;
             if ours {
                 earliest = Some(earliest.map_or(due, |earliest| earliest.min(due)));
             }
@@ -146,10 +169,12 @@ pub(crate) fn next_due(sql: &mut dyn Sql, world: World, is_of: impl Fn(&str) -> 
 pub(crate) fn open_attempts(sql: &mut dyn Sql, world: World) -> Result<(i64, i64)> {
     let mut found = (0, 0);
     sql.each(
-        // From the few live charges to their attempts: the other way round it is every attempt ever.
-        "SELECT count(*), coalesce(sum(a.unresolved), 0) FROM tillite_charge c CROSS JOIN tillite_attempt a \
-         WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id AND c.app = $1 AND c.mode = $2 \
-         AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized')",
+        // From the few that are open to their attempts: the other way round it is every attempt ever.
+        "SELECT count(*), coalesce(sum(a.unresolved), 0) FROM ( \
+         SELECT app, mode, id FROM tillite_charge WHERE app = $1 AND mode = $2 \
+         AND state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') UNION ALL \
+         SELECT app, mode, id FROM tillite_refund WHERE app = $1 AND mode = $2 AND state IN ('pending', 'unknown') \
+         ) AS o CROSS JOIN tillite_attempt a WHERE a.app = o.app AND a.mode = o.mode AND a.subject = o.id",
         &[world.app.into(), mode_number(world.mode).into()],
         &mut |row| {
             found = (row.int(0)?, row.int(1)?);
@@ -161,13 +186,14 @@ pub(crate) fn open_attempts(sql: &mut dyn Sql, world: World) -> Result<(i64, i64
 
 pub(super) fn put_attempt(sql: &mut dyn Sql, world: World, attempt: &Attempt, fresh: bool) -> Result<()> {
     let mode = mode_number(world.mode);
-    let next = attempt.next.map(|(awaited, _)| awaited.as_str());
+    let (next, ask) = attempt.next.map(|(awaited, _)| awaiting(awaited)).unzip();
+    let ask = ask.unwrap_or("lookup");
     let due_at = attempt.next.map(|(_, due)| due.as_millis());
     codec::one(if fresh {
         sql.exec(
             "INSERT INTO tillite_attempt (app, mode, id, operation, subject, processor, key, request, request_hash, \
-             reference, token, next, due_at, asked, unresolved, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             reference, token, next, ask, due_at, asked, unresolved, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             &[
                 world.app.into(),
                 mode.into(),
@@ -181,6 +207,7 @@ pub(super) fn put_attempt(sql: &mut dyn Sql, world: World, attempt: &Attempt, fr
                 attempt.reference.as_deref().into(),
                 attempt.token.into(),
                 next.into(),
+                ask.into(),
                 due_at.into(),
                 attempt.asked.into(),
                 attempt.unresolved.into(),
@@ -190,11 +217,12 @@ pub(super) fn put_attempt(sql: &mut dyn Sql, world: World, attempt: &Attempt, fr
     } else {
         // The request is frozen: nothing here writes it again.
         sql.exec(
-            "UPDATE tillite_attempt SET reference = $1, next = $2, due_at = $3, asked = $4, unresolved = $5 \
-             WHERE app = $6 AND mode = $7 AND id = $8 AND token = $9",
+            "UPDATE tillite_attempt SET reference = $1, next = $2, ask = $3, due_at = $4, asked = $5, unresolved = $6 \
+             WHERE app = $7 AND mode = $8 AND id = $9 AND token = $10",
             &[
                 attempt.reference.as_deref().into(),
                 next.into(),
+                ask.into(),
                 due_at.into(),
                 attempt.asked.into(),
                 attempt.unresolved.into(),

@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::Row;
 use crate::entitlement::Status;
 use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::hook::{Action, Advice, Operation};
 use crate::id::{Id, Mode};
 use crate::money::{Amount, Currency};
-use crate::payment::{Await, ChargeState, Hold};
+use crate::payment::{Await, ChargeState, Failure, GrantEffect, Hold, LatePayments, RefundSource, RefundState};
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
 use crate::time::Timestamp;
@@ -118,6 +119,34 @@ pub(super) fn hold(text: &str) -> Result<Hold> {
     word(&Hold::ALL, Hold::as_str, text)
 }
 
+pub(super) fn late_payments(text: &str) -> Result<LatePayments> {
+    word(&LatePayments::ALL, LatePayments::as_str, text)
+}
+
+pub(super) fn refund_state(text: &str) -> Result<RefundState> {
+    word(&RefundState::ALL, RefundState::as_str, text)
+}
+
+pub(super) fn refund_source(text: &str) -> Result<RefundSource> {
+    word(&RefundSource::ALL, RefundSource::as_str, text)
+}
+
+pub(super) fn grant_effect(text: &str) -> Result<GrantEffect> {
+    word(&GrantEffect::ALL, GrantEffect::as_str, text)
+}
+
+/// Why something failed, in three columns from `first` on.
+pub(super) fn failure(row: &dyn Row, first: usize) -> Result<Option<Failure>> {
+    let Some(code) = row.maybe_text(first)? else {
+        return Ok(None);
+    };
+    Ok(Some(Failure {
+        code,
+        message: row.maybe_text(first + 1)?.unwrap_or_default(),
+        advice: row.maybe_text(first + 2)?.map(|word| advice(&word)).transpose()?,
+    }))
+}
+
 pub(super) fn advice(text: &str) -> Result<Advice> {
     word(
         &[Advice::Never, Advice::Later, Advice::OtherMethod],
@@ -138,8 +167,19 @@ pub(super) fn operation(text: &str) -> Result<Operation> {
     word(&all, Operation::as_str, text)
 }
 
-pub(super) fn awaited(text: &str) -> Result<Await> {
-    word(&[Await::Answer, Await::Lookup], Await::as_str, text)
+/// What is awaited, in two columns: what happens at its time, and what the processor is asked then.
+pub(super) fn awaited(next: &str, ask: &str) -> Result<Await> {
+    let all = [Await::Answer, Await::Call, Await::Lookup];
+    let found = all.into_iter().find(|known| awaiting(*known) == (next, ask));
+    found.ok_or_else(|| corrupt("an attempt that waits for something unknown"))
+}
+
+pub(super) fn awaiting(awaited: Await) -> (&'static str, &'static str) {
+    match awaited {
+        Await::Answer => ("answer", "lookup"),
+        Await::Call => ("lookup", "execute"),
+        Await::Lookup => ("lookup", "lookup"),
+    }
 }
 
 pub(super) fn status(text: &str) -> Result<Status> {

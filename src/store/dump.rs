@@ -18,6 +18,8 @@ const TABLES: &[(&str, &str)] = &[
     ("tillite_session_line", "app, mode, session, position"),
     ("tillite_payment_intent", "app, mode, id"),
     ("tillite_charge", "app, mode, id"),
+    ("tillite_refund", "app, mode, id"),
+    ("tillite_refund_line", "app, mode, refund, position"),
     ("tillite_attempt", "app, mode, id"),
     ("tillite_evidence", "app, mode, attempt, number"),
     ("tillite_grant", "app, mode, id"),

@@ -26,6 +26,7 @@ pub(crate) mod idempotency;
 mod pace;
 pub(crate) mod payment;
 pub(crate) mod queue;
+pub(crate) mod refund;
 pub(crate) mod retention;
 pub(crate) mod session;
 mod sqlite;

@@ -1,12 +1,12 @@
 //! Payment intents and charges.
 
 use super::codec::{
-    self, action, advice, amount, charge_state, corrupt, hold, id, instant, json, maybe_instant, mode_number, small,
+    self, action, amount, charge_state, corrupt, hold, id, instant, json, maybe_instant, mode_number, small,
 };
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::id::{SessionId, World};
-use crate::payment::{Charge, Failure, Hold, PaymentIntent};
+use crate::payment::{Charge, Hold, PaymentIntent};
 use crate::time::Timestamp;
 
 const CHARGE: &str = "SELECT id, intent, session, number, processor, state, amount, currency, authorized, captured, \
@@ -15,14 +15,6 @@ const CHARGE: &str = "SELECT id, intent, session, number, processor, state, amou
      FROM tillite_charge WHERE app = $1 AND mode = $2";
 
 fn charge_from_row(row: &dyn Row) -> Result<Charge> {
-    let failure = match row.maybe_text(13)? {
-        Some(code) => Some(Failure {
-            code,
-            message: row.maybe_text(14)?.unwrap_or_default(),
-            advice: row.maybe_text(15)?.map(|word| advice(&word)).transpose()?,
-        }),
-        None => None,
-    };
     Ok(Charge {
         id: id(&row.text(0)?)?,
         intent: id(&row.text(1)?)?,
@@ -37,7 +29,7 @@ fn charge_from_row(row: &dyn Row) -> Result<Charge> {
         refunded: row.int(11)?,
         fee: row.maybe_int(24)?.map(|fee| amount(fee, &row.text(7)?)).transpose()?,
         reference: row.maybe_text(12)?,
-        failure,
+        failure: codec::failure(row, 13)?,
         action: action(row.maybe_text(16)?)?,
         action_deadline: maybe_instant(row.maybe_int(17)?)?,
         authorized_until: maybe_instant(row.maybe_int(18)?)?,
@@ -78,22 +70,22 @@ pub(super) fn intent(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Pa
     Ok(intent)
 }
 
-/// Charges whose money settled nothing and waits for a decision, oldest first, after an id.
+/// Charges whose money settled nothing, has not gone back and is not on its way, oldest first, after
+/// an id.
 pub(crate) fn held(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> Result<Vec<Charge>> {
     charges(
         sql,
         world,
-        "AND hold IS NOT NULL AND id > $3 ORDER BY id LIMIT $4",
+        "AND hold IS NOT NULL AND (hold = 'mismatch' OR refund_reserved + refunded < captured) AND id > $3 \
+         ORDER BY id LIMIT $4",
         &[after.into(), limit.into()],
     )
 }
 
-/// The session that a charge pays.
-pub(crate) fn session_of_charge(sql: &mut dyn Sql, world: World, charge: &str) -> Result<SessionId> {
+/// The session that a charge is for, if there is such a charge.
+pub(crate) fn session_of_charge(sql: &mut dyn Sql, world: World, charge: &str) -> Result<Option<SessionId>> {
     let found = charges(sql, world, "AND id = $3", &[charge.into()])?.pop();
-    found
-        .map(|charge| charge.session)
-        .ok_or_else(|| corrupt("an attempt whose charge is missing"))
+    Ok(found.map(|charge| charge.session))
 }
 
 pub(super) fn put_intent(sql: &mut dyn Sql, world: World, intent: &PaymentIntent, before: i64) -> Result<()> {

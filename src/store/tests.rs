@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::head::SCHEMA;
 use super::*;
-use crate::payment::ChargeState;
+use crate::payment::{ChargeState, RefundState};
 use crate::samples::at;
 use crate::session::{ExpiredReason, SessionState};
 use crate::webhook::{DeliveryEvent, DeliveryState, EndpointState, next_state};
@@ -51,15 +51,23 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
     }
     let charges = |counts: fn(ChargeState) -> bool| words(&ChargeState::ALL, ChargeState::as_str, counts);
     let deliveries = |counts: fn(DeliveryState) -> bool| words(&DeliveryState::ALL, DeliveryState::as_str, counts);
+    let refunds = |counts: fn(RefundState) -> bool| words(&RefundState::ALL, RefundState::as_str, counts);
     let sessions = |counts: fn(SessionState) -> bool| {
         use SessionState::{Complete, Expired, Open, Processing};
         let all = [Open, Processing, Complete, Expired(ExpiredReason::Timeout)];
         words(&all, SessionState::as_str, counts)
     };
     let endpoints = words(&EndpointState::ALL, EndpointState::as_str, |_| true);
-    let constraints = [charges(|_| true), deliveries(|_| true), sessions(|_| true), endpoints];
+    let constraints = [
+        charges(|_| true),
+        refunds(|_| true),
+        deliveries(|_| true),
+        sessions(|_| true),
+        endpoints,
+    ];
     let queries = [
         charges(ChargeState::is_live),
+        refunds(RefundState::is_open),
         deliveries(|state| next_state(state, DeliveryEvent::Claim).is_ok()),
         // One that expired leaves its order to another.
         sessions(|state| !matches!(state, SessionState::Expired(_))),

@@ -6,9 +6,9 @@ use crate::catalog::{Price, Product, Terms};
 use crate::customer::Customer;
 use crate::entitlement::{Content, Grant, GrantSource, Status, Version};
 use crate::event::Step;
-use crate::payment::{Charge, ChargeState, Hold, PaymentIntent};
+use crate::payment::{Charge, ChargeState, GrantEffect, Hold, PaymentIntent, Refund, RefundSource, RefundState};
 use crate::samples::{
-    at, charge, customer, eur, grant, id, intent, line, metadata, session, session_without_lines, sums,
+    at, charge, customer, eur, grant, id, intent, line, metadata, refund, session, session_without_lines, sums,
 };
 use crate::session::{Completion, ExpiredReason, Line, Session, SessionState};
 use crate::text::Metadata;
@@ -79,6 +79,32 @@ fn subject(kind: EventKind) -> Subject {
         EventKind::ChargeMismatch => Subject::Charge(Charge {
             hold: Some(Hold::Mismatch),
             ..charge(ChargeState::Unknown)
+        }),
+        EventKind::ChargeVoided => Subject::Charge(charge(ChargeState::Voided)),
+        EventKind::ChargeUpdated => Subject::Charge(Charge {
+            refund_reserved: 333,
+            ..succeeded()
+        }),
+        EventKind::ChargeRefunded => Subject::Charge(Charge {
+            refunded: 999,
+            ..succeeded()
+        }),
+        EventKind::RefundCreated => Subject::Refund(refund(RefundState::Pending)),
+        EventKind::RefundUpdated => Subject::Refund(Refund {
+            reference: Some("rr_1".to_owned()),
+            lines: Vec::new(),
+            reason: None,
+            ..refund(RefundState::Succeeded)
+        }),
+        EventKind::RefundFailed => Subject::Refund(refund(RefundState::Failed)),
+        EventKind::RefundContradicted => Subject::Refund(Refund {
+            source: RefundSource::Late,
+            effect: GrantEffect::Keep,
+            ..refund(RefundState::Succeeded)
+        }),
+        EventKind::RefundUnresolved => Subject::Refund(Refund {
+            mismatched: true,
+            ..refund(RefundState::Unknown)
         }),
         EventKind::GrantCreated => Subject::Grant(Grant {
             source: GrantSource::Sale("cs_test_1:0".to_owned()),
@@ -288,6 +314,9 @@ fn each_format_has_its_own_names() {
         ("checkout.payment.failed", "payment_intent.payment_failed"),
         ("charge.succeeded", "charge.succeeded"),
         ("charge.failed", "charge.failed"),
+        ("charge.refunded", "charge.refunded"),
+        ("refund.created", "refund.created"),
+        ("refund.failed", "refund.failed"),
         ("customer.created", "customer.created"),
         ("customer.updated", "customer.updated"),
     ];

@@ -7,7 +7,7 @@ use super::{Envelope, json};
 use crate::customer::Customer;
 use crate::event::{EventKind, Subject};
 use crate::id::Mode;
-use crate::payment::{Charge, ChargeState, Failure, PaymentIntent};
+use crate::payment::{Charge, ChargeState, Failure, PaymentIntent, Refund, RefundState};
 use crate::session::{Completion, Line, Session, SessionState};
 use crate::text::Metadata;
 
@@ -20,6 +20,9 @@ pub(super) fn name(kind: EventKind) -> Option<&'static str> {
         EventKind::PaymentFailed => Some("payment_intent.payment_failed"),
         EventKind::ChargeSucceeded => Some("charge.succeeded"),
         EventKind::ChargeFailed => Some("charge.failed"),
+        EventKind::ChargeRefunded => Some("charge.refunded"),
+        EventKind::RefundCreated => Some("refund.created"),
+        EventKind::RefundFailed => Some("refund.failed"),
         EventKind::CustomerCreated => Some("customer.created"),
         EventKind::CustomerUpdated => Some("customer.updated"),
         _ => None,
@@ -34,6 +37,7 @@ pub(super) fn body(envelope: &Envelope<'_>, subject: &Subject) -> Option<String>
         }
         Subject::Session(session) => Object::Session(Box::new((&**session).into())),
         Subject::Charge(charge) => Object::Charge(charge.into()),
+        Subject::Refund(refund) => Object::Refund(refund.into()),
         Subject::Customer(customer) => Object::Customer(customer.into()),
         _ => return None,
     };
@@ -70,6 +74,7 @@ enum Object<'a> {
     Session(Box<SessionObject<'a>>),
     Intent(FailedIntent<'a>),
     Charge(ChargeObject<'a>),
+    Refund(RefundObject<'a>),
     Customer(CustomerObject<'a>),
 }
 
@@ -322,6 +327,43 @@ impl<'a> From<&'a Charge> for ChargeObject<'a> {
             payment_intent_id: charge.intent.as_str(),
             checkout_session_id: charge.session.as_str(),
             created_at: charge.created_at.to_string(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefundObject<'a> {
+    id: &'a str,
+    object: &'static str,
+    amount: i64,
+    currency: String,
+    status: &'static str,
+    payment_intent_id: &'a str,
+    charge_id: &'a str,
+    reason: Option<&'a str>,
+    metadata: &'a Metadata,
+    created_at: String,
+}
+
+impl<'a> From<&'a Refund> for RefundObject<'a> {
+    fn from(refund: &'a Refund) -> Self {
+        RefundObject {
+            id: refund.id.as_str(),
+            object: "refund",
+            amount: refund.amount.as_minor(),
+            currency: refund.amount.currency().to_string(),
+            status: match refund.state {
+                RefundState::Pending | RefundState::Unknown => "PENDING",
+                RefundState::Succeeded => "SUCCEEDED",
+                RefundState::Failed => "FAILED",
+                RefundState::Canceled => "CANCELED",
+            },
+            payment_intent_id: refund.intent.as_str(),
+            charge_id: refund.charge.as_str(),
+            reason: refund.reason.as_deref(),
+            metadata: &refund.metadata,
+            created_at: refund.created_at.to_string(),
         }
     }
 }

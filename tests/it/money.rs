@@ -986,6 +986,7 @@ fn the_beats_by_hand_write_what_pay_and_run_due_write() {
         let paid = hooked.pay(&session).unwrap();
         let ask = begin(&by_hand, &session);
         let settled = by_hand.engine.settle(&ask, &Answer::Executed(first.clone())).unwrap();
+        let settled = settled.payment().unwrap();
         assert_eq!(settled, paid, "{first:?}");
         assert_eq!(
             by_hand.engine.dump().unwrap(),
@@ -1050,7 +1051,7 @@ fn an_ask_that_is_never_settled_becomes_unknown_when_its_lease_ends() {
             .engine
             .settle(&ask, &Answer::Executed(succeeded(euro(PRICE))))
             .unwrap();
-        assert!(paid.is_complete());
+        assert!(paid.payment().unwrap().is_complete());
         shop.clean();
     };
     let seconds = Duration::from_secs;
@@ -1115,7 +1116,7 @@ fn an_answer_that_comes_twice_or_says_less_changes_nothing() {
         for said in [&first, &first].into_iter().chain(then) {
             let answer = shop.engine.settle(&ask, &Answer::Executed(said.clone())).unwrap();
             assert_eq!(standing(&shop, &session), once, "{first:?}, then {said:?}");
-            assert_eq!(answer.session, once.0);
+            assert_eq!(answer.payment().unwrap().session, once.0);
         }
         shop.clean();
     };

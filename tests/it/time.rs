@@ -132,7 +132,7 @@ fn a_call_in_flight_and_a_claim_are_not_ended_by_an_advance() {
     assert!(shop.engine.claim_deliveries(100).unwrap().is_empty());
     let outcome = tillite::Outcome::succeeded("till_1", ask.request.money().unwrap());
     let paid = shop.engine.settle(&ask, &tillite::Answer::Executed(outcome)).unwrap();
-    assert!(paid.is_complete());
+    assert!(paid.payment().unwrap().is_complete());
     shop.clean();
 }
 

@@ -1,13 +1,13 @@
 use super::{assert_repeatable, setting, told};
 use crate::change::Change;
 use crate::decide::access::{self, Terms};
-use crate::entitlement::{GrantSource, Holding, NewGrant};
+use crate::entitlement::{Grant, GrantSource, Holding, NewGrant};
 use crate::event::{Happening, Subject};
 use crate::samples::{at, check_refusal, grant, id, mint};
 use crate::text::Metadata;
 
 /// What somebody holds who was granted this much, none of it worked into a version yet.
-fn holding(grants: Vec<crate::entitlement::Grant>) -> Holding {
+fn holding(grants: Vec<Grant>) -> Holding {
     Holding {
         grants,
         ..Holding::empty(id(7), "u_1", "main", at(-1))
@@ -36,7 +36,8 @@ fn granted(holding: &mut Holding, terms: Terms, seconds: i64) -> Change {
 fn revoked(holding: &mut Holding, tier: Option<&str>, seconds: i64) -> Change {
     let mut change = Change::new();
     let mut mint = mint(1);
-    access::revoke(holding, tier, "chargeback", &setting(&mut mint, seconds), &mut change);
+    let falls = |grant: &Grant| tier.is_none_or(|tier| tier == grant.tier);
+    access::revoke(holding, falls, "chargeback", &setting(&mut mint, seconds), &mut change);
     change
 }
 

@@ -6,14 +6,14 @@ use proptest::prelude::*;
 use super::{HOST_AHEAD, assert_repeatable, setting, told};
 use crate::change::{Change, LedgerEntry};
 use crate::decide::checkout::{Begun, Means, begin};
-use crate::decide::settlement::{Learned, Unsettled, settle};
+use crate::decide::settlement::{Case, Learned, Unsettled, settle};
 use crate::entitlement::{GrantSource, Holding};
 use crate::error::Error;
 use crate::event::Subject;
 use crate::hook::{Action, Capabilities, Lookup, Outcome};
 use crate::id::Mint;
 use crate::money::{Amount, Currency};
-use crate::payment::{Attempt, Await, Charge, ChargeState, Finding, Hold, silent_lookups};
+use crate::payment::{Attempt, Await, Charge, ChargeState, Finding, Hold, LatePayments, Past};
 use crate::samples::{at, eur, grant, id, line, mint, session};
 use crate::session::{ExpiredReason, Session, SessionState};
 
@@ -118,16 +118,19 @@ impl Sale {
         change: &mut Change,
     ) -> Result<(Session, Mint), Error> {
         let found = Unsettled {
-            answers: Vec::new(),
-            silent: silent_lookups(self.said.iter().copied()),
-            attempt: self.attempts[attempt].clone(),
+            case: Case {
+                answers: Vec::new(),
+                past: Past::of(self.said.iter().copied()),
+                attempt: self.attempts[attempt].clone(),
+            },
             session: self.session.clone(),
             holdings: self.holdings.clone(),
+            late_payments: LatePayments::Hold,
         };
         let learned = Learned {
             finding,
             actor: "processor:main".to_owned(),
-            token: found.attempt.token - older,
+            token: found.case.attempt.token - older,
             asked_at: at(self.seconds + HOST_AHEAD),
             capabilities: self.capabilities.as_ref(),
         };

@@ -21,6 +21,62 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "SELECT id FROM tillite_charge WHERE refund_reserved + refunded > captured",
     ),
     (
+        "refunds_are_booked_on_their_charge",
+        "tillite_charge",
+        "SELECT c.id FROM tillite_charge c WHERE c.refund_reserved <> (SELECT coalesce(sum(r.amount), 0) \
+         FROM tillite_refund r WHERE r.app = c.app AND r.mode = c.mode AND r.charge = c.id \
+         AND r.state IN ('pending', 'unknown')) OR c.refunded <> (SELECT coalesce(sum(r.amount), 0) \
+         FROM tillite_refund r WHERE r.app = c.app AND r.mode = c.mode AND r.charge = c.id AND r.state = 'succeeded')",
+    ),
+    (
+        "refund_of_its_charge",
+        "tillite_refund",
+        "SELECT r.id FROM tillite_refund r JOIN tillite_charge c \
+         ON c.app = r.app AND c.mode = r.mode AND c.id = r.charge WHERE r.currency <> c.currency \
+         OR r.session <> c.session OR r.intent <> c.intent OR r.processor <> c.processor",
+    ),
+    (
+        "refunded_lines_within_their_refund",
+        "tillite_refund",
+        "SELECT r.id FROM tillite_refund r WHERE r.amount <> (SELECT coalesce(sum(l.amount), r.amount) \
+         FROM tillite_refund_line l WHERE l.app = r.app AND l.mode = r.mode AND l.refund = r.id)",
+    ),
+    (
+        "refunded_units_within_their_line",
+        "tillite_session_line",
+        "SELECT l.session || ':' || l.position FROM tillite_session_line l WHERE EXISTS (SELECT 1 \
+         FROM tillite_refund r JOIN tillite_refund_line p ON p.app = r.app AND p.mode = r.mode AND p.refund = r.id \
+         WHERE r.app = l.app AND r.mode = l.mode AND r.session = l.session AND p.position = l.position \
+         AND r.state NOT IN ('failed', 'canceled') GROUP BY r.charge HAVING sum(p.quantity) > l.quantity)",
+    ),
+    (
+        "refund_has_its_attempt",
+        "tillite_refund",
+        "SELECT r.id FROM tillite_refund r WHERE NOT EXISTS (SELECT 1 FROM tillite_attempt a \
+         WHERE a.app = r.app AND a.mode = r.mode AND a.subject = r.id)",
+    ),
+    (
+        "refund_final_only_by_more_than_time",
+        "tillite_refund",
+        "SELECT r.id FROM tillite_refund r WHERE r.state NOT IN ('pending', 'unknown') AND NOT EXISTS (SELECT 1 \
+         FROM tillite_evidence e WHERE e.app = r.app AND e.mode = r.mode AND e.moved = 1 AND e.source <> 'lease' \
+         AND e.attempt IN (SELECT a.id FROM tillite_attempt a WHERE a.app = r.app AND a.mode = r.mode \
+         AND a.subject = r.id))",
+    ),
+    (
+        "refund_state_is_its_newest_event",
+        "tillite_refund",
+        "SELECT r.id FROM tillite_refund r WHERE r.state <> (SELECT e.to_state FROM tillite_event e \
+         WHERE e.app = r.app AND e.mode = r.mode AND e.object_id = r.id AND e.to_state IS NOT NULL \
+         ORDER BY e.object_seq DESC LIMIT 1)",
+    ),
+    (
+        "no_refund_without_its_event",
+        "tillite_refund",
+        "SELECT r.id FROM tillite_refund r WHERE r.revision <> (SELECT count(*) FROM tillite_event e \
+         WHERE e.app = r.app AND e.mode = r.mode AND e.object_id = r.id)",
+    ),
+    (
         "line_sums",
         "tillite_session",
         "SELECT s.id FROM tillite_session s WHERE s.total <> (SELECT coalesce(sum(l.total), 0) \
@@ -178,6 +234,7 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "tillite_event",
         "SELECT id FROM tillite_event WHERE (mode = 0) <> (id LIKE 'evt\\_test\\_%' ESCAPE '\\') \
          UNION ALL SELECT id FROM tillite_session WHERE (mode = 0) <> (id LIKE 'cs\\_test\\_%' ESCAPE '\\') \
-         UNION ALL SELECT id FROM tillite_charge WHERE (mode = 0) <> (id LIKE 'ch\\_test\\_%' ESCAPE '\\')",
+         UNION ALL SELECT id FROM tillite_charge WHERE (mode = 0) <> (id LIKE 'ch\\_test\\_%' ESCAPE '\\') \
+         UNION ALL SELECT id FROM tillite_refund WHERE (mode = 0) <> (id LIKE 're\\_test\\_%' ESCAPE '\\')",
     ),
 ];

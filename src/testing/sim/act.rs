@@ -10,7 +10,7 @@ use super::plan::{Goods, Op};
 use super::world::{World, euro};
 use super::{Broken, Invariant, Program, violated};
 use crate::catalog::NewPrice;
-use crate::engine::{App, Ask, Begun, Budget, Engine, NewPayment};
+use crate::engine::{App, Ask, Begun, Budget, Engine, NewPayment, Settled};
 use crate::entitlement::NewGrant;
 use crate::error::{Error, Result, StorageKind};
 use crate::hook::{Answer, Clock as _, Outcome, Processor as _, Transport as _};
@@ -410,8 +410,9 @@ impl Host<'_> {
             let known = SessionId::parse(&ask.request.session)
                 .ok()
                 .and_then(|id| self.believed(&id));
-            said = self.answered(self.engine.settle(ask, &answer), |payment| {
-                self.session(&payment.session, known.as_ref())
+            said = self.answered(self.engine.settle(ask, &answer), |settled| match settled {
+                Settled::Payment(payment) => self.session(&payment.session, known.as_ref()),
+                Settled::Refund(refund) => Ok(refund.state.as_str().to_owned()),
             })?;
         }
         Ok(said)

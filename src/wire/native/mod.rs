@@ -2,16 +2,17 @@
 //! units. Every object carries `sequence`, its event's place among the events about it, so that a
 //! receiver can drop what arrives late.
 
+mod payment;
+
 use serde::Serialize;
 
+use self::payment::{ChargeBody, IntentBody, RefundBody};
 use super::{Envelope, json};
 use crate::access::ApiKey;
 use crate::catalog::{Price, Product};
 use crate::customer::Customer;
 use crate::entitlement::Grant;
 use crate::event::{Step, Subject};
-use crate::hook::Action;
-use crate::payment::{Charge, Failure, PaymentIntent};
 use crate::session::{Completion, ExpiredReason, Line, Session, SessionState, Totals};
 use crate::text::Metadata;
 use crate::time::Timestamp;
@@ -28,6 +29,7 @@ pub(super) fn object(envelope: &Envelope<'_>, subject: &Subject) -> String {
             Subject::Session(session) => Body::Session(Box::new((&**session).into())),
             Subject::PaymentIntent(intent) => Body::Intent(intent.into()),
             Subject::Charge(charge) => Body::Charge(charge.into()),
+            Subject::Refund(refund) => Body::Refund(refund.into()),
             Subject::Grant(grant) => Body::Grant(grant.into()),
             Subject::Entitlement(step) => Body::Entitlement((&**step).into()),
             Subject::Endpoint(endpoint) => Body::Endpoint(endpoint.into()),
@@ -60,6 +62,8 @@ enum Body<'a> {
     Intent(IntentBody<'a>),
     #[serde(rename = "charge")]
     Charge(ChargeBody<'a>),
+    #[serde(rename = "refund")]
+    Refund(RefundBody<'a>),
     #[serde(rename = "grant")]
     Grant(GrantBody<'a>),
     #[serde(rename = "entitlement")]
@@ -269,103 +273,6 @@ impl<'a> From<&'a Session> for SessionBody<'a> {
             updated_at: time(session.updated_at),
             expires_at: time(session.expires_at),
             completed_at: maybe(session.completed_at),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct IntentBody<'a> {
-    id: &'a str,
-    session: &'a str,
-    status: &'static str,
-    amount: i64,
-    currency: String,
-    charges: usize,
-    last_failure: Option<FailureBody<'a>>,
-    created_at: String,
-}
-
-impl<'a> From<&'a PaymentIntent> for IntentBody<'a> {
-    fn from(intent: &'a PaymentIntent) -> Self {
-        IntentBody {
-            id: intent.id.as_str(),
-            session: intent.session.as_str(),
-            status: intent.status().as_str(),
-            amount: intent.amount.as_minor(),
-            currency: intent.amount.currency().to_string(),
-            charges: intent.charges.len(),
-            last_failure: intent.last_failure().map(FailureBody::from),
-            created_at: time(intent.created_at),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct FailureBody<'a> {
-    code: &'a str,
-    message: &'a str,
-    advice: Option<&'static str>,
-}
-
-impl<'a> From<&'a Failure> for FailureBody<'a> {
-    fn from(failure: &'a Failure) -> Self {
-        FailureBody {
-            code: &failure.code,
-            message: &failure.message,
-            advice: failure.advice.map(crate::hook::Advice::as_str),
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct ChargeBody<'a> {
-    id: &'a str,
-    payment_intent: &'a str,
-    session: &'a str,
-    number: u32,
-    processor: &'a str,
-    status: &'static str,
-    amount: i64,
-    currency: String,
-    authorized: i64,
-    captured: i64,
-    refunded: i64,
-    refund_reserved: i64,
-    fee: Option<i64>,
-    reference: Option<&'a str>,
-    failure: Option<FailureBody<'a>>,
-    action: Option<&'a Action>,
-    action_deadline: Option<String>,
-    hold: Option<&'static str>,
-    settles: bool,
-    created_at: String,
-    updated_at: String,
-}
-
-impl<'a> From<&'a Charge> for ChargeBody<'a> {
-    fn from(charge: &'a Charge) -> Self {
-        ChargeBody {
-            id: charge.id.as_str(),
-            payment_intent: charge.intent.as_str(),
-            session: charge.session.as_str(),
-            number: charge.number,
-            processor: &charge.processor,
-            status: charge.state.as_str(),
-            amount: charge.amount.as_minor(),
-            currency: charge.amount.currency().to_string(),
-            authorized: charge.authorized,
-            captured: charge.captured,
-            refunded: charge.refunded,
-            refund_reserved: charge.refund_reserved,
-            fee: charge.fee.map(crate::money::Amount::as_minor),
-            reference: charge.reference.as_deref(),
-            failure: charge.failure.as_ref().map(FailureBody::from),
-            action: charge.action.as_ref(),
-            action_deadline: maybe(charge.action_deadline),
-            hold: charge.hold.map(crate::payment::Hold::as_str),
-            settles: charge.settles,
-            created_at: time(charge.created_at),
-            updated_at: time(charge.updated_at),
         }
     }
 }

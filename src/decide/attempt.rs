@@ -1,0 +1,85 @@
+//! What a processor is asked for, frozen before it is asked.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::change::Setting;
+use crate::error::Error;
+use crate::hook::{Initiator, Operation, Related, Request, RequestLine};
+use crate::money::Amount;
+use crate::payment::{Attempt, Await};
+use crate::session::Session;
+use crate::time::Timestamp;
+
+/// An operation that is to be asked for.
+pub(crate) struct Wanted<'a> {
+    pub(crate) operation: Operation,
+    /// The id of what it moves.
+    pub(crate) subject: &'a str,
+    /// What the idempotency key is derived from: the id of what the subject belongs to, and its number
+    /// there. Nothing that is made with the attempt, so that even an attempt whose commit was lost
+    /// comes back with its key.
+    pub(crate) numbered: (&'a str, u32),
+    pub(crate) processor: &'a str,
+    pub(crate) session: &'a Session,
+    pub(crate) amount: Amount,
+    pub(crate) lines: Vec<RequestLine>,
+    pub(crate) method: Option<String>,
+    pub(crate) context: Option<String>,
+    pub(crate) related: Option<Related>,
+    /// What it waits for, and the host time of that.
+    pub(crate) next: (Await, Timestamp),
+}
+
+/// An attempt, with its frozen request.
+pub(crate) fn attempt(wanted: Wanted<'_>, at: &mut Setting<'_>) -> Result<Attempt, Error> {
+    let id: crate::id::AttemptId = at.id();
+    let key = key(wanted.operation, wanted.numbered);
+    let request = Request {
+        attempt: id.to_string(),
+        idempotency_key: key.clone(),
+        operation: wanted.operation,
+        amount: wanted.amount.as_minor(),
+        currency: wanted.amount.currency().to_string(),
+        exponent: wanted.session.exponent,
+        app: at.app.to_owned(),
+        mode: at.mode.to_string(),
+        session: wanted.session.id.to_string(),
+        initiator: match wanted.operation {
+            Operation::Charge | Operation::Authorize | Operation::Setup => Initiator::BuyerPresent,
+            Operation::Capture | Operation::Void | Operation::Refund => Initiator::OffSession,
+        },
+        save_method: false,
+        method: wanted.method,
+        customer_ref: None,
+        lines: wanted.lines,
+        return_url: match wanted.operation {
+            Operation::Charge | Operation::Authorize | Operation::Setup => wanted.session.return_url(),
+            Operation::Capture | Operation::Void | Operation::Refund => None,
+        },
+        context: wanted.context,
+        related: wanted.related,
+    };
+    let bytes = request.to_bytes()?;
+    Ok(Attempt {
+        id,
+        operation: wanted.operation,
+        subject: wanted.subject.to_owned(),
+        processor: wanted.processor.to_owned(),
+        key,
+        request_hash: Sha256::digest(&bytes).into(),
+        request: bytes,
+        reference: None,
+        token: 1,
+        next: Some(wanted.next),
+        asked: 0,
+        unresolved: false,
+        created_at: at.host_now,
+        heard_at: None,
+        evidence: 0,
+    })
+}
+
+fn key(operation: Operation, (of, number): (&str, u32)) -> String {
+    let hash = Sha256::digest(format!("tillite {} {of} {number}", operation.as_str()));
+    format!("tillite_{}", data_encoding::HEXLOWER.encode(&hash[..20]))
+}

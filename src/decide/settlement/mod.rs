@@ -1,0 +1,195 @@
+//! What follows from what was learned about an attempt.
+//!
+//! There is one way in for all evidence: the processor's answer, a look-up, the end of a lease.
+//! Evidence is weighed against what is known; what is older or weaker is written down and changes
+//! nothing. What it is weighed for, a charge or a refund, has a file of its own; when to ask next and
+//! what is written down is the same for both, and stands here.
+
+mod charge;
+mod refund;
+
+pub(crate) use charge::{Unsettled, grant_lines, settle};
+pub(crate) use refund::{UnsettledRefund, settle_refund};
+
+use std::time::Duration;
+
+use crate::change::{Change, Setting};
+use crate::error::{Error, StorageError, StorageKind};
+use crate::event::Happening;
+use crate::hook::{Capabilities, Lookup, Outcome};
+use crate::money::Amount;
+use crate::payment::{Attempt, Await, Evidence, Failure, Finding, Past, Said, Source, Verdict};
+use crate::text::kept;
+use crate::time::Timestamp;
+
+/// How long after a piece of evidence the next look-up is made: by the number of look-ups so far,
+/// then every six hours.
+const LOOKUP_GAPS: [Duration; 7] = [
+    Duration::ZERO,
+    Duration::from_secs(10),
+    Duration::from_secs(60),
+    Duration::from_secs(300),
+    Duration::from_secs(1_800),
+    Duration::from_secs(7_200),
+    Duration::from_secs(21_600),
+];
+
+/// After so many look-ups in a row from which nothing was learned somebody is told. The look-ups go
+/// on. A processor that says "pending" was heard, however often it says so.
+const LOOKUPS_UNTIL_UNRESOLVED: u32 = 8;
+
+/// An attempt with what was learned about it before.
+pub(crate) struct Case {
+    pub(crate) attempt: Attempt,
+    /// What the call itself has answered before.
+    pub(crate) answers: Vec<Said>,
+    /// What was learned before, where a look-up is to be weighed.
+    pub(crate) past: Past,
+}
+
+/// What was learned, by whom, when.
+pub(crate) struct Learned<'a> {
+    pub(crate) finding: &'a Finding,
+    pub(crate) actor: String,
+    /// The call's token; only the newest call's evidence says when to ask next.
+    pub(crate) token: i64,
+    /// Host time at which the processor was asked.
+    pub(crate) asked_at: Timestamp,
+    /// What the processor can do; none where this process does not have it.
+    pub(crate) capabilities: Option<&'a Capabilities>,
+}
+
+/// How an attempt's subject stands after what was learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// More is to be learned.
+    Open,
+    /// Asking again would be answered the same; somebody has to decide.
+    Held,
+    /// Nothing is awaited.
+    Settled,
+}
+
+impl Case {
+    /// Weighs what was learned about an attempt to move `asked`; none if it is not news.
+    fn weigh(&self, learned: &Learned<'_>, asked: Amount, at: &Setting<'_>) -> Option<Verdict> {
+        if *learned.finding == Finding::LeaseEnded && !self.lease_ended(at.host_now) {
+            return None;
+        }
+        // What the processor has acknowledged has arrived: that it is not found later ends nothing.
+        let verdict = learned.finding.weigh(
+            asked,
+            learned
+                .asked_at
+                .since(self.attempt.heard_at.unwrap_or(self.attempt.created_at)),
+            learned
+                .capabilities
+                .filter(|_| !self.past.acknowledged)
+                .and_then(|known| known.not_found_final_after),
+        );
+        // A call is answered once. The same answer from it is the same news, brought twice.
+        let awaited = matches!(self.attempt.next, Some((Await::Answer, _))) && learned.token == self.attempt.token;
+        let known = verdict.source == Source::Answer && !awaited && self.answers.contains(&verdict.said());
+        (!known).then_some(verdict)
+    }
+
+    /// Whether the call's lease has ended without an answer.
+    fn lease_ended(&self, host_now: Timestamp) -> bool {
+        matches!(self.attempt.next, Some((Await::Answer, until)) if until <= host_now)
+    }
+
+    /// Says what the attempt waits for next. True if it has just become a case for a human.
+    fn schedule(&mut self, standing: Standing, learned: &Learned<'_>, verdict: &Verdict, host_now: Timestamp) -> bool {
+        let attempt = &mut self.attempt;
+        match standing {
+            Standing::Held => {
+                attempt.next = None;
+                return !std::mem::replace(&mut attempt.unresolved, true);
+            }
+            Standing::Settled => {
+                attempt.next = None;
+                attempt.unresolved = false;
+                return false;
+            }
+            Standing::Open => {}
+        }
+        let heard = !verdict.is_silent();
+        if heard {
+            attempt.unresolved = false;
+        }
+        if learned.token != attempt.token {
+            return false;
+        }
+        if let Finding::LookedUp(_) = learned.finding {
+            attempt.asked = attempt.asked.saturating_add(1);
+        }
+        let can_look_up = learned.capabilities.is_none_or(|known| known.lookup);
+        attempt.next = can_look_up.then(|| (Await::Lookup, host_now.plus(gap(attempt.asked))));
+        let silent = match verdict.source {
+            Source::Lookup => self.past.silent.saturating_add(1),
+            Source::Answer | Source::Lease => 0,
+        };
+        let stuck = !heard && (!can_look_up || silent >= LOOKUPS_UNTIL_UNRESOLVED);
+        stuck && !std::mem::replace(&mut attempt.unresolved, true)
+    }
+
+    /// Writes down what was learned.
+    fn note(mut self, verdict: Verdict, moved: bool, learned: &Learned<'_>, at: &Setting<'_>, change: &mut Change) {
+        let attempt = &mut self.attempt;
+        attempt.evidence = attempt.evidence.saturating_add(1);
+        attempt.heard_at.get_or_insert(at.host_now);
+        // Evidence that moved nothing must not rename the payment that is looked up.
+        if moved && verdict.reference.is_some() {
+            attempt.reference.clone_from(&verdict.reference);
+        }
+        let evidence = Evidence {
+            number: attempt.evidence,
+            verdict,
+            moved,
+            actor: learned.actor.clone(),
+            host_time: at.host_now,
+            engine_time: at.now,
+        };
+        change.note(self.attempt, Some(evidence));
+    }
+}
+
+/// How long to wait before asking for the so manieth time.
+fn gap(asked: u32) -> Duration {
+    let last = LOOKUP_GAPS.len() - 1;
+    LOOKUP_GAPS[usize::try_from(asked).unwrap_or(last).min(last)]
+}
+
+/// Why something failed, in what was learned.
+fn failure(finding: &Finding) -> Failure {
+    let (code, message, advice) = match finding {
+        Finding::Executed(Outcome::Declined { code, message, advice })
+        | Finding::LookedUp(Lookup::Found(Outcome::Declined { code, message, advice })) => {
+            (kept(code, 64), kept(message, 500), *advice)
+        }
+        Finding::LookedUp(Lookup::NotFound) => (
+            "never_arrived".to_owned(),
+            "The processor never saw the request.".to_owned(),
+            None,
+        ),
+        Finding::Executed(Outcome::Canceled { why }) | Finding::LookedUp(Lookup::Found(Outcome::Canceled { why })) => {
+            ("canceled".to_owned(), kept(why, 500), None)
+        }
+        _ => (
+            "not_sent".to_owned(),
+            "The request was not sent to the processor.".to_owned(),
+            None,
+        ),
+    };
+    let code = if code.is_empty() { "declined".to_owned() } else { code };
+    Failure { code, message, advice }
+}
+
+fn count(moves: &[Happening]) -> i64 {
+    i64::try_from(moves.len()).unwrap_or(i64::MAX)
+}
+
+fn dangling(attempt: &Attempt, what: &str) -> Error {
+    let detail = format!("attempt {} belongs to no {what}", attempt.id);
+    StorageError::new(StorageKind::Corrupt, detail).into()
+}
