@@ -161,7 +161,7 @@ pub use crate::id::{
     ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
     PaymentIntentId, PriceId, ProductId, SessionId,
 };
-pub use crate::money::{Amount, Currency};
+pub use crate::money::{Amount, Currency, Units};
 pub use crate::secret::Secret;
 pub use crate::time::{Interval, Timestamp, Unit};
 
