@@ -180,7 +180,7 @@ pub use crate::{
     hook::{
         Action, Advice, Answer, Answered, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup, LookupKey,
         Operation, Outcome, Processor, Receipt, Request, RequestLine, RouteInput, SignedRequest, SystemClock,
-        SystemEntropy, Transport, TransportOutcome,
+        SystemEntropy, Transport, TransportOutcome, stripe_mapping,
     },
     payment::{Charge, ChargeState, Failure, Hold, IntentStatus, PaymentIntent},
     session::{
