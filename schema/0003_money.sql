@@ -46,7 +46,7 @@ CREATE INDEX tillite_refund_open ON tillite_refund (app, mode, id) WHERE state I
 CREATE TABLE tillite_refund_line (
     app      INTEGER NOT NULL,
     mode     INTEGER NOT NULL CHECK (mode IN (0, 1)),
-    refund   TEXT NOT NULL,
+    refund   TEXT NOT NULL,             -- whose part it is
     position INTEGER NOT NULL CHECK (position >= 0), -- the line's place in the session
     quantity INTEGER NOT NULL CHECK (quantity >= 1), -- how many units
     amount   INTEGER NOT NULL CHECK (amount >= 0),   -- what goes back for them

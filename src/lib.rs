@@ -161,7 +161,7 @@ pub use crate::id::{
     ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
     PaymentIntentId, PriceId, ProductId, RefundId, SessionId,
 };
-pub use crate::money::{Amount, Currency};
+pub use crate::money::{Amount, Currency, Units};
 pub use crate::secret::Secret;
 pub use crate::time::{Interval, Timestamp, Unit};
 
@@ -181,7 +181,7 @@ pub use crate::{
     hook::{
         Action, Advice, Answer, Answered, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup, LookupKey,
         Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput, SignedRequest, SystemClock,
-        SystemEntropy, Transport, TransportOutcome,
+        SystemEntropy, Transport, TransportOutcome, stripe_mapping,
     },
     payment::{
         Charge, ChargeState, Failure, GrantEffect, Hold, IntentStatus, LatePayments, NewRefund, PaymentIntent, Refund,

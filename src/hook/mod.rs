@@ -15,6 +15,9 @@ mod clock;
 mod processor;
 mod transport;
 
+#[doc = include_str!("stripe.md")]
+pub mod stripe_mapping {}
+
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
 pub use processor::{
     Action, Advice, Answer, Capabilities, Initiator, Lookup, LookupKey, Operation, Outcome, Processor, Receipt,

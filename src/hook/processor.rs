@@ -28,7 +28,12 @@ use crate::time::Timestamp;
 /// There is no `Err`. Only [`Outcome::Declined`], [`Outcome::NotSent`] and [`Outcome::Canceled`] free
 /// the buyer to try again, so answer them only when the money certainly did not and will not move. A timeout, a
 /// broken connection, a 5xx, an answer that does not parse: all of these are
-/// [`Outcome::Unknown`]. A panic counts as `Unknown` too.
+/// [`Outcome::Unknown`]. A panic counts as `Unknown` too. [`stripe_mapping`](crate::stripe_mapping)
+/// goes through all that one service says.
+///
+/// # Amounts
+/// A request counts minor units of ISO 4217. A service that counts otherwise gets its number, and is
+/// understood, by [`Units`](crate::Units).
 ///
 /// # After a crash
 /// An attempt whose answer was never recorded becomes *unknown* when its lease (the call timeout

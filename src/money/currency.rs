@@ -9,7 +9,7 @@ use crate::error::{Error, Invalid};
 ///
 /// Codes are upper case on input: `"eur"` is refused, so that one spelling exists. How many
 /// decimals the code has comes from ISO 4217 alone; a processor that counts otherwise converts at
-/// its own edge.
+/// its own edge, by [`Units`](crate::Units).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Currency([u8; 3]);
 
@@ -73,12 +73,16 @@ constants! {
     INR
     /// Icelandic króna.
     ISK
+    /// Jordanian dinar.
+    JOD
     /// Japanese yen.
     JPY
     /// South Korean won.
     KRW
     /// Kuwaiti dinar.
     KWD
+    /// Malagasy ariary.
+    MGA
     /// Mexican peso.
     MXN
     /// Malaysian ringgit.
@@ -89,6 +93,8 @@ constants! {
     NOK
     /// New Zealand dollar.
     NZD
+    /// Omani rial.
+    OMR
     /// Pakistani rupee.
     PKR
     /// Polish złoty.

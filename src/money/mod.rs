@@ -6,10 +6,12 @@
 
 mod currency;
 mod table;
+mod units;
 
 use std::fmt;
 
 pub use currency::Currency;
+pub use units::Units;
 
 use crate::error::{Error, Invalid};
 

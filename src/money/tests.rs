@@ -4,15 +4,15 @@ use super::currency::Use;
 use super::table::CURRENCIES;
 use super::*;
 
-fn amount(minor: i64, currency: Currency) -> Amount {
+pub(super) fn amount(minor: i64, currency: Currency) -> Amount {
     Amount::minor(minor, currency).unwrap()
 }
 
-fn any_currency() -> impl Strategy<Value = Currency> {
+pub(super) fn any_currency() -> impl Strategy<Value = Currency> {
     (0..CURRENCIES.len()).prop_map(|at| Currency::parse(CURRENCIES[at].0).unwrap())
 }
 
-fn any_minor() -> impl Strategy<Value = i64> {
+pub(super) fn any_minor() -> impl Strategy<Value = i64> {
     prop_oneof![
         0..=1_000i64,
         0..=Amount::MAX_MINOR,

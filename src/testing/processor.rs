@@ -6,15 +6,15 @@ use std::time::Duration;
 use super::chance::Chance;
 use super::locked;
 use super::sim::Outside;
-use crate::hook::{Capabilities, Clock, Lookup, LookupKey, Outcome, Processor, Request};
+use crate::hook::{Capabilities, Clock, Lookup, LookupKey, Operation, Outcome, Processor, Request};
 use crate::time::Timestamp;
 
 /// A payment service in memory, with a ledger of its own that outlives every engine. It does as it
-/// is told, one request after the other; untold, it takes the money. Clones are the same service.
+/// is told, one request after the other; untold, it takes the money, or gives it back. Clones are the same service.
 ///
-/// It keeps the contract of [`Processor`]: it recognises a repetition by its idempotency key, takes
-/// no money after the deadline of a call, and what it does not find 60 seconds after a call it will
-/// never find.
+/// It keeps the contract of [`Processor`]: it recognises a repetition by its idempotency key, moves
+/// no money after the deadline of a call, gives back no more than it took, and what it does not find 60
+/// seconds after a call it will never find.
 ///
 /// It reads the time from [`FakeProcessor::clock`], which is best the engine's own. Without one it
 /// takes no call for too late, and what is to happen later has happened when it is next asked about
@@ -34,8 +34,8 @@ struct Ledger {
     told: VecDeque<Told>,
     /// What it is told to say to the next look-ups.
     lookups: VecDeque<Lookup>,
-    /// What it took, by idempotency key.
-    charged: BTreeMap<String, Taken>,
+    /// What it took and gave back, by idempotency key.
+    booked: BTreeMap<String, Taken>,
     requests: Vec<Request>,
     looked_up: usize,
     /// What it refused, by idempotency key.
@@ -46,12 +46,16 @@ struct Ledger {
     mood: Option<Chance>,
 }
 
-/// Money that was taken.
+/// Money that was taken, or given back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Taken {
     /// The idempotency key that it was asked for under.
     pub idempotency_key: String,
+    /// Whether it was taken or given back.
+    pub operation: Operation,
+    /// The key of what was taken, where this was given back.
+    pub of: Option<String>,
     /// The checkout session that was paid.
     pub session: String,
     /// The service's own name for the payment.
@@ -169,16 +173,27 @@ impl FakeProcessor {
     pub fn add_charges(&self, charges: impl IntoIterator<Item = Taken>) {
         let charges = charges.into_iter().map(|taken| (taken.idempotency_key.clone(), taken));
         let charges: Vec<_> = charges.collect();
-        self.ledger().charged.extend(charges);
+        self.ledger().booked.extend(charges);
     }
 
     /// What was taken so far, in the order of the idempotency keys.
     #[must_use]
     pub fn charges(&self) -> Vec<Taken> {
+        self.booked(|operation| operation != Operation::Refund)
+    }
+
+    /// What was given back so far, in the order of the idempotency keys.
+    #[must_use]
+    pub fn refunds(&self) -> Vec<Taken> {
+        self.booked(|operation| operation == Operation::Refund)
+    }
+
+    fn booked(&self, wanted: impl Fn(Operation) -> bool) -> Vec<Taken> {
         let now = self.now();
         let mut ledger = self.ledger();
         ledger.catch_up(now);
-        ledger.charged.values().cloned().collect()
+        let booked = ledger.booked.values().filter(|taken| wanted(taken.operation));
+        booked.cloned().collect()
     }
 
     /// Every request that reached it, in order.
@@ -306,8 +321,30 @@ impl Ledger {
     fn take(&mut self, request: &Request) -> Outcome {
         let taken = taken(request);
         let outcome = succeeded(&taken);
-        self.charged.insert(request.idempotency_key.clone(), taken);
-        outcome
+        if self.book(request.idempotency_key.clone(), taken) {
+            outcome
+        } else {
+            declined()
+        }
+    }
+
+    /// Moves the money. It does not give back more than it took; then it declines, and this is false.
+    fn book(&mut self, key: String, taken: Taken) -> bool {
+        if taken.operation == Operation::Refund && taken.amount > self.left_of(taken.of.as_deref()) {
+            self.declined.insert(key);
+            return false;
+        }
+        self.booked.insert(key, taken);
+        true
+    }
+
+    /// How much of what it took under a key it has not given back.
+    fn left_of(&self, key: Option<&str>) -> i64 {
+        let Some(paid) = key.and_then(|key| self.booked.get(key)) else {
+            return 0;
+        };
+        let back = self.booked.values().filter(|taken| taken.of.as_deref() == key);
+        paid.amount - back.map(|taken| taken.amount).sum::<i64>()
     }
 
     fn expect(&mut self, request: &Request, at: Option<Timestamp>, known: bool, succeeds: bool) -> String {
@@ -335,7 +372,7 @@ impl Ledger {
 
     fn carry_out(&mut self, key: String) {
         match self.later.remove(&key) {
-            Some(later) if later.succeeds => drop(self.charged.insert(key, later.taken)),
+            Some(later) if later.succeeds => drop(self.book(key, later.taken)),
             Some(_) => drop(self.declined.insert(key)),
             None => {}
         }
@@ -347,7 +384,7 @@ impl Ledger {
         if self.later.get(key).is_some_and(|later| later.at.is_none()) {
             self.carry_out(key.to_owned());
         }
-        if let Some(taken) = self.charged.get(key) {
+        if let Some(taken) = self.booked.get(key) {
             return Some(succeeded(taken));
         }
         if self.declined.contains(key) {
@@ -382,6 +419,8 @@ impl Told {
 fn taken(request: &Request) -> Taken {
     Taken {
         idempotency_key: request.idempotency_key.clone(),
+        operation: request.operation,
+        of: request.related.as_ref().map(|paid| paid.idempotency_key.clone()),
         session: request.session.clone(),
         reference: format!("till_{}", request.attempt),
         amount: request.amount,
@@ -412,9 +451,9 @@ fn lost(why: &str) -> Outcome {
 
 impl fmt::Debug for FakeProcessor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let charged = self.ledger().charged.len();
+        let booked = self.ledger().booked.len();
         f.debug_struct("FakeProcessor")
-            .field("charged", &charged)
+            .field("booked", &booked)
             .finish_non_exhaustive()
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Alarm, Answer, Answered, App, Begun, Budget, Builder, Capabilities, ChargeState, Engine, Error, Hold, Hook, Lookup,
-    LookupKey, Mode, NewLine, NewSession, Outcome, Processor, Request, Session, SessionId, StorageKind, Timestamp,
-    TransportOutcome, Work,
+    Alarm, Answer, Answered, App, Begun, Budget, Builder, Capabilities, ChargeState, Engine, Error, Hold, Hook,
+    LatePayments, Lookup, LookupKey, Mode, NewLine, NewSession, Outcome, Processor, Request, Session, SessionId,
+    StorageKind, Timestamp, TransportOutcome, Work,
 };
 
 use crate::file::{Disk, sell, sql};
@@ -237,6 +237,7 @@ fn money_that_is_held_is_told_of_with_the_reason() {
     });
     // Money that comes when its attempt was closed, and when another one had paid.
     story(as_it_is, |shop, _| {
+        shop.app.set_late_payments(LatePayments::Hold).unwrap();
         let session = shop.session("u_1");
         let ask = begin(shop, &session);
         shop.clock.turn(Duration::from_secs(3_600));
@@ -249,6 +250,7 @@ fn money_that_is_held_is_told_of_with_the_reason() {
         vec![(held(shop, &session, Hold::Late), "late 1")]
     });
     story(as_it_is, |shop, _| {
+        shop.app.set_late_payments(LatePayments::Hold).unwrap();
         let session = shop.session("u_1");
         let ask = begin(shop, &session);
         shop.clock.turn(Duration::from_secs(3_600));

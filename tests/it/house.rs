@@ -125,6 +125,9 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         ("unsafe ", &[]),
         ("f32", &[]),
         ("f64", &[]),
+        // How many minor units make a major one differs by currency and by service.
+        ("* 100", &[]),
+        ("/ 100", &[]),
         ("println!", &[]),
         ("INSERT INTO", &["store"]),
         ("UPDATE tillite_", &["store"]),

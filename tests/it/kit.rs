@@ -170,7 +170,16 @@ pub fn is_another_process(test: &str) -> bool {
 /// The verbs that stand in the sources, each with its documentation as one text.
 pub fn documented() -> BTreeMap<String, String> {
     // What only carries values into a verb or out of it.
-    const VALUES: &[&str] = &["Budget", "Builder", "Expect", "NewPayment", "Payment", "Ran", "Work"];
+    const VALUES: &[&str] = &[
+        "Budget",
+        "Builder",
+        "Expect",
+        "NewPayment",
+        "Payment",
+        "Ran",
+        "Settled",
+        "Work",
+    ];
     let mut found = BTreeMap::new();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tillite::{
     Action, Answer, Ask, AskKind, Begun, Budget, Capabilities, ChargeState, Currency, Engine, Error, ExpiredReason,
-    Hold, IntentStatus, Lookup, LookupKey, Mode, NewLine, NewPayment, NewPrice, NewProduct, NewSession, Outcome,
-    Processor, Ran, Request, RouteInput, Session, SessionState, SessionUpdate, Timestamp, Work,
+    Hold, IntentStatus, LatePayments, Lookup, LookupKey, Mode, NewLine, NewPayment, NewPrice, NewProduct, NewSession,
+    Outcome, Processor, Ran, Request, RouteInput, Session, SessionState, SessionUpdate, Timestamp, Work,
 };
 
 use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, clean, euro};
@@ -470,9 +470,10 @@ fn a_session_whose_time_passes_while_paying_closes_only_if_the_payment_fails() {
 }
 
 #[test]
-fn money_that_arrives_after_its_attempt_was_closed_is_held() {
+fn money_that_arrives_after_its_attempt_was_closed_is_held_where_it_is_to_be() {
     let check = |meanwhile: fn(&Shop, &Session), arrived: Outcome, hold: Hold| {
         let shop = Shop::open();
+        shop.app.set_late_payments(LatePayments::Hold).unwrap();
         let session = shop.session("u_1");
         let ask = begin(&shop, &session);
         shop.clock.turn(Duration::from_secs(41));

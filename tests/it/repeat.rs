@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Actor, Answer, Answered, Ask, Begun, Budget, ClaimedDelivery, Error, Expect, JournalHead, Metadata, Mode,
-    NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewSession, Outcome, Price, Result,
-    Session, SessionUpdate, TransportOutcome, WhatNow, Work,
+    Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, Error, Expect, JournalHead,
+    LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct,
+    NewRefund, NewSession, Outcome, Price, Refund, Result, Session, SessionUpdate, TransportOutcome, WhatNow, Work,
 };
 
 use crate::kit::{Shop, documented, euro};
@@ -58,6 +58,8 @@ struct Stage {
     /// A delivery that is on its way; more are due.
     delivery: ClaimedDelivery,
     price: Price,
+    /// A refund of a part of what was paid for a session.
+    refunded: Refund,
     /// A key in force.
     key: NewApiKey,
     drawn: NewApiKey,
@@ -84,6 +86,10 @@ impl Stage {
             panic!("nothing to ask");
         };
         let delivery = shop.engine.claim_deliveries(1).unwrap().remove(0);
+        let paid = shop.session("u_4");
+        shop.pay(&paid).unwrap();
+        let part = NewRefund::session(&paid.id).amount(euro(1_00));
+        let refunded = app.refunds().create(part).unwrap();
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {
@@ -91,6 +97,7 @@ impl Stage {
             ask: *ask,
             delivery,
             price,
+            refunded,
             key,
             drawn,
             shop,
@@ -101,6 +108,11 @@ impl Stage {
     fn written(&self) -> (String, JournalHead) {
         let head = self.shop.app.journal_head().unwrap();
         (self.shop.engine.dump().unwrap(), head)
+    }
+
+    fn refund(&self, key: Option<&str>, other: bool) -> NewRefund {
+        let new = NewRefund::charge(&self.refunded.charge).amount(euro(if other { 2_00 } else { 1_00 }));
+        keyed(new, key, |new, key| new.idempotency_key(key))
     }
 
     fn grant(&self, grant: NewGrant) -> Result<String> {
@@ -147,8 +159,10 @@ const VERBS: &[(&str, Repeat)] = &[
     ("App::keys", Reads(|at| Ok(format!("{:?}", at.shop.app.keys())))),
     ("App::mode", Reads(|at| Ok(format!("{:?}", at.shop.app.mode())))),
     ("App::now", Reads(|at| shown(at.shop.app.now()))),
+    ("App::refunds", Reads(|at| Ok(format!("{:?}", at.shop.app.refunds())))),
     ("App::sessions", Reads(|at| Ok(format!("{:?}", at.shop.app.sessions())))),
     ("App::set_public_url", State(|at| shown(at.shop.app.set_public_url(Some("https://pay.example"))))),
+    ("App::set_late_payments", State(|at| shown(at.shop.app.set_late_payments(LatePayments::Hold)))),
     ("App::slug", Reads(|at| shown(at.shop.app.slug()))),
     ("Catalog::archive_price", State(|at| shown(at.shop.app.catalog().archive_price(&at.price.id)))),
     ("Catalog::list", Reads(|at| shown(at.shop.app.catalog().list(100, None)))),
@@ -222,15 +236,31 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Keys::draw", Reads(|at| at.shop.app.keys().draw().map(|_| String::new()))),
     ("Keys::list", Reads(|at| shown(at.shop.app.keys().list(100, None)))),
     ("Keys::revoke", State(|at| shown(at.shop.app.keys().revoke(&at.key.key.id)))),
+    ("Refunds::begin", Key(|at, key, other| {
+        Ok(match at.shop.app.refunds().begin(at.refund(key, other))? {
+            BegunRefund::Done(refund) => format!("{refund:?}"),
+            BegunRefund::Ask(ask, _) => {
+                let answer = Answer::Executed(Outcome::succeeded("back_1", ask.request.money().unwrap()));
+                format!("{:?}", at.shop.engine.settle(&ask, &answer)?.refund().unwrap())
+            }
+        })
+    }, Without::Again)),
+    ("Refunds::create", Key(|at, key, other| {
+        shown(at.shop.app.refunds().create(at.refund(key, other)))
+    }, Without::Again)),
+    ("Refunds::get", Reads(|at| shown(at.shop.app.refunds().get(&at.refunded.id)))),
+    ("Refunds::list", Reads(|at| shown(at.shop.app.refunds().list(100, None)))),
+    ("Refunds::of", Reads(|at| shown(at.shop.app.refunds().of(&at.refunded.charge)))),
     ("Runner::stop", Reads(|_| Ok(String::new()))),
     ("Runner::threads", Reads(|_| Ok(String::new()))),
     ("Sessions::begin_payment", Key(|at, key, other| {
         let sessions = at.shop.app.sessions();
         Ok(match sessions.begin_payment(&at.open.id, payment(key, other))? {
             Begun::Done(payment) => format!("{payment:?}"),
-            Begun::Ask(ask) => format!("{:?}", at.shop.engine.settle(&ask, &Answer::Executed(Outcome::succeeded(
-                "till_2", ask.request.money().unwrap(),
-            )))?),
+            Begun::Ask(ask) => {
+                let answer = Answer::Executed(Outcome::succeeded("till_2", ask.request.money().unwrap()));
+                format!("{:?}", at.shop.engine.settle(&ask, &answer)?.payment().unwrap())
+            }
         })
     }, Without::State)),
     ("Sessions::cancel", State(|at| shown(at.shop.app.sessions().cancel(&at.open.id)))),

@@ -8,10 +8,11 @@ use std::time::Duration;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Amount, Begun, Budget, Currency, Engine, Error, Expect, JournalHead, Mode, NewCustomer, NewGrant, NewLine,
-    NewSession, Outcome,
+    NewRefund, NewSession, Outcome, RefundState, Work,
 };
 
 use crate::file::{Disk, sell, sql};
+use crate::kit::euro;
 
 /// A file in which every kind of row stands, and its newest position and hash.
 fn story() -> (Vec<u8>, JournalHead) {
@@ -31,7 +32,20 @@ fn story() -> (Vec<u8>, JournalHead) {
         advice: None,
     });
     assert!(!pay(&create(NewSession::tier("member", Currency::EUR)).id).is_complete());
-    shop.engine.run_due(Budget::items(100)).unwrap();
+    let pens = create(NewSession::empty().line(NewLine::inline("A pen", euro(1_00)).quantity(3))).id;
+    assert!(pay(&pens).is_complete());
+    let back = |units| {
+        shop.app
+            .refunds()
+            .create(NewRefund::session(&pens).units(0, units))
+            .unwrap()
+    };
+    assert_eq!(back(1).state, RefundState::Succeeded);
+    shop.till.answer(Outcome::Unknown { why: String::new() });
+    assert_eq!(back(1).state, RefundState::Unknown);
+    shop.engine
+        .run_due(Budget::items(100).work(Work::TIME | Work::DELIVERIES))
+        .unwrap();
     shop.app
         .entitlements()
         .grant(NewGrant::tier("u_twice", "member").days(1))
@@ -93,18 +107,72 @@ fn failed(engine: &Engine, expect: &Expect) -> BTreeSet<&'static str> {
 }
 
 /// Where in the story an event stands.
-const SOLD: &str = "WHERE type = 'charge.succeeded'";
+const SOLD: &str =
+    "WHERE type = 'charge.succeeded' AND seq = (SELECT min(seq) FROM tillite_event WHERE type = 'charge.succeeded')";
 
 const DAMAGES: &[(&str, &[&str], &[&str])] = &[
     (
         "a charge in another currency than its intent",
         &["UPDATE tillite_charge SET currency = 'USD' WHERE settles = 1"],
-        &["charge_within_intent"],
+        &["charge_within_intent", "refund_of_its_charge"],
     ),
     (
         "more given back than taken",
         &["UPDATE tillite_charge SET refunded = captured + 1 WHERE settles = 1"],
-        &["refunds_within_capture", "file_structure"],
+        &[
+            "refunds_within_capture",
+            "refunds_are_booked_on_their_charge",
+            "file_structure",
+        ],
+    ),
+    (
+        "a refund in another currency",
+        &["UPDATE tillite_refund SET currency = 'USD' WHERE number = 1"],
+        &["refund_of_its_charge"],
+    ),
+    (
+        "a refund of more than its charge knows of",
+        &["UPDATE tillite_refund SET amount = amount + 1 WHERE number = 1"],
+        &[
+            "refunds_are_booked_on_their_charge",
+            "refunded_lines_within_their_refund",
+        ],
+    ),
+    (
+        "a line of a refund that comes to a cent more",
+        &["UPDATE tillite_refund_line SET amount = amount + 1"],
+        &["refunded_lines_within_their_refund"],
+    ),
+    (
+        "more units given back than bought",
+        &["UPDATE tillite_refund_line SET quantity = 2"],
+        &["refunded_units_within_their_line"],
+    ),
+    (
+        "a refund that was never asked for",
+        &[
+            "DELETE FROM tillite_evidence WHERE attempt IN (SELECT id FROM tillite_attempt WHERE operation = 'refund')",
+            "DELETE FROM tillite_attempt WHERE operation = 'refund'",
+        ],
+        &["refund_has_its_attempt", "refund_final_only_by_more_than_time"],
+    ),
+    (
+        "a refund that time has ended",
+        &[
+            "UPDATE tillite_evidence SET source = 'lease' WHERE attempt IN (SELECT id FROM tillite_attempt WHERE \
+           operation = 'refund')",
+        ],
+        &["refund_final_only_by_more_than_time"],
+    ),
+    (
+        "a refund that came through and nobody said so",
+        &["UPDATE tillite_refund SET state = 'succeeded' WHERE number = 2"],
+        &["refunds_are_booked_on_their_charge", "refund_state_is_its_newest_event"],
+    ),
+    (
+        "a refund that moved without an event",
+        &["UPDATE tillite_refund SET revision = revision + 1 WHERE number = 1"],
+        &["no_refund_without_its_event"],
     ),
     (
         "a line that costs a cent more",

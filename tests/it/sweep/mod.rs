@@ -484,6 +484,7 @@ const NOUNS: &[&str] = &[
     "Engine",
     "Entitlements",
     "Keys",
+    "Refunds",
     "Sessions",
 ];
 
@@ -523,7 +524,7 @@ fn a_fault_leaves_all_or_nothing_of_what_an_engine_does() {
 
 #[test]
 fn a_fault_leaves_all_or_nothing_of_what_is_sold_and_granted() {
-    sweep(&["Entitlements", "Sessions"], Start::AtRest, writes);
+    sweep(&["Entitlements", "Refunds", "Sessions"], Start::AtRest, writes);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, SeededEnt
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPrice, NewProduct, NewSession, PriceId, Result, SessionId,
+    NewPrice, NewProduct, NewRefund, NewSession, PriceId, RefundId, Result, SessionId,
 };
 
 use crate::file::sql;
@@ -93,6 +93,9 @@ pub struct Known {
     pub open: SessionId,
     /// A session that was paid, with an answer that was lost.
     pub lost: SessionId,
+    /// A session that was paid, of which a part went back.
+    pub paid: SessionId,
+    pub refund: RefundId,
     /// A call that is on its way, for another session.
     pub ask: Ask,
     /// A delivery that is on its way; more are due.
@@ -108,7 +111,7 @@ pub struct Known {
 /// A file to begin from, again and again.
 pub struct Template {
     disk: Disk,
-    charged: Vec<Taken>,
+    booked: Vec<Taken>,
     pub known: Known,
 }
 
@@ -124,7 +127,7 @@ impl Template {
     pub fn world(&self) -> World {
         let world = World::new(self.disk.copy(1));
         world.clock.turn(LATER);
-        world.till.add_charges(self.charged.iter().cloned());
+        world.till.add_charges(self.booked.iter().cloned());
         world
     }
 
@@ -155,6 +158,10 @@ impl Template {
         let lost = sessions.create(new("u_3").expires_after(LATER * 2)).unwrap().id;
         world.till.tell(Told::TakeAndLose);
         sessions.pay(&lost, "tok_1").unwrap();
+        let paid = sessions.create(new("u_5")).unwrap().id;
+        assert!(sessions.pay(&paid, "tok_1").unwrap().is_complete());
+        let part = NewRefund::session(&paid).amount(euro(5_00));
+        let refund = app.refunds().create(part).unwrap().id;
         world.clock.turn(LATER);
 
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
@@ -176,13 +183,16 @@ impl Template {
             world.disk.files().contains(&format!("{FILE}-wal")),
             start != Start::AtRest
         );
-        let charged = world.till.charges();
+        let mut booked = world.till.charges();
+        booked.extend(world.till.refunds());
         Template {
             disk: world.disk,
-            charged,
+            booked,
             known: Known {
                 open,
                 lost,
+                paid,
+                refund,
                 ask: *ask,
                 delivery,
                 price,

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Answer, Answered, Begun, Budget, Expect, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
-    NewProduct, NewSession, Outcome, Result, SessionUpdate, TransportOutcome, Work,
+    Answer, Answered, Begun, BegunRefund, Budget, Expect, GrantEffect, LatePayments, Metadata, Mode, NewCustomer,
+    NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, Outcome, Result, SessionUpdate,
+    TransportOutcome, Work,
 };
 
 use super::stage::Host;
@@ -77,7 +78,9 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("App::keys", Nothing(HANDLE)),
     ("App::mode", Nothing(HANDLE)),
     ("App::now", Reads(|at| shown(at.app.now()))),
+    ("App::refunds", Nothing(HANDLE)),
     ("App::sessions", Nothing(HANDLE)),
+    ("App::set_late_payments", Once(|at| shown(at.app.set_late_payments(LatePayments::Hold)))),
     ("App::set_public_url", Once(|at| shown(at.app.set_public_url(Some("https://pay.example"))))),
     ("App::slug", Reads(|at| shown(at.app.slug()))),
     ("Catalog::archive_price", Once(|at| shown(at.app.catalog().archive_price(&at.known.price)))),
@@ -150,6 +153,26 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Keys::draw", Nothing("nothing is written yet")),
     ("Keys::list", Reads(|at| shown(at.app.keys().list(100, None)))),
     ("Keys::revoke", Once(|at| shown(at.app.keys().revoke(&at.known.key.key.id)))),
+    ("Refunds::begin", Once(|at| {
+        let new = NewRefund::session(&at.known.paid).amount(euro(1_00)).idempotency_key("back-1");
+        let refund = match at.app.refunds().begin(new)? {
+            BegunRefund::Ask(_, refund) | BegunRefund::Done(refund) => refund,
+        };
+        Ok(format!("{refund:?}"))
+    })),
+    ("Refunds::create", Once(|at| {
+        let new = NewRefund::session(&at.known.paid).effect(GrantEffect::Revoke).idempotency_key("back-1");
+        shown(at.app.refunds().create(new).map(|refund| refund.amount))
+    })),
+    ("Refunds::create", Refused(|at| {
+        shown(at.app.refunds().create(NewRefund::session(&at.known.paid)).map(|refund| refund.state))
+    })),
+    ("Refunds::get", Reads(|at| shown(at.app.refunds().get(&at.known.refund)))),
+    ("Refunds::list", Reads(|at| shown(at.app.refunds().list(100, None)))),
+    ("Refunds::of", Reads(|at| {
+        let refund = at.app.refunds().get(&at.known.refund)?;
+        shown(at.app.refunds().of(&refund.charge))
+    })),
     ("Runner::stop", Nothing("a thread")),
     ("Runner::threads", Nothing("a thread")),
     ("Sessions::begin_payment", Pays(|at| {
