@@ -86,7 +86,8 @@ impl Sessions<'_> {
         })
     }
 
-    /// A session as it is now: an open one whose time has passed reads as expired.
+    /// A session as it is now: an open one whose time has passed reads as expired. Where several
+    /// processes share the file, a payment that another one began before that time may still come first.
     ///
     /// # Errors
     /// [`crate::Error::NotFound`]; [`crate::Error::WrongMode`]; [`crate::Error::Storage`].

@@ -265,7 +265,7 @@ impl Simulation {
     fn run_in(&self, seed: u64, plan: &Plan, trace: &Trace) -> std::result::Result<Report, Broken> {
         // What the plan drew is not drawn again.
         let mut chance = Chance::new(seed ^ 0x5EED_0F7E_4E57);
-        let world = World::new(plan.mode, &mut chance)?;
+        let world = World::new(plan.mode, plan.engines, &mut chance)?;
         let program = self.program.as_ref().map(|make| make());
         let program = program.as_deref();
         let mut report = Report::default();

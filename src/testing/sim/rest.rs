@@ -9,7 +9,7 @@ use super::act::{key_to_create, order};
 use super::check::after_a_start;
 use super::lists::all;
 use super::plan::Goods;
-use super::world::World;
+use super::world::{FURTHEST_BACK, World};
 use super::{Broken, Invariant, violated};
 use crate::engine::{App, Budget, Engine};
 use crate::event::{Event, EventKind};
@@ -22,8 +22,8 @@ use crate::webhook::{Delivery, DeliveryState, MAX_ATTEMPTS};
 const REST: Duration = Duration::from_secs(3 * 86_400);
 
 /// How soon after an attempt the next one of a delivery may follow: the first gap is a minute, a lease
-/// is longer, and in between the clock may have been set back by a little.
-const SOONEST: Duration = Duration::from_secs(30);
+/// is longer, and in between the clock may have been set back.
+const SOONEST: Duration = Duration::from_secs(60).saturating_sub(FURTHEST_BACK);
 
 /// Lets everything come to rest that is due, and holds what is left against the service's ledger and
 /// the receiver's list.

@@ -31,6 +31,9 @@ struct Template {
     secrets: [Secret; 2],
 }
 
+/// How far the clock is set back in all before it is set right.
+pub(super) const FURTHEST_BACK: Duration = Duration::from_secs(25);
+
 static TEMPLATE: OnceLock<Result<Template>> = OnceLock::new();
 
 /// What a run is made in.
@@ -70,7 +73,7 @@ impl Outside for Street {
 }
 
 impl World {
-    pub(super) fn new(mode: Mode, chance: &mut Chance) -> Result<World> {
+    pub(super) fn new(mode: Mode, engines: usize, chance: &mut Chance) -> Result<World> {
         let template = TEMPLATE.get_or_init(Template::new).as_ref().map_err(Error::clone)?;
         let disk = template.disk.copy(chance.next());
         let baton = Arc::new(Baton::new(chance.branch()));
@@ -103,7 +106,7 @@ impl World {
             entropy: SeededEntropy::new(chance.next()),
             behind: Mutex::default(),
             secret,
-            beliefs: Mutex::default(),
+            beliefs: Mutex::new(Beliefs::of_processes(engines)),
             disk,
             clock,
             baton,
@@ -121,10 +124,12 @@ impl World {
         with_till(builder, self.mode, &self.till).open_on(&self.disk, FILE)
     }
 
-    /// Sets the clock back.
+    /// Sets the clock back, by a little in all.
     pub(super) fn turn_back(&self, by: Duration) {
+        let mut behind = locked(&self.behind);
+        let by = by.min(FURTHEST_BACK.saturating_sub(*behind));
         self.clock.turn_back(by);
-        *locked(&self.behind) += by;
+        *behind += by;
     }
 
     /// Sets the clock right before other processes look at it: what one has shown by a clock is
