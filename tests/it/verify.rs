@@ -226,12 +226,16 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         &[
             "UPDATE tillite_charge SET session = (SELECT id FROM tillite_session WHERE state = 'open') WHERE settles = 1",
         ],
-        &["charge_of_its_session"],
+        &["charge_of_its_session", "refund_of_its_charge"],
     ),
     (
         "an outcome that nobody reported",
         &["UPDATE tillite_evidence SET moved = 0 WHERE outcome = 'succeeded'"],
-        &["outcome_has_its_evidence", "final_only_by_more_than_time"],
+        &[
+            "outcome_has_its_evidence",
+            "refund_final_only_by_more_than_time",
+            "final_only_by_more_than_time",
+        ],
     ),
     (
         "an outcome by the passing of time alone",
