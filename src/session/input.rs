@@ -6,7 +6,7 @@ use crate::digest::Fields;
 use crate::error::{Error, Invalid};
 use crate::id::{Mode, PriceId};
 use crate::money::{Amount, Currency};
-use crate::text::{self, Metadata, Url};
+use crate::text::{self, Metadata, Patch, Url};
 
 /// The most lines of a session.
 const MAX_LINES: usize = 100;
@@ -246,7 +246,11 @@ impl NewSession {
                 .map(|given| customer::email("email", given))
                 .transpose()?,
             completion: checked_completion(self.dialect, mode, self.completion)?,
-            cancel_url: checked_url("cancel_url", self.cancel_url)?,
+            cancel_url: self
+                .cancel_url
+                .as_deref()
+                .map(|given| checked_url("cancel_url", given))
+                .transpose()?,
             metadata: self.metadata,
             lifetime,
             order_key: text::key("order_key", self.order_key.as_deref())?,
@@ -293,16 +297,9 @@ impl Checked {
             .maybe(return_url)
             .maybe(self.cancel_url.as_deref())
             .int(i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX));
-        // Each list with its length in front, so that no pair passes from one to the other; a payer
-        // without metadata is another than one of whom it is not said.
-        let of_customer = customer.and_then(|customer| customer.metadata.as_ref());
-        for metadata in [Some(&self.metadata), of_customer] {
-            let pairs: Vec<_> = metadata.into_iter().flat_map(Metadata::iter).collect();
-            let count = metadata.map_or(-1, |_| i64::try_from(pairs.len()).unwrap_or(i64::MAX));
-            fields = pairs
-                .into_iter()
-                .fold(fields.int(count), |fields, (key, value)| fields.text(key).text(value));
-        }
+        // A payer without metadata is another than one of whom it is not said.
+        fields = Metadata::hashed(Some(&self.metadata), fields);
+        fields = Metadata::hashed(customer.and_then(|customer| customer.metadata.as_ref()), fields);
         for line in &self.lines {
             fields = fields.int(i64::from(line.quantity));
             fields = match &line.choice {
@@ -322,15 +319,6 @@ impl Checked {
         }
         fields.finish()
     }
-}
-
-/// What an update does to a value that may be absent.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Patch {
-    #[default]
-    Keep,
-    Remove,
-    Set(String),
 }
 
 /// What changes in an open session; given to `sessions().update`. What is not given stays.
@@ -380,7 +368,7 @@ impl SessionUpdate {
     /// Replaces the URL for buyers who give up; none removes it.
     #[must_use]
     pub fn cancel_url(mut self, url: Option<String>) -> Self {
-        self.cancel_url = url.map_or(Patch::Remove, Patch::Set);
+        self.cancel_url = Patch::to(url);
         self
     }
 
@@ -392,10 +380,7 @@ impl SessionUpdate {
                 .completion
                 .map(|completion| checked_completion(dialect, mode, completion))
                 .transpose()?,
-            cancel_url: match self.cancel_url {
-                Patch::Set(url) => checked_url("cancel_url", Some(url))?.map_or(Patch::Remove, Patch::Set),
-                other => other,
-            },
+            cancel_url: self.cancel_url.checked(|url| checked_url("cancel_url", url))?,
         })
     }
 }
@@ -421,8 +406,8 @@ fn checked_lines(lines: Vec<NewLine>) -> Result<Vec<NewLine>, Error> {
     Ok(lines)
 }
 
-fn checked_url(field: &str, url: Option<String>) -> Result<Option<String>, Error> {
-    url.map(|url| Url::parse(field, &url).map(|_| url)).transpose()
+fn checked_url(field: &str, url: &str) -> Result<String, Error> {
+    Url::parse(field, url).map(|_| url.to_owned())
 }
 
 fn checked_completion(dialect: Dialect, mode: Mode, completion: Completion) -> Result<Completion, Error> {
