@@ -29,8 +29,10 @@ pub(crate) fn create(
         id,
         dialect: new.dialect,
         state: SessionState::Open,
+        for_uid: new
+            .for_uid
+            .or_else(|| customer.as_ref().and_then(|payer| payer.uid.clone())),
         customer,
-        for_uid: new.for_uid,
         email: new.email,
         currency: None,
         exponent: 0,

@@ -4,7 +4,7 @@ use super::Dialect;
 use crate::customer::{self, NewCustomer};
 use crate::digest::Fields;
 use crate::error::{Error, Invalid};
-use crate::id::{Mode, PriceId};
+use crate::id::{CustomerId, Mode, PriceId};
 use crate::money::{Amount, Currency};
 use crate::text::{self, Metadata, Patch, Url};
 
@@ -33,6 +33,7 @@ pub struct NewSession {
     pub(crate) dialect: Dialect,
     pub(crate) lines: Vec<NewLine>,
     pub(crate) customer: Option<NewCustomer>,
+    pub(crate) payer: Option<CustomerId>,
     pub(crate) for_uid: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) completion: Completion,
@@ -110,6 +111,7 @@ impl NewSession {
             dialect: Dialect::Native,
             lines: Vec::new(),
             customer: None,
+            payer: None,
             for_uid: None,
             email: None,
             completion: Completion::HostedConfirmation,
@@ -153,14 +155,24 @@ impl NewSession {
         self.customer_details(NewCustomer::uid(uid))
     }
 
-    /// The payer with name, e-mail and phone; what is given replaces what was known.
+    /// The payer with name, e-mail and phone; what is given replaces what was known. Without a uid each
+    /// session makes another customer. A key of the customer's own is refused: the session's covers it.
     #[must_use]
     pub fn customer_details(mut self, customer: NewCustomer) -> Self {
         self.customer = Some(customer);
         self
     }
 
-    /// Whose entitlement the sale raises, if not the payer's: 1 to 200 characters.
+    /// The payer by id: a customer that is known and was not deleted. In place of
+    /// [`NewSession::customer`] and [`NewSession::customer_details`], not beside them.
+    #[must_use]
+    pub fn payer(mut self, customer: &CustomerId) -> Self {
+        self.payer = Some(customer.clone());
+        self
+    }
+
+    /// Whose entitlement the sale raises: 1 to 200 characters. Without it, the uid that the payer has
+    /// when the session is made; if it has none, nobody's.
     #[must_use]
     pub fn for_uid(mut self, uid: impl Into<String>) -> Self {
         self.for_uid = Some(uid.into());
@@ -233,13 +245,27 @@ impl NewSession {
                 return Err(Invalid::new("expires_after", found, "30 minutes to 30 days").into());
             }
         };
-        let customer = self.customer.map(NewCustomer::checked).transpose()?;
-        let payer = customer.as_ref().and_then(|customer| customer.uid.clone());
+        let payer = match (self.payer, self.customer) {
+            (None, None) => None,
+            (Some(id), None) => Some(Payer::Known(id)),
+            (None, Some(given)) => Some(Payer::Given(
+                given
+                    .checked()?
+                    .keyless("customer.idempotency_key", "the session's own covers its payer")?,
+            )),
+            (Some(id), Some(_)) => {
+                return Err(Invalid::new("payer", id, "one payer: by id, by uid, or with details").into());
+            }
+        };
+        let payers_uid = payer
+            .as_ref()
+            .and_then(Payer::given)
+            .and_then(|given| given.uid.clone());
         Ok(Checked {
             dialect: self.dialect,
             lines: checked_lines(self.lines)?,
-            for_uid: text::optional("for_uid", self.for_uid.as_deref(), customer::MAX_UID)?.or(payer),
-            customer,
+            for_uid: text::optional("for_uid", self.for_uid.as_deref(), customer::MAX_UID)?.or(payers_uid),
+            payer,
             email: self
                 .email
                 .as_deref()
@@ -259,12 +285,30 @@ impl NewSession {
     }
 }
 
+/// Who pays.
+#[derive(Clone, Debug)]
+pub(crate) enum Payer {
+    /// A customer that must be there.
+    Known(CustomerId),
+    /// One to be made, or changed if the uid is known.
+    Given(NewCustomer),
+}
+
+impl Payer {
+    fn given(&self) -> Option<&NewCustomer> {
+        match self {
+            Payer::Known(_) => None,
+            Payer::Given(customer) => Some(customer),
+        }
+    }
+}
+
 /// A [`NewSession`] whose every part has been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
     pub(crate) dialect: Dialect,
     pub(crate) lines: Vec<NewLine>,
-    pub(crate) customer: Option<NewCustomer>,
+    pub(crate) payer: Option<Payer>,
     pub(crate) for_uid: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) completion: Completion,
@@ -282,7 +326,7 @@ impl Checked {
             Completion::Redirect(url) => ("redirect", Some(url.as_str())),
             Completion::HostedConfirmation => ("hosted_confirmation", None),
         };
-        let customer = self.customer.as_ref();
+        let customer = self.payer.as_ref().and_then(Payer::given);
         let of_customer = |part: fn(&NewCustomer) -> &Option<String>| customer.and_then(|c| part(c).as_deref());
         let mut fields = Fields::new()
             .text(self.dialect.as_str())
@@ -313,9 +357,12 @@ impl Checked {
             };
         }
         // Only where there is one: the hashes of requests without are stored in files that know of
-        // no orders.
+        // no orders and no payers by id.
         if let Some(order) = &self.order_key {
             fields = fields.text("order_key").text(order);
+        }
+        if let Some(Payer::Known(id)) = &self.payer {
+            fields = fields.text("payer").text(id.as_str());
         }
         fields.finish()
     }

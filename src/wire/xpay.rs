@@ -22,6 +22,7 @@ pub(super) fn name(kind: EventKind) -> Option<&'static str> {
         EventKind::ChargeFailed => Some("charge.failed"),
         EventKind::CustomerCreated => Some("customer.created"),
         EventKind::CustomerUpdated => Some("customer.updated"),
+        EventKind::CustomerDeleted => Some("customer.deleted"),
         _ => None,
     }
 }
