@@ -121,33 +121,48 @@ fn setting_keeps_what_is_not_given_and_makes_who_is_not_known() {
 
 #[test]
 fn an_update_keeps_replaces_or_removes_each_field_and_no_other() {
-    type Field = (&'static str, CustomerUpdate, fn(&mut Customer));
-    let text = |text: &str| Some(text.to_owned());
-    let fields: [Field; 8] = [
-        ("name", CustomerUpdate::new().name(text("B")), |c| {
-            c.name = Some("B".to_owned())
-        }),
-        ("no name", CustomerUpdate::new().name(None), |c| c.name = None),
-        ("email", CustomerUpdate::new().email(text("b@b")), |c| {
-            c.email = Some("b@b".to_owned())
-        }),
-        ("no email", CustomerUpdate::new().email(None), |c| c.email = None),
-        ("phone", CustomerUpdate::new().phone(text("2")), |c| {
-            c.phone = Some("2".to_owned())
-        }),
-        ("no phone", CustomerUpdate::new().phone(None), |c| c.phone = None),
-        ("metadata", CustomerUpdate::new().metadata(Metadata::default()), |c| {
-            c.metadata = Metadata::default()
-        }),
-        ("nothing", CustomerUpdate::new(), |_| ()),
-    ];
     let known = Customer {
         phone: Some("1".to_owned()),
         ..customer()
     };
-    for (what, wanted, work) in fields {
-        let mut expected = known.clone();
-        work(&mut expected);
+    let text = |text: &str| Some(text.to_owned());
+    let is = |name, email, phone| Customer {
+        name,
+        email,
+        phone,
+        ..known.clone()
+    };
+    let (name, email, phone) = (known.name.clone(), known.email.clone(), known.phone.clone());
+    let new = CustomerUpdate::new;
+    for (what, wanted, mut expected) in [
+        ("nothing", new(), known.clone()),
+        (
+            "name",
+            new().name(text("B")),
+            is(text("B"), email.clone(), phone.clone()),
+        ),
+        ("no name", new().name(None), is(None, email.clone(), phone.clone())),
+        (
+            "email",
+            new().email(text("b@b")),
+            is(name.clone(), text("b@b"), phone.clone()),
+        ),
+        ("no email", new().email(None), is(name.clone(), None, phone.clone())),
+        (
+            "phone",
+            new().phone(text("2")),
+            is(name.clone(), email.clone(), text("2")),
+        ),
+        ("no phone", new().phone(None), is(name, email, None)),
+        (
+            "metadata",
+            new().metadata(Metadata::default()),
+            Customer {
+                metadata: Metadata::default(),
+                ..known.clone()
+            },
+        ),
+    ] {
         let (after, change) = updated(known.clone(), wanted.clone(), None);
         let after = after.unwrap();
         if expected == known {
