@@ -39,6 +39,27 @@ pub enum Error {
         id: String,
     },
 
+    /// The object was deleted; it can be read, and that is all.
+    #[error("{what} {id:?} was deleted; it can be read only, make another")]
+    Deleted {
+        /// The kind of object, such as `customer`.
+        what: &'static str,
+        /// The id that was given.
+        id: String,
+    },
+
+    /// Another customer has the uid; nothing was written.
+    #[error(
+        "uid {uid:?} is that of customer {customer}; change that one, by its uid with `set` or by its id with \
+         `update`"
+    )]
+    UidTaken {
+        /// The uid, shortened.
+        uid: String,
+        /// The id of the customer who has it.
+        customer: String,
+    },
+
     /// An id of one mode was used with a handle of the other.
     #[error("{id:?} belongs to {found} mode, this handle works in {handle} mode")]
     WrongMode {
@@ -167,6 +188,8 @@ impl Error {
         match self {
             Error::Invalid(_)
             | Error::NotFound { .. }
+            | Error::Deleted { .. }
+            | Error::UidTaken { .. }
             | Error::WrongMode { .. }
             | Error::Refused(_)
             | Error::RefundTooLarge { .. }
@@ -197,6 +220,8 @@ impl Error {
         match self {
             Error::Invalid(_) => "invalid",
             Error::NotFound { .. } => "not_found",
+            Error::Deleted { .. } => "deleted",
+            Error::UidTaken { .. } => "uid_taken",
             Error::WrongMode { .. } => "wrong_mode",
             Error::Refused(_) => "refused",
             Error::PaymentInProgress { .. } => "payment_in_progress",

@@ -49,6 +49,8 @@ kinds! {
     CustomerCreated = "customer.created",
     /// A customer's details changed.
     CustomerUpdated = "customer.updated",
+    /// A customer was deleted; what was paid still names it.
+    CustomerDeleted = "customer.deleted",
     /// A checkout session was made.
     SessionCreated = "checkout.session.created",
     /// An open session's lines, metadata or URLs changed.

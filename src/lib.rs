@@ -170,7 +170,7 @@ pub use crate::{
     access::{Actor, ApiKey, NewApiKey},
     alarm::{Alarm, Hook},
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
-    customer::{Customer, NewCustomer},
+    customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
         App, Ask, AskKind, Begun, BegunRefund, Broken, Budget, Builder, Catalog, Customers, Endpoints, Engine,
         Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Page, Payment, Ran, Refunds, Report, Runner,

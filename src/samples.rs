@@ -47,6 +47,7 @@ pub(crate) fn customer() -> Customer {
         metadata: metadata(),
         created_at: at(0),
         updated_at: at(60),
+        deleted_at: None,
         revision: 0,
     }
 }

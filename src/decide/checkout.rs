@@ -10,7 +10,7 @@ use crate::error::{Error, OrderState, Refused, shortened};
 use crate::event::{EventKind, Happening, Subject};
 use crate::hook::{Operation, RequestLine};
 use crate::payment::{Attempt, Await, Charge, ChargeState, MAX_CHARGES, PaymentIntent};
-use crate::session::{Checked, ExpiredReason, Patch, Session, SessionEvent, SessionState, SessionUpdate};
+use crate::session::{Checked, ExpiredReason, Session, SessionEvent, SessionState, SessionUpdate};
 use crate::time::Timestamp;
 
 /// Makes a session.
@@ -28,8 +28,10 @@ pub(crate) fn create(
         id,
         dialect: new.dialect,
         state: SessionState::Open,
+        for_uid: new
+            .for_uid
+            .or_else(|| customer.as_ref().and_then(|payer| payer.uid.clone())),
         customer,
-        for_uid: new.for_uid,
         email: new.email,
         currency: None,
         exponent: 0,
@@ -99,11 +101,7 @@ pub(crate) fn update(
     }
     after.metadata = update.metadata.unwrap_or(after.metadata);
     after.completion = update.completion.unwrap_or(after.completion);
-    match update.cancel_url {
-        Patch::Keep => {}
-        Patch::Remove => after.cancel_url = None,
-        Patch::Set(url) => after.cancel_url = Some(url),
-    }
+    after.cancel_url = update.cancel_url.apply(after.cancel_url);
     let same = Session {
         updated_at: session.updated_at,
         ..after.clone()

@@ -3,6 +3,7 @@
 mod access;
 mod catalog;
 mod checkout;
+mod customer;
 mod pricing;
 mod settlement;
 

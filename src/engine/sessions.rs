@@ -1,9 +1,10 @@
 use super::{App, Page, page, page_size};
 use crate::change::{Change, Remember};
+use crate::customer::Customer;
 use crate::decide::{self, pricing::Offer};
 use crate::error::Result;
 use crate::id::{SessionId, World};
-use crate::session::{Choice, ExpiredReason, NewLine, NewSession, Session, SessionUpdate};
+use crate::session::{Choice, ExpiredReason, NewLine, NewSession, Payer, Session, SessionUpdate};
 use crate::store::{self, Sql, Tx};
 
 /// Checkout sessions of an app in a mode.
@@ -15,16 +16,18 @@ const CREATE: &str = "sessions.create";
 
 impl Sessions<'_> {
     /// Makes a session and freezes its prices. A customer named by a uid that is not known yet is
-    /// made with it.
+    /// made with it; one named by id must be known.
     ///
     /// With an idempotency key the same request gives the same session, as it is by then; without
     /// one, each call makes another. Of an order's sessions ([`NewSession::order_key`]) at most one
     /// can be paid or was: an open one is closed in the same transaction.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] naming the field; [`crate::Error::NotFound`] for a tier or price
-    /// that is not on sale; [`crate::Error::OrderTaken`] if a session of the order is being paid or
-    /// was; [`crate::Error::IdempotencyConflict`]; [`crate::Error::Storage`].
+    /// [`crate::Error::Invalid`] naming the field, `payer` if the payer is named by id and in another
+    /// way too; [`crate::Error::NotFound`] for a tier or price that is not on sale, and for a payer that
+    /// is not known; [`crate::Error::WrongMode`] and [`crate::Error::Deleted`] for a payer;
+    /// [`crate::Error::OrderTaken`] if a session of the order is being paid or was;
+    /// [`crate::Error::IdempotencyConflict`]; [`crate::Error::Storage`].
     ///
     /// # Durability
     /// On disk when this returns.
@@ -34,6 +37,9 @@ impl Sessions<'_> {
     /// `customer.updated` where the customer is new or changed; `checkout.session.created`.
     pub fn create(&self, session: NewSession) -> Result<Session> {
         let new = session.checked(self.0.world.mode)?;
+        if let Some(Payer::Known(id)) = &new.payer {
+            self.0.own_mode(id.as_str(), id.mode())?;
+        }
         let request_hash = new.fingerprint();
         let moment = self.0.moment(CREATE)?;
         self.0.core.write(moment, move |tx| {
@@ -51,19 +57,8 @@ impl Sessions<'_> {
             }
             let offers = offers(tx.sql, tx.world, &new.lines)?;
             let priced = decide::pricing::price_lines(&new.lines, &offers)?;
-            let customer = match &new.customer {
-                Some(given) => {
-                    let known = match &given.uid {
-                        Some(uid) => store::customer::by_uid(tx.sql, tx.world, uid)?,
-                        None => None,
-                    };
-                    Some(decide::customer::set(
-                        known,
-                        given.clone(),
-                        &mut tx.setting(),
-                        &mut change,
-                    ))
-                }
+            let customer = match &new.payer {
+                Some(payer) => Some(customer(tx, payer, &mut change)?),
                 None => None,
             };
             let public_url = tx.public_url.clone();
@@ -196,6 +191,17 @@ pub(super) fn expire(tx: &mut Tx<'_>, id: &SessionId, reason: ExpiredReason) -> 
     let session = decide::checkout::expire(session, reason, &tx.setting(), &mut change)?;
     tx.apply(&change)?;
     Ok(session)
+}
+
+/// The payer of a session that is made.
+fn customer(tx: &mut Tx<'_>, payer: &Payer, change: &mut Change) -> Result<Customer> {
+    match payer {
+        Payer::Known(id) => decide::customer::not_deleted(store::customer::get(tx.sql, tx.world, id)?),
+        Payer::Given(new) => {
+            let known = store::customer::namesake(tx.sql, tx.world, new.uid.as_deref())?;
+            Ok(decide::customer::set(known, new.clone(), &mut tx.setting(), change))
+        }
+    }
 }
 
 /// What the catalogue offers for each line.

@@ -4,9 +4,9 @@ use super::Dialect;
 use crate::customer::{self, NewCustomer};
 use crate::digest::Fields;
 use crate::error::{Error, Invalid};
-use crate::id::{Mode, PriceId};
+use crate::id::{CustomerId, Mode, PriceId};
 use crate::money::{Amount, Currency};
-use crate::text::{self, Metadata, Url};
+use crate::text::{self, Metadata, Patch, Url};
 
 /// The most lines of a session.
 const MAX_LINES: usize = 100;
@@ -33,6 +33,7 @@ pub struct NewSession {
     pub(crate) dialect: Dialect,
     pub(crate) lines: Vec<NewLine>,
     pub(crate) customer: Option<NewCustomer>,
+    pub(crate) payer: Option<CustomerId>,
     pub(crate) for_uid: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) completion: Completion,
@@ -110,6 +111,7 @@ impl NewSession {
             dialect: Dialect::Native,
             lines: Vec::new(),
             customer: None,
+            payer: None,
             for_uid: None,
             email: None,
             completion: Completion::HostedConfirmation,
@@ -153,14 +155,24 @@ impl NewSession {
         self.customer_details(NewCustomer::uid(uid))
     }
 
-    /// The payer with name, e-mail and phone; what is given replaces what was known.
+    /// The payer with name, e-mail and phone; what is given replaces what was known. Without a uid each
+    /// session makes another customer. A key of the customer's own is refused: the session's covers it.
     #[must_use]
     pub fn customer_details(mut self, customer: NewCustomer) -> Self {
         self.customer = Some(customer);
         self
     }
 
-    /// Whose entitlement the sale raises, if not the payer's: 1 to 200 characters.
+    /// The payer by id: a customer that is known and was not deleted. In place of
+    /// [`NewSession::customer`] and [`NewSession::customer_details`], not beside them.
+    #[must_use]
+    pub fn payer(mut self, customer: &CustomerId) -> Self {
+        self.payer = Some(customer.clone());
+        self
+    }
+
+    /// Whose entitlement the sale raises: 1 to 200 characters. Without it, the uid that the payer has
+    /// when the session is made; if it has none, nobody's.
     #[must_use]
     pub fn for_uid(mut self, uid: impl Into<String>) -> Self {
         self.for_uid = Some(uid.into());
@@ -233,20 +245,38 @@ impl NewSession {
                 return Err(Invalid::new("expires_after", found, "30 minutes to 30 days").into());
             }
         };
-        let customer = self.customer.map(NewCustomer::checked).transpose()?;
-        let payer = customer.as_ref().and_then(|customer| customer.uid.clone());
+        let payer = match (self.payer, self.customer) {
+            (None, None) => None,
+            (Some(id), None) => Some(Payer::Known(id)),
+            (None, Some(given)) => Some(Payer::Given(
+                given
+                    .checked()?
+                    .keyless("customer.idempotency_key", "the session's own covers its payer")?,
+            )),
+            (Some(id), Some(_)) => {
+                return Err(Invalid::new("payer", id, "one payer: by id, by uid, or with details").into());
+            }
+        };
+        let payers_uid = payer
+            .as_ref()
+            .and_then(Payer::given)
+            .and_then(|given| given.uid.clone());
         Ok(Checked {
             dialect: self.dialect,
             lines: checked_lines(self.lines)?,
-            for_uid: text::optional("for_uid", self.for_uid.as_deref(), customer::MAX_UID)?.or(payer),
-            customer,
+            for_uid: text::optional("for_uid", self.for_uid.as_deref(), customer::MAX_UID)?.or(payers_uid),
+            payer,
             email: self
                 .email
                 .as_deref()
                 .map(|given| customer::email("email", given))
                 .transpose()?,
             completion: checked_completion(self.dialect, mode, self.completion)?,
-            cancel_url: checked_url("cancel_url", self.cancel_url)?,
+            cancel_url: self
+                .cancel_url
+                .as_deref()
+                .map(|given| checked_url("cancel_url", given))
+                .transpose()?,
             metadata: self.metadata,
             lifetime,
             order_key: text::key("order_key", self.order_key.as_deref())?,
@@ -255,12 +285,30 @@ impl NewSession {
     }
 }
 
+/// Who pays.
+#[derive(Clone, Debug)]
+pub(crate) enum Payer {
+    /// A customer that must be there.
+    Known(CustomerId),
+    /// One to be made, or changed if the uid is known.
+    Given(NewCustomer),
+}
+
+impl Payer {
+    fn given(&self) -> Option<&NewCustomer> {
+        match self {
+            Payer::Known(_) => None,
+            Payer::Given(customer) => Some(customer),
+        }
+    }
+}
+
 /// A [`NewSession`] whose every part has been checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Checked {
     pub(crate) dialect: Dialect,
     pub(crate) lines: Vec<NewLine>,
-    pub(crate) customer: Option<NewCustomer>,
+    pub(crate) payer: Option<Payer>,
     pub(crate) for_uid: Option<String>,
     pub(crate) email: Option<String>,
     pub(crate) completion: Completion,
@@ -278,7 +326,7 @@ impl Checked {
             Completion::Redirect(url) => ("redirect", Some(url.as_str())),
             Completion::HostedConfirmation => ("hosted_confirmation", None),
         };
-        let customer = self.customer.as_ref();
+        let customer = self.payer.as_ref().and_then(Payer::given);
         let of_customer = |part: fn(&NewCustomer) -> &Option<String>| customer.and_then(|c| part(c).as_deref());
         let mut fields = Fields::new()
             .text(self.dialect.as_str())
@@ -293,16 +341,9 @@ impl Checked {
             .maybe(return_url)
             .maybe(self.cancel_url.as_deref())
             .int(i64::try_from(self.lifetime.as_millis()).unwrap_or(i64::MAX));
-        // Each list with its length in front, so that no pair passes from one to the other; a payer
-        // without metadata is another than one of whom it is not said.
-        let of_customer = customer.and_then(|customer| customer.metadata.as_ref());
-        for metadata in [Some(&self.metadata), of_customer] {
-            let pairs: Vec<_> = metadata.into_iter().flat_map(Metadata::iter).collect();
-            let count = metadata.map_or(-1, |_| i64::try_from(pairs.len()).unwrap_or(i64::MAX));
-            fields = pairs
-                .into_iter()
-                .fold(fields.int(count), |fields, (key, value)| fields.text(key).text(value));
-        }
+        // A payer without metadata is another than one of whom it is not said.
+        fields = Metadata::hashed(Some(&self.metadata), fields);
+        fields = Metadata::hashed(customer.and_then(|customer| customer.metadata.as_ref()), fields);
         for line in &self.lines {
             fields = fields.int(i64::from(line.quantity));
             fields = match &line.choice {
@@ -316,21 +357,15 @@ impl Checked {
             };
         }
         // Only where there is one: the hashes of requests without are stored in files that know of
-        // no orders.
+        // no orders and no payers by id.
         if let Some(order) = &self.order_key {
             fields = fields.text("order_key").text(order);
         }
+        if let Some(Payer::Known(id)) = &self.payer {
+            fields = fields.text("payer").text(id.as_str());
+        }
         fields.finish()
     }
-}
-
-/// What an update does to a value that may be absent.
-#[derive(Clone, Debug, Default)]
-pub(crate) enum Patch {
-    #[default]
-    Keep,
-    Remove,
-    Set(String),
 }
 
 /// What changes in an open session; given to `sessions().update`. What is not given stays.
@@ -380,7 +415,7 @@ impl SessionUpdate {
     /// Replaces the URL for buyers who give up; none removes it.
     #[must_use]
     pub fn cancel_url(mut self, url: Option<String>) -> Self {
-        self.cancel_url = url.map_or(Patch::Remove, Patch::Set);
+        self.cancel_url = Patch::to(url);
         self
     }
 
@@ -392,10 +427,7 @@ impl SessionUpdate {
                 .completion
                 .map(|completion| checked_completion(dialect, mode, completion))
                 .transpose()?,
-            cancel_url: match self.cancel_url {
-                Patch::Set(url) => checked_url("cancel_url", Some(url))?.map_or(Patch::Remove, Patch::Set),
-                other => other,
-            },
+            cancel_url: self.cancel_url.checked(|url| checked_url("cancel_url", url))?,
         })
     }
 }
@@ -421,8 +453,8 @@ fn checked_lines(lines: Vec<NewLine>) -> Result<Vec<NewLine>, Error> {
     Ok(lines)
 }
 
-fn checked_url(field: &str, url: Option<String>) -> Result<Option<String>, Error> {
-    url.map(|url| Url::parse(field, &url).map(|_| url)).transpose()
+fn checked_url(field: &str, url: &str) -> Result<String, Error> {
+    Url::parse(field, url).map(|_| url.to_owned())
 }
 
 fn checked_completion(dialect: Dialect, mode: Mode, completion: Completion) -> Result<Completion, Error> {

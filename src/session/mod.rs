@@ -7,7 +7,7 @@
 mod input;
 mod state;
 
-pub(crate) use input::{Checked, Choice, Patch};
+pub(crate) use input::{Checked, Choice, Payer};
 pub use input::{Completion, NewLine, NewSession, SessionUpdate};
 pub(crate) use state::SessionEvent;
 pub use state::{ExpiredReason, SessionState};

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::{no_card, text};
+use crate::digest::Fields;
 use crate::error::{Error, Invalid};
 
 /// Key-value pairs that a host attaches to an object and gets back with it.
@@ -74,6 +75,16 @@ impl Metadata {
             .collect();
         pairs.sort_by_key(|(key, _)| array_index(key).map_or(u64::MAX, u64::from));
         pairs.into_iter()
+    }
+
+    /// Hashes metadata that may be absent, with its length in front so that no pair passes from one
+    /// list to the next; absent is not the same as empty.
+    pub(crate) fn hashed(metadata: Option<&Metadata>, fields: Fields) -> Fields {
+        let pairs: Vec<_> = metadata.into_iter().flat_map(Metadata::iter).collect();
+        let count = metadata.map_or(-1, |_| i64::try_from(pairs.len()).unwrap_or(i64::MAX));
+        pairs
+            .into_iter()
+            .fold(fields.int(count), |fields, (key, value)| fields.text(key).text(value))
     }
 
     /// Metadata that was checked when it was stored.

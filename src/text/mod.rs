@@ -1,9 +1,11 @@
 //! Checks on what callers give: texts, metadata, URLs. A value is checked once, where it enters.
 
 mod metadata;
+mod patch;
 mod url;
 
 pub use metadata::Metadata;
+pub(crate) use patch::Patch;
 pub(crate) use url::Url;
 
 use crate::card::{LONGEST_WRITTEN, contains_card, masked};

@@ -44,6 +44,11 @@ fn subject(kind: EventKind) -> Subject {
             metadata: Metadata::default(),
             ..customer()
         }),
+        EventKind::CustomerDeleted => Subject::Customer(Customer {
+            updated_at: at(90),
+            deleted_at: Some(at(90)),
+            ..customer()
+        }),
         EventKind::SessionCreated => of_session(session_without_lines()),
         EventKind::SessionUpdated => of_session(session()),
         EventKind::SessionProcessing => of_session(paying(SessionState::Processing, charge(ChargeState::Initiated))),
@@ -319,6 +324,7 @@ fn each_format_has_its_own_names() {
         ("refund.failed", "refund.failed"),
         ("customer.created", "customer.created"),
         ("customer.updated", "customer.updated"),
+        ("customer.deleted", "customer.deleted"),
     ];
     for kind in EventKind::ALL.iter().copied() {
         assert_eq!(name(Format::Standard, kind), Some(kind.as_str()));

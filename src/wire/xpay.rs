@@ -25,6 +25,7 @@ pub(super) fn name(kind: EventKind) -> Option<&'static str> {
         EventKind::RefundFailed => Some("refund.failed"),
         EventKind::CustomerCreated => Some("customer.created"),
         EventKind::CustomerUpdated => Some("customer.updated"),
+        EventKind::CustomerDeleted => Some("customer.deleted"),
         _ => None,
     }
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Actor, Amount, ApiKeyId, Begun, Budget, Currency, CustomerId, DeliveryId, EndpointId, Engine, Error, EventId,
-    Interval, MAIN_LINE, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewSession,
-    PriceId, Result, SessionId, SessionUpdate, Timestamp, Unit, WhatNow, sandbox,
+    Actor, Amount, ApiKeyId, Begun, Budget, Currency, CustomerId, CustomerUpdate, DeliveryId, EndpointId, Engine,
+    Error, EventId, Interval, MAIN_LINE, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
+    NewProduct, NewSession, PriceId, Result, SessionId, SessionUpdate, Timestamp, Unit, WhatNow, sandbox,
 };
 
 use crate::file::sell;
@@ -57,6 +57,7 @@ fn shop() -> Shop {
         .set(NewProduct::new("plan", "Plan").price(plan))
         .unwrap();
     sell(&shop, "u_1").unwrap();
+    shop.app.customers().create(NewCustomer::guest()).unwrap();
     shop
 }
 
@@ -124,6 +125,11 @@ fn customer(shop: &Shop, new: NewCustomer) -> Result<()> {
     shop.app.customers().set(new).map(drop)
 }
 
+fn update_customer(shop: &Shop, update: CustomerUpdate) -> Result<()> {
+    let customer = shop.app.customers().by_uid("u_1")?;
+    shop.app.customers().update(&customer.id, update).map(drop)
+}
+
 fn product(shop: &Shop, new: NewProduct) -> Result<()> {
     shop.app.catalog().set(new).map(drop)
 }
@@ -147,6 +153,31 @@ const FIELDS: &[Field] = &[
     }),
     field("customers.set", "metadata key", Kind::Text, 40, |shop, text| {
         customer(shop, NewCustomer::uid("u_1").metadata(Metadata::new([(text, "v")])?))
+    }),
+    field("customers.create", "uid", Kind::Text, 200, |shop, text| {
+        shop.app.customers().create(NewCustomer::uid(text)).map(drop)
+    }),
+    field("customers.create", "idempotency_key", Kind::Key, 255, |shop, text| {
+        let guest = NewCustomer::guest().idempotency_key(text);
+        shop.app.customers().create(guest).map(drop)
+    }),
+    field("customers.update", "uid", Kind::Text, 200, |shop, text| {
+        let page = shop.app.customers().list(100, None)?;
+        let id = match page.data.into_iter().find(|known| known.uid.is_none()) {
+            Some(guest) => guest.id,
+            None => shop.app.customers().create(NewCustomer::guest())?.id,
+        };
+        let named = CustomerUpdate::new().uid(text);
+        shop.app.customers().update(&id, named).map(drop)
+    }),
+    field("customers.update", "name", Kind::Text, 250, |shop, text| {
+        update_customer(shop, CustomerUpdate::new().name(Some(text.to_owned())))
+    }),
+    field("customers.update", "email", Kind::Email, 254, |shop, text| {
+        update_customer(shop, CustomerUpdate::new().email(Some(text.to_owned())))
+    }),
+    field("customers.update", "phone", Kind::Text, 40, |shop, text| {
+        update_customer(shop, CustomerUpdate::new().phone(Some(text.to_owned())))
     }),
     field("sessions.create", "uid", Kind::Text, 200, |shop, text| {
         create(shop, NewSession::empty().customer(text))
@@ -755,6 +786,48 @@ const CASES: &[Case] = &[
         "name",
     ),
     (
+        "a customer with a key where it is set",
+        |shop| customer(shop, NewCustomer::uid("u_1").idempotency_key("k")),
+        "idempotency_key",
+        "none",
+    ),
+    (
+        "a payer with a key of its own",
+        |shop| {
+            let payer = NewCustomer::uid("u_1").idempotency_key("k");
+            create(shop, NewSession::empty().customer_details(payer))
+        },
+        "customer.idempotency_key",
+        "none",
+    ),
+    (
+        "two payers",
+        |shop| {
+            let payer = shop.app.customers().by_uid("u_1")?.id;
+            create(shop, NewSession::empty().customer("u_1").payer(&payer))
+        },
+        "payer",
+        "one payer",
+    ),
+    (
+        "another uid",
+        |shop| update_customer(shop, CustomerUpdate::new().uid("u_2")),
+        "uid",
+        "u_1",
+    ),
+    (
+        "customers",
+        |shop| shop.app.customers().list(0, None).map(drop),
+        "limit",
+        "1 to 100",
+    ),
+    (
+        "customers",
+        |shop| shop.app.customers().list(101, None).map(drop),
+        "limit",
+        "1 to 100",
+    ),
+    (
         "51 pairs",
         |_| Metadata::new((0..51).map(|at| (format!("k{at}"), "v"))).map(drop),
         "metadata",
@@ -982,6 +1055,9 @@ fn an_id_is_of_its_kind_or_nobodys() {
             shop.app.catalog().price(&price).err(),
             shop.app.catalog().archive_price(&price).err(),
             shop.app.customers().get(&customer).err(),
+            shop.app.customers().update(&customer, CustomerUpdate::new()).err(),
+            shop.app.customers().delete(&customer).err(),
+            create(&shop, NewSession::empty().payer(&customer)).err(),
             shop.app.keys().revoke(&key).err(),
         ];
         for (at, error) in errors.into_iter().enumerate() {

@@ -16,6 +16,7 @@ mod abort;
 mod alarm;
 mod backup;
 mod crash;
+mod customer;
 mod endpoints;
 mod entitlement;
 mod fakes;

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, Error, Expect, JournalHead,
-    LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct,
-    NewRefund, NewSession, Outcome, Price, Refund, Result, Session, SessionUpdate, TransportOutcome, WhatNow, Work,
+    Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, CustomerUpdate, Error, Expect,
+    JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
+    NewProduct, NewRefund, NewSession, Outcome, Price, Refund, Result, Session, SessionUpdate, TransportOutcome,
+    WhatNow, Work,
 };
 
 use crate::kit::{Shop, documented, euro};
@@ -173,11 +174,23 @@ const VERBS: &[(&str, Repeat)] = &[
     })),
     ("Catalog::set_price", State(|at| shown(at.shop.app.catalog().set_price(NewPrice::new("iron", euro(1_00)))))),
     ("Customers::by_uid", Reads(|at| shown(at.shop.app.customers().by_uid("u_1")))),
+    ("Customers::create", Key(|at, key, other| {
+        let new = NewCustomer::uid(if other { "u_8" } else { "u_9" });
+        shown(at.shop.app.customers().create(keyed(new, key, |new, key| new.idempotency_key(key))))
+    }, Without::Refused)),
+    ("Customers::delete", State(|at| {
+        shown(at.shop.app.customers().delete(&at.open.customer.as_ref().unwrap().id))
+    })),
     ("Customers::get", Reads(|at| {
         let customers = at.shop.app.customers();
         shown(customers.get(&customers.by_uid("u_1")?.id))
     })),
+    ("Customers::list", Reads(|at| shown(at.shop.app.customers().list(100, None)))),
     ("Customers::set", State(|at| shown(at.shop.app.customers().set(NewCustomer::uid("u_1").name("Ada"))))),
+    ("Customers::update", State(|at| {
+        let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
+        shown(at.shop.app.customers().update(&at.open.customer.as_ref().unwrap().id, update))
+    })),
     ("Endpoints::add", Key(|at, key, other| {
         let format = if other { Format::XPay } else { Format::Standard };
         let new = NewEndpoint::new("https://shop.example/new", format);

@@ -1,10 +1,14 @@
 //! The simulation: many seeds hold, a seed repeats itself, what fails is made small, and a host can
 //! bring calls of its own.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 
 use tillite::testing::sim::{Invariant, Program, Simulation, Violation};
-use tillite::{Amount, App, Currency, CustomerId, NewCustomer, NewGrant, NewLine, NewSession, Result};
+use tillite::{
+    Amount, App, Currency, Customer, CustomerId, CustomerUpdate, Error, NewCustomer, NewGrant, NewLine, NewSession,
+    Result,
+};
 
 use crate::kit::locked;
 
@@ -101,6 +105,87 @@ fn a_hosts_own_program_that_believes_what_it_was_told_holds() {
     let made = reports.flat_map(|report| report.trace);
     assert!(made.filter(|line| line.contains("-> reader-")).count() >= 5);
     assert_eq!(simulation.shrink(0), None);
+}
+
+/// Makes, names and deletes customers, and keeps each as it was last answered.
+#[derive(Default)]
+struct Members(Mutex<BTreeMap<CustomerId, Customer>>);
+
+impl Members {
+    /// Whom a call is about, who is in doubt until it is answered; none: another one is made.
+    fn chosen(&self, draw: u64) -> Option<Customer> {
+        let mut known = locked(&self.0);
+        let place = usize::try_from(draw / 16).unwrap_or(0) % known.len().max(1);
+        let id = known.keys().nth(place).filter(|_| draw % 8 > 3).cloned();
+        id.and_then(|id| known.remove(&id))
+    }
+}
+
+impl Program for Members {
+    fn act(&self, app: &App, draw: u64) -> Result<String> {
+        let customers = app.customers();
+        let chosen = self.chosen(draw);
+        let told = match &chosen {
+            None if draw % 8 == 3 => customers.create(NewCustomer::guest()),
+            None => customers.create(NewCustomer::uid(format!("member-{}", draw / 8 % 2))),
+            Some(known) if draw % 8 < 6 => customers.delete(&known.id),
+            Some(known) => {
+                let named = CustomerUpdate::new().name(Some(format!("name {draw}")));
+                customers.update(&known.id, named)
+            }
+        };
+        let is_gone = chosen.as_ref().is_some_and(|known| known.deleted_at.is_some());
+        match told {
+            Err(Error::Deleted { .. }) if !is_gone => panic!("{chosen:?} was deleted by nobody"),
+            // What is in doubt is not counted on.
+            Err(error @ Error::Storage(_)) => Err(error),
+            answer => {
+                let stands = answer.as_ref().ok().or(chosen.as_ref());
+                locked(&self.0).extend(stands.map(|known| (known.id.clone(), known.clone())));
+                answer.map(|known| format!("member {known:?}"))
+            }
+        }
+    }
+
+    fn check(&self, app: &App) -> std::result::Result<(), String> {
+        let mut listed = Vec::new();
+        loop {
+            let last = listed.last().map(|customer: &Customer| customer.id.clone());
+            let page = app.customers().list(3, last.as_ref());
+            let page = page.map_err(|error| error.to_string())?;
+            listed.extend(page.data);
+            if !page.has_more {
+                break;
+            }
+        }
+        for known in locked(&self.0).values() {
+            let read = app.customers().get(&known.id).map_err(|error| error.to_string())?;
+            if read != *known || known.deleted_at.is_none() != listed.contains(known) {
+                return Err(format!("{known:?} reads as {read:?}, in a list of {}", listed.len()));
+            }
+        }
+        let uids: Vec<&String> = listed.iter().filter_map(|customer| customer.uid.as_ref()).collect();
+        let distinct: BTreeSet<&&String> = uids.iter().collect();
+        if distinct.len() < uids.len() {
+            return Err(format!("one uid of two: {uids:?}"));
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn what_was_answered_of_a_customer_is_read_whatever_fails() {
+    let run = |(engines, seed)| {
+        let simulation = Simulation::new().engines(engines).program(Members::default);
+        simulation.run(seed).unwrap_or_else(|violation| panic!("{violation}"))
+    };
+    let reports = [1, 2]
+        .into_iter()
+        .flat_map(|engines| (0..10).map(move |seed| (engines, seed)));
+    let lines: Vec<String> = reports.flat_map(|run_of| run(run_of).trace).collect();
+    for words in ["-> member", "-> uid_taken", "-> deleted"] {
+        assert!(lines.iter().any(|line| line.contains(words)), "{words} never came");
+    }
 }
 
 #[test]

@@ -85,7 +85,11 @@ pub(super) fn order(asked: Asked) -> Result<NewSession> {
 fn stands_in_the_way(error: &Error) -> bool {
     matches!(
         error,
-        Error::Refused(_) | Error::PaymentInProgress { .. } | Error::OrderTaken { .. }
+        Error::Refused(_)
+            | Error::PaymentInProgress { .. }
+            | Error::OrderTaken { .. }
+            | Error::UidTaken { .. }
+            | Error::Deleted { .. }
     )
 }
 

@@ -112,8 +112,8 @@ pub trait Program: Send + Sync {
     /// * [`Error::Storage`]: to be expected wherever the disk fails or the power goes. Where neither is
     ///   the case, it is the engine's fault, as it is in every other call
     ///   ([`Invariant::ErrorsAreDocumented`]);
-    /// * [`Error::Refused`], [`Error::PaymentInProgress`] or [`Error::OrderTaken`]: somebody else was
-    ///   quicker. The trace then has the error's code.
+    /// * [`Error::Refused`], [`Error::PaymentInProgress`], [`Error::OrderTaken`], [`Error::UidTaken`] or
+    ///   [`Error::Deleted`]: somebody else was quicker. The trace then has the error's code.
     ///
     /// Any other error is a violation of [`Invariant::ProgramsErrors`], for it is most likely a mistake
     /// in the program's call, such as [`Error::Invalid`]. One that the program counts on, such as

@@ -149,6 +149,7 @@ struct CustomerBody<'a> {
     metadata: &'a Metadata,
     created_at: String,
     updated_at: String,
+    deleted_at: Option<String>,
 }
 
 impl<'a> From<&'a Customer> for CustomerBody<'a> {
@@ -162,6 +163,7 @@ impl<'a> From<&'a Customer> for CustomerBody<'a> {
             metadata: &customer.metadata,
             created_at: time(customer.created_at),
             updated_at: time(customer.updated_at),
+            deleted_at: maybe(customer.deleted_at),
         }
     }
 }

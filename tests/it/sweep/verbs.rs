@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Answer, Answered, Begun, BegunRefund, Budget, Expect, GrantEffect, LatePayments, Metadata, Mode, NewCustomer,
-    NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, Outcome, Result, SessionUpdate,
-    TransportOutcome, Work,
+    Answer, Answered, Begun, BegunRefund, Budget, CustomerUpdate, Expect, GrantEffect, LatePayments, Metadata, Mode,
+    NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, Outcome, Result,
+    SessionUpdate, TransportOutcome, Work,
 };
 
 use super::stage::Host;
@@ -92,8 +92,19 @@ pub const VERBS: &[(&str, Effect)] = &[
     })),
     ("Catalog::set_price", Once(|at| shown(at.app.catalog().set_price(NewPrice::new("iron", euro(1_00)))))),
     ("Customers::by_uid", Reads(|at| shown(at.app.customers().by_uid("u_1")))),
+    ("Customers::create", Once(|at| {
+        shown(at.app.customers().create(NewCustomer::uid("u_9").name("Ada").idempotency_key("new")))
+    })),
+    ("Customers::create", Refused(|at| shown(at.app.customers().create(NewCustomer::uid("u_9"))))),
+    ("Customers::create", Again(|at| shown(at.app.customers().create(NewCustomer::guest())))),
+    ("Customers::delete", Once(|at| shown(at.app.customers().delete(&at.known.customer)))),
     ("Customers::get", Reads(|at| shown(at.app.customers().get(&at.known.customer)))),
+    ("Customers::list", Reads(|at| shown(at.app.customers().list(100, None)))),
     ("Customers::set", Once(|at| shown(at.app.customers().set(NewCustomer::uid("u_1").name("Ada"))))),
+    ("Customers::update", Once(|at| {
+        let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
+        shown(at.app.customers().update(&at.known.customer, update))
+    })),
     ("Endpoints::add", Refused(|at| {
         let new = NewEndpoint::new("https://shop.example/new", Format::XPay);
         shown(at.app.endpoints().add(new).map(|added| added.endpoint))
