@@ -1,4 +1,4 @@
--- Tillite, schema version 3: money goes back.
+-- Tillite, schema version 3: money is held before it is taken, and goes back.
 
 ALTER TABLE tillite_app
     ADD COLUMN late_payments TEXT NOT NULL DEFAULT 'refund' CHECK (late_payments IN ('refund', 'hold')); -- what becomes of money that arrives when there is nothing left to pay with it: it goes back by itself, or is held for somebody to decide
@@ -6,7 +6,68 @@ ALTER TABLE tillite_app
 -- An attempt is committed before anybody is asked, and may be asked for by another process than the
 -- one that committed it.
 ALTER TABLE tillite_attempt
-    ADD COLUMN ask TEXT NOT NULL DEFAULT 'lookup' CHECK (ask IN ('execute', 'lookup')); -- what the processor is asked at due_at, where next is lookup: to carry it out, or what became of it
+    ADD COLUMN ask TEXT NOT NULL DEFAULT 'lookup' CHECK (ask IN ('execute', 'lookup', 'cancel')); -- what the processor is asked at due_at, where next is lookup: to carry it out, what became of it, or to call it off
+
+ALTER TABLE tillite_session
+    ADD COLUMN capture TEXT NOT NULL DEFAULT 'automatic' CHECK (capture IN ('automatic', 'manual')); -- manual: the amount is held until the host says how much of it to take
+
+-- A charge whose amount was held settles its session with what the host took of it, so the table is
+-- made anew: of one that takes at once, everything is taken.
+CREATE TABLE tillite_charge_made_anew (
+    app             INTEGER NOT NULL,
+    mode            INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id              TEXT NOT NULL,
+    intent          TEXT NOT NULL,      -- the payment intent that it collects for
+    session         TEXT NOT NULL,
+    number          INTEGER NOT NULL CHECK (number >= 1), -- 1 for the intent's first charge
+    processor       TEXT NOT NULL,      -- the name of the processor that was asked
+    state           TEXT NOT NULL CHECK (state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized', 'succeeded', 'failed', 'voided')), -- what is known of it; unknown ends by evidence only
+    capture         TEXT NOT NULL CHECK (capture IN ('automatic', 'manual')), -- the session's
+    asked           TEXT CHECK (asked IN ('capture', 'void')), -- what the processor is being asked about what it holds; null: nothing
+    amount          INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991), -- what is collected: the intent's amount
+    currency        TEXT NOT NULL,      -- the intent's
+    authorized      INTEGER NOT NULL DEFAULT 0 CHECK (authorized BETWEEN 0 AND amount), -- held at the processor, not taken
+    captured        INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),   -- taken
+    refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0), -- refunds whose outcome is not known yet
+    refunded        INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0), -- given back
+    fee             INTEGER CHECK (fee >= 0), -- what the processor says it kept; null: it did not say
+    reference       TEXT,               -- the processor's own name for the charge
+    failure_code    TEXT,               -- the reason as a word; null: it did not fail
+    failure_message TEXT,               -- the reason for people
+    failure_advice  TEXT CHECK (failure_advice IN ('never', 'later', 'other_method')), -- what the processor advises; null: nothing
+    action          TEXT,               -- what the buyer must do, as JSON; null: nothing
+    action_deadline INTEGER,            -- engine time until which the action is awaited; then it is called off
+    authorized_until INTEGER,           -- engine time at which an authorisation lapses; then it is called off
+    hold            TEXT CHECK (hold IN ('late', 'surplus', 'mismatch')), -- why its money settled nothing
+    settles         INTEGER NOT NULL DEFAULT 0 CHECK (settles IN (0, 1)), -- 1: this charge completed its session
+    created_at      INTEGER NOT NULL,   -- engine time
+    updated_at      INTEGER NOT NULL,   -- engine time
+    revision        INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, intent, number),
+    CHECK (refund_reserved + refunded <= captured),
+    CHECK (settles = 0 OR (state = 'succeeded' AND hold IS NULL AND captured > 0 AND (captured = amount OR capture = 'manual'))),
+    CHECK (asked IS NULL OR state = 'authorized'),
+    CHECK ((state = 'failed') = (failure_code IS NOT NULL))
+) STRICT;
+INSERT INTO tillite_charge_made_anew (app, mode, id, intent, session, number, processor, state, capture, asked, amount,
+    currency, authorized, captured, refund_reserved, refunded, fee, reference, failure_code, failure_message,
+    failure_advice, action, action_deadline, authorized_until, hold, settles, created_at, updated_at, revision)
+SELECT app, mode, id, intent, session, number, processor, state, 'automatic', NULL, amount, currency, authorized,
+    captured, refund_reserved, refunded, fee, reference, failure_code, failure_message, failure_advice, action,
+    action_deadline, authorized_until, hold, settles, created_at, updated_at, revision FROM tillite_charge;
+DROP TABLE tillite_charge;
+ALTER TABLE tillite_charge_made_anew RENAME TO tillite_charge;
+-- At most one live charge per intent, and at most one that settles it.
+CREATE UNIQUE INDEX tillite_charge_live ON tillite_charge (app, mode, intent)
+    WHERE state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized');
+CREATE UNIQUE INDEX tillite_charge_settles ON tillite_charge (app, mode, intent) WHERE settles = 1;
+-- The charges whose money settled nothing.
+CREATE INDEX tillite_charge_held ON tillite_charge (app, mode, id) WHERE hold IS NOT NULL;
+-- The charges that are called off when their time has come.
+CREATE INDEX tillite_charge_action ON tillite_charge (app, mode, action_deadline) WHERE action_deadline IS NOT NULL;
+CREATE INDEX tillite_charge_authorized ON tillite_charge (app, mode, authorized_until)
+    WHERE authorized_until IS NOT NULL;
 
 -- Money on its way back to a buyer. What is open is in the charge's refund_reserved, what succeeded in
 -- its refunded; both move in the transaction that moves the refund.

@@ -44,7 +44,7 @@ pub(crate) struct Entry {
     pub(crate) happenings: Vec<Happening>,
 }
 
-/// An attempt as it is afterwards, and what was learned about it, if anything.
+/// An attempt as it is afterwards, and what was learned about it; none: it is new.
 #[derive(Clone, Debug)]
 pub(crate) struct LedgerEntry {
     pub(crate) attempt: Attempt,
@@ -91,9 +91,20 @@ impl Change {
         self.entries.push(Entry { subject, happenings });
     }
 
-    /// Records an attempt and what was learned about it.
-    pub(crate) fn note(&mut self, attempt: Attempt, evidence: Option<Evidence>) {
-        self.ledger.push(LedgerEntry { attempt, evidence });
+    /// Records a new attempt.
+    pub(crate) fn begin(&mut self, attempt: Attempt) {
+        self.ledger.push(LedgerEntry {
+            attempt,
+            evidence: None,
+        });
+    }
+
+    /// Records what was learned about an attempt.
+    pub(crate) fn note(&mut self, attempt: Attempt, evidence: Evidence) {
+        self.ledger.push(LedgerEntry {
+            attempt,
+            evidence: Some(evidence),
+        });
     }
 
     /// Records how far time has been folded into a holding.

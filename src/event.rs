@@ -75,6 +75,8 @@ kinds! {
     IntentCapturable = "payment_intent.amount_capturable_updated",
     /// The amount was collected.
     IntentSucceeded = "payment_intent.succeeded",
+    /// The amount will not be collected: what was held was given free.
+    IntentCanceled = "payment_intent.canceled",
     /// The newest charge failed.
     IntentPaymentFailed = "payment_intent.payment_failed",
     /// A charge was committed; its processor is being asked.
@@ -89,6 +91,8 @@ kinds! {
     ChargeAuthorized = "charge.authorized",
     /// A charge's amount was taken.
     ChargeSucceeded = "charge.succeeded",
+    /// What was held was taken, or a part of it.
+    ChargeCaptured = "charge.captured",
     /// A charge failed for certain.
     ChargeFailed = "charge.failed",
     /// A charge that had failed turned out to have taken the amount.
@@ -99,7 +103,7 @@ kinds! {
     ChargeUnresolved = "charge.unresolved",
     /// A charge's authorisation was given free.
     ChargeVoided = "charge.voided",
-    /// What of a charge is reserved for refunds changed.
+    /// What of a charge is reserved for refunds changed, or what is asked about what it holds.
     ChargeUpdated = "charge.updated",
     /// Money of a charge went back.
     ChargeRefunded = "charge.refunded",

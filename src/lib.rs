@@ -179,13 +179,13 @@ pub use crate::{
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
     hook::{
-        Action, Advice, Answer, Answered, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup, LookupKey,
-        Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput, SignedRequest, SystemClock,
-        SystemEntropy, Transport, TransportOutcome, stripe_mapping,
+        Action, Advice, Answer, Answered, Cancel, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup,
+        LookupKey, Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput, SignedRequest,
+        SystemClock, SystemEntropy, Transport, TransportOutcome, stripe_mapping,
     },
     payment::{
-        Charge, ChargeState, Failure, GrantEffect, Hold, IntentStatus, LatePayments, NewRefund, PaymentIntent, Refund,
-        RefundSource, RefundState, RefundedLine,
+        CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,
+        NewRefund, PaymentIntent, Refund, RefundSource, RefundState, RefundedLine,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

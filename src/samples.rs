@@ -9,7 +9,8 @@ use crate::error::{Error, Refused};
 use crate::id::{Id, Mint, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    Charge, ChargeState, Failure, GrantEffect, PaymentIntent, Refund, RefundSource, RefundState, RefundedLine,
+    CaptureMethod, Charge, ChargeState, Failure, GrantEffect, PaymentIntent, Refund, RefundSource, RefundState,
+    RefundedLine,
 };
 use crate::session::{Completion, Dialect, GrantTerms, Line, Session, SessionState, Totals};
 use crate::text::Metadata;
@@ -95,6 +96,7 @@ pub(crate) fn session() -> Session {
         lines: vec![line("member", 999)],
         completion: Completion::Redirect("https://shop.example/thanks?s={CHECKOUT_SESSION_ID}".to_owned()),
         cancel_url: Some("https://shop.example/cart".to_owned()),
+        capture: CaptureMethod::Automatic,
         url: Some("https://pay.shop.example/c/cs_test_1".to_owned()),
         order_key: None,
         metadata: metadata(),
@@ -130,6 +132,8 @@ pub(crate) fn charge(state: ChargeState) -> Charge {
         number: 1,
         processor: "main".to_owned(),
         state,
+        capture: CaptureMethod::Automatic,
+        asked: None,
         amount: eur(999),
         authorized: 0,
         captured: 0,

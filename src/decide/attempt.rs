@@ -6,7 +6,7 @@ use crate::change::Setting;
 use crate::error::Error;
 use crate::hook::{Initiator, Operation, Related, Request, RequestLine};
 use crate::money::Amount;
-use crate::payment::{Attempt, Await};
+use crate::payment::{Attempt, Await, Charge};
 use crate::session::Session;
 use crate::time::Timestamp;
 
@@ -77,6 +77,15 @@ pub(crate) fn attempt(wanted: Wanted<'_>, at: &mut Setting<'_>) -> Result<Attemp
         heard_at: None,
         evidence: 0,
     })
+}
+
+/// What an operation says of the payment that it is about.
+pub(crate) fn related(made_by: &Attempt, charge: &Charge) -> Related {
+    Related {
+        attempt: made_by.id.to_string(),
+        idempotency_key: made_by.key.clone(),
+        reference: charge.reference.clone(),
+    }
 }
 
 fn key(operation: Operation, (of, number): (&str, u32)) -> String {

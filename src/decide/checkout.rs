@@ -9,7 +9,7 @@ use crate::entitlement::Holding;
 use crate::error::{Error, OrderState, Refused, shortened};
 use crate::event::{EventKind, Happening, Subject};
 use crate::hook::{Operation, RequestLine};
-use crate::payment::{Attempt, Await, Charge, ChargeState, MAX_CHARGES, PaymentIntent};
+use crate::payment::{Attempt, Await, CaptureMethod, Charge, ChargeState, MAX_CHARGES, PaymentIntent};
 use crate::session::{Checked, ExpiredReason, Session, SessionEvent, SessionState, SessionUpdate};
 use crate::time::Timestamp;
 
@@ -39,6 +39,7 @@ pub(crate) fn create(
         lines: Vec::new(),
         completion: new.completion,
         cancel_url: new.cancel_url,
+        capture: new.capture,
         order_key: new.order_key,
         metadata: new.metadata,
         payment_intent: None,
@@ -222,10 +223,13 @@ pub(crate) fn begin(
     if intent.charges.len() >= MAX_CHARGES {
         return Err(refused("open after too many attempts").into());
     }
-    let charge = new_charge(&intent, &means.processor, at);
+    let charge = new_charge(&intent, after.capture, &means.processor, at);
     let attempt = attempt(
         Wanted {
-            operation: Operation::Charge,
+            operation: match after.capture {
+                CaptureMethod::Automatic => Operation::Charge,
+                CaptureMethod::Manual => Operation::Authorize,
+            },
             subject: charge.id.as_str(),
             numbered: (after.id.as_str(), charge.number),
             processor: &means.processor,
@@ -264,7 +268,7 @@ pub(crate) fn begin(
     let processing = Happening::moved(EventKind::SessionProcessing, from, after.state.as_str());
     change.record(Subject::Session(Box::new(after.clone())), [processing]);
     after.revision += 1;
-    change.note(attempt.clone(), None);
+    change.begin(attempt.clone());
     Ok((after, Begun::Attempt(Box::new(attempt))))
 }
 
@@ -280,7 +284,7 @@ fn new_intent(session: &Session, amount: crate::money::Amount, at: &mut Setting<
     }
 }
 
-fn new_charge(intent: &PaymentIntent, processor: &str, at: &mut Setting<'_>) -> Charge {
+fn new_charge(intent: &PaymentIntent, capture: CaptureMethod, processor: &str, at: &mut Setting<'_>) -> Charge {
     Charge {
         id: at.id(),
         intent: intent.id.clone(),
@@ -290,6 +294,8 @@ fn new_charge(intent: &PaymentIntent, processor: &str, at: &mut Setting<'_>) -> 
             .saturating_add(1),
         processor: processor.to_owned(),
         state: ChargeState::Initiated,
+        capture,
+        asked: None,
         amount: intent.amount,
         authorized: 0,
         captured: 0,

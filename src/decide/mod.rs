@@ -3,6 +3,7 @@
 
 pub(crate) mod access;
 mod attempt;
+pub(crate) mod capturing;
 pub(crate) mod catalog;
 pub(crate) mod checkout;
 pub(crate) mod customer;

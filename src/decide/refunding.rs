@@ -1,10 +1,10 @@
 //! Starting to give money back.
 
-use super::attempt::{Wanted, attempt};
+use super::attempt::{Wanted, attempt, related};
 use crate::change::{Change, Setting};
 use crate::error::{Error, Invalid, Refused};
 use crate::event::{EventKind, Happening, Subject};
-use crate::hook::{Operation, Related, RequestLine};
+use crate::hook::{Operation, RequestLine};
 use crate::money::Amount;
 use crate::payment::{
     Attempt, Await, Charge, ChargeState, GrantEffect, MAX_REFUNDS, Refund, RefundSource, RefundState, RefundedLine,
@@ -49,7 +49,7 @@ impl Intended {
         } = self;
         let created = Happening::created(EventKind::RefundCreated, refund.state.as_str());
         change.record(Subject::Refund(refund.clone()), [created]);
-        change.note(attempt.clone(), None);
+        change.begin(attempt.clone());
         refund.revision += 1;
         (refund, attempt)
     }
@@ -137,11 +137,7 @@ pub(crate) fn intend(
             lines: refund.lines.iter().filter_map(|part| asked_of(session, part)).collect(),
             method: None,
             context: None,
-            related: Some(Related {
-                attempt: made_by.id.to_string(),
-                idempotency_key: made_by.key.clone(),
-                reference: charge.reference.clone(),
-            }),
+            related: Some(related(made_by, &charge)),
             next,
         },
         at,

@@ -10,7 +10,7 @@ use super::core::Core;
 use super::settling::{Settled, settle};
 use crate::alarm::{Alarm, Hook};
 use crate::error::Result;
-use crate::hook::{Answer, Capabilities, Lookup, LookupKey, Outcome, Request};
+use crate::hook::{Answer, Cancel, Capabilities, Lookup, LookupKey, Outcome, Request};
 use crate::id::{AttemptId, Mode, World};
 use crate::payment::{Attempt, Await};
 use crate::store::{self, Access};
@@ -53,12 +53,14 @@ pub enum AskKind {
     Execute,
     /// What became of it; answer with [`Answer::LookedUp`].
     LookUp,
+    /// To call it off; answer with [`Answer::Canceled`].
+    Cancel,
 }
 
 impl Engine {
     /// Takes up to `limit` calls that are due, over all apps, of the processors that this engine has:
-    /// look-ups, and refunds that are committed and not asked for yet. For a host that calls the
-    /// processor itself; `run_due` is this with the hook. Idempotent by state: what is held is not taken
+    /// look-ups, what is to be called off, and what is committed and not asked for yet, such as refunds
+    /// that the engine makes by itself. For a host that calls the processor itself; `run_due` is this with the hook. Idempotent by state: what is held is not taken
     /// again.
     ///
     /// # Errors
@@ -107,10 +109,11 @@ impl Engine {
             let deadline = host_now.plus(capabilities.call_timeout);
             let kind = match attempt.next {
                 Some((Await::Call, _)) => AskKind::Execute,
+                Some((Await::Cancel, _)) => AskKind::Cancel,
                 _ => AskKind::LookUp,
             };
             let ask = ask(kind, &attempt, world, attempt.token + 1, host_now, deadline)?;
-            if kind == AskKind::Execute || capabilities.lookup {
+            if kind != AskKind::LookUp || capabilities.lookup {
                 asks.push(ask);
             } else {
                 let why = "the processor has no look-ups".to_owned();
@@ -151,6 +154,17 @@ impl Core {
                     .unwrap_or_else(|alarm| Outcome::Unknown { why: noted(alarm) }),
                 // Nothing was called, and nothing will be: this is certain.
                 None => Outcome::NotSent { why: nobody() },
+            }),
+            AskKind::Cancel => Answer::Canceled(match processor {
+                Some(processor) => {
+                    let key = LookupKey {
+                        request: &ask.request,
+                        reference: ask.reference.as_deref(),
+                    };
+                    shielded(hook, || processor.cancel(&key))
+                        .unwrap_or_else(|alarm| Cancel::CannotTell { why: noted(alarm) })
+                }
+                None => Cancel::CannotTell { why: nobody() },
             }),
             AskKind::LookUp => Answer::LookedUp(match processor {
                 Some(processor) => {

@@ -50,9 +50,11 @@ impl Budget {
 pub struct Work(u8);
 
 impl Work {
-    /// Marking lost calls as unknown, and looking them up: calls the processor.
+    /// Marking lost calls as unknown, looking them up, calling off what is to be, and asking for what is
+    /// committed: calls the processor.
     pub const PAYMENTS: Work = Work(1);
-    /// Closing sessions whose time has passed and writing down lapsed entitlements: calls nobody.
+    /// Closing sessions whose time has passed, writing down lapsed entitlements, and saying which
+    /// payments are to be called off: calls nobody.
     pub const TIME: Work = Work(2);
     /// Sending webhooks: calls the transport.
     pub const DELIVERIES: Work = Work(4);
@@ -85,6 +87,9 @@ pub struct Ran {
     pub expired: usize,
     /// Entitlements in which the passing of time was written down.
     pub lapsed: usize,
+    /// Payments that are to be called off, because the buyer has not acted in time or the amount was
+    /// held for too long.
+    pub called_off: usize,
     /// Deliveries that were accepted.
     pub delivered: usize,
     /// Deliveries that were not, and wait for their next attempt or are exhausted.
@@ -101,6 +106,7 @@ impl Ran {
             + self.looked_up
             + self.expired
             + self.lapsed
+            + self.called_off
             + self.delivered
             + self.undelivered
             + self.forgotten
@@ -173,9 +179,11 @@ impl Engine {
                 let batch = left.min(BATCH);
                 let expired = self.expire_overdue(world, batch)?;
                 let lapsed = self.write_lapses(world, batch)?;
+                let called_off = self.call_off_lapsed(world, batch)?;
                 ran.expired += expired;
                 ran.lapsed += lapsed;
-                if expired + lapsed == 0 {
+                ran.called_off += called_off;
+                if expired + lapsed + called_off == 0 {
                     break;
                 }
             }
@@ -271,6 +279,7 @@ impl Engine {
                 if work.has(Work::TIME) {
                     due.extend(store::session::next_expiry(view.sql, view.world)?.map(on_host));
                     due.extend(store::entitlement::next_lapse(view.sql, view.world)?.map(on_host));
+                    due.extend(store::payment::next_lapse(view.sql, view.world)?.map(on_host));
                 }
                 if work.has(Work::PAYMENTS) {
                     due.extend(store::attempt::next_due(view.sql, view.world, |name| {

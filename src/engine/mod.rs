@@ -13,6 +13,7 @@ mod endpoints;
 mod entitlements;
 mod events;
 mod health;
+mod holding;
 mod keys;
 mod outbox;
 mod pace;

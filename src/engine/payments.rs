@@ -15,7 +15,7 @@ use crate::digest::Fields;
 use crate::error::{Error, Result, shortened};
 use crate::hook::{Capabilities, RouteInput};
 use crate::id::{Mode, SessionId};
-use crate::payment::Charge;
+use crate::payment::{Charge, Failure};
 use crate::session::Session;
 use crate::store;
 use crate::text;
@@ -93,6 +93,8 @@ pub struct Payment {
     pub session: Session,
     /// The charge of this call; none if there was nothing to collect.
     pub charge: Option<Charge>,
+    /// Why a capture or a void failed, which leaves the charge as it was.
+    pub declined: Option<Failure>,
 }
 
 impl Payment {

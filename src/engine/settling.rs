@@ -15,7 +15,7 @@ use crate::entitlement::Holding;
 use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::hook::{Answer, Operation};
 use crate::id::{AttemptId, ChargeId, World};
-use crate::payment::{Charge, Finding, Past, Refund};
+use crate::payment::{Charge, Finding, Followup, Past, Refund};
 use crate::session::Session;
 use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
@@ -118,6 +118,7 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Settled>
     let finding = match answer {
         Answer::Executed(outcome) => Finding::Executed(outcome.clone()),
         Answer::LookedUp(lookup) => Finding::LookedUp(lookup.clone()),
+        Answer::Canceled(cancel) => Finding::Canceled(cancel.clone()),
     };
     let heard = Heard {
         attempt: ask.attempt.clone(),
@@ -129,7 +130,7 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Settled>
     };
     let patience = match ask.kind {
         AskKind::Execute => SETTLE_PATIENCE,
-        AskKind::LookUp => Duration::ZERO,
+        AskKind::LookUp | AskKind::Cancel => Duration::ZERO,
     };
     let until = core.pace.now().saturating_add(patience);
     let mut pause = SETTLE_PAUSE;
@@ -180,6 +181,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
     let cause = match heard.finding {
         Finding::Executed(_) => "settle.answer",
         Finding::LookedUp(_) => "settle.lookup",
+        Finding::Canceled(_) => "settle.cancel",
         Finding::LeaseEnded => "settle.lease",
     };
     let moment = core.moment(world, heard.actor.clone(), cause)?;
@@ -204,7 +206,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         let case = Case {
             answers: store::attempt::answers(tx.sql, tx.world, &attempt.id)?,
             past: match heard.finding {
-                Finding::LookedUp(_) => store::attempt::past(tx.sql, tx.world, &attempt.id)?,
+                Finding::LookedUp(_) | Finding::Canceled(_) => store::attempt::past(tx.sql, tx.world, &attempt.id)?,
                 Finding::Executed(_) | Finding::LeaseEnded => Past::default(),
             },
             attempt,
@@ -227,9 +229,22 @@ fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<P
         late_payments: store::app::late_payments(tx.sql, tx.world.app)?,
     };
     let mut change = Change::new();
-    let session = settlement::settle(found, learned, &mut tx.setting(), &mut change)?;
+    let (session, declined) = match Followup::of(found.case.attempt.operation) {
+        Some(followup) => {
+            let made_by = store::attempt::that_made(tx.sql, tx.world, &subject)?;
+            let mut at = tx.setting();
+            settlement::settle_followup(found, followup, &made_by, learned, &mut at, &mut change)?
+        }
+        None => {
+            let session = settlement::settle(found, learned, &mut tx.setting(), &mut change)?;
+            (session, None)
+        }
+    };
     tx.apply(&change)?;
-    Ok(settled(session.at(tx.now), Some(&subject)))
+    Ok(Payment {
+        declined,
+        ..settled(session.at(tx.now), Some(&subject))
+    })
 }
 
 fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Refund> {
@@ -280,7 +295,11 @@ pub(super) fn holdings(tx: &mut Tx<'_>, session: &Session) -> Result<Vec<Holding
 pub(super) fn settled(session: Session, charge: Option<&str>) -> Payment {
     let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
     let charge = charges.find(|known| Some(known.id.as_str()) == charge).cloned();
-    Payment { session, charge }
+    Payment {
+        session,
+        charge,
+        declined: None,
+    }
 }
 
 impl App {

@@ -20,7 +20,7 @@ pub mod stripe_mapping {}
 
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
 pub use processor::{
-    Action, Advice, Answer, Capabilities, Initiator, Lookup, LookupKey, Operation, Outcome, Processor, Receipt,
+    Action, Advice, Answer, Cancel, Capabilities, Initiator, Lookup, LookupKey, Operation, Outcome, Processor, Receipt,
     Related, Request, RequestLine, RouteInput,
 };
 pub use transport::{Answered, SignedRequest, Transport, TransportOutcome};

@@ -12,7 +12,8 @@ use crate::time::Timestamp;
 /// # When it is called
 /// [`execute`](Processor::execute) is called after the attempt and its frozen request have been
 /// committed, and before anything is decided about the outcome. [`lookup`](Processor::lookup) is
-/// called by `run_due` for attempts whose outcome is not known. Neither is called by `open`.
+/// called by `run_due` for attempts whose outcome is not known, [`cancel`](Processor::cancel) for those
+/// whose time is over. None is called by `open`.
 ///
 /// # From which thread
 /// The one that called the engine. No lock is held and no transaction is open; several calls may
@@ -50,6 +51,23 @@ pub trait Processor: Send + Sync {
 
     /// Asks the service what became of an attempt.
     fn lookup(&self, key: &LookupKey<'_>) -> Lookup;
+
+    /// Asks the service to call an attempt off: an action that the buyer has not taken in time, a
+    /// payment that somebody gave up, an amount that was held for too long. Answer
+    /// [`Cancel::Canceled`] only if nothing will come of the attempt any more; the buyer pays anew
+    /// after that. Asked again until it is answered so, or with what came of the attempt.
+    ///
+    /// A service that cannot do it leaves this as it is; then such attempts wait for what a look-up
+    /// finds.
+    fn cancel(&self, key: &LookupKey<'_>) -> Cancel {
+        match self.lookup(key) {
+            Lookup::Found(outcome) => Cancel::TooLate(outcome),
+            Lookup::NotFound => Cancel::CannotTell {
+                why: "the service does not know it".to_owned(),
+            },
+            Lookup::CannotTell { why } => Cancel::CannotTell { why },
+        }
+    }
 }
 
 impl<T: Processor + ?Sized> Processor for std::sync::Arc<T> {
@@ -63,6 +81,10 @@ impl<T: Processor + ?Sized> Processor for std::sync::Arc<T> {
 
     fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
         (**self).lookup(key)
+    }
+
+    fn cancel(&self, key: &LookupKey<'_>) -> Cancel {
+        (**self).cancel(key)
     }
 }
 
@@ -415,6 +437,21 @@ pub enum Lookup {
     },
 }
 
+/// What came of asking to call an attempt off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cancel {
+    /// It is called off, for certain: no money moved or will move, and what was held is free.
+    Canceled,
+    /// It was not called off: this came of it, so far.
+    TooLate(Outcome),
+    /// Nothing was learned: it is asked for again.
+    CannotTell {
+        /// Why, for the operator.
+        why: String,
+    },
+}
+
 /// What a host that makes the calls itself brings back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -423,6 +460,8 @@ pub enum Answer {
     Executed(Outcome),
     /// The attempt was looked up.
     LookedUp(Lookup),
+    /// The attempt was to be called off.
+    Canceled(Cancel),
 }
 
 /// What a routing rule decides by: which of several processors takes a payment.

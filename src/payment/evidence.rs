@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::News;
-use crate::hook::{Lookup, Outcome, Receipt};
+use crate::hook::{Cancel, Lookup, Outcome, Receipt};
 use crate::money::Amount;
 use crate::text::{self, kept};
 
@@ -10,7 +10,7 @@ use crate::text::{self, kept};
 pub(crate) enum Source {
     /// The call itself.
     Answer,
-    /// A later look-up.
+    /// A later look-up, or a later call to have it called off.
     Lookup,
     /// Nobody: the call's lease ended.
     Lease,
@@ -67,6 +67,8 @@ pub(crate) enum Finding {
     Executed(Outcome),
     /// The processor was looked up.
     LookedUp(Lookup),
+    /// The processor was asked to call it off.
+    Canceled(Cancel),
     /// Nobody recorded an answer in time.
     LeaseEnded,
 }
@@ -135,6 +137,18 @@ const MAX_REFERENCE: usize = 255;
 const MAX_DETAIL: usize = 500;
 
 impl Finding {
+    /// What the processor says came of it, if it says that.
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        match self {
+            Finding::Executed(outcome)
+            | Finding::LookedUp(Lookup::Found(outcome))
+            | Finding::Canceled(Cancel::TooLate(outcome)) => Some(outcome),
+            Finding::LookedUp(Lookup::NotFound | Lookup::CannotTell { .. })
+            | Finding::Canceled(Cancel::Canceled | Cancel::CannotTell { .. })
+            | Finding::LeaseEnded => None,
+        }
+    }
+
     /// Weighs a finding about an attempt to move `asked`.
     ///
     /// `age` is how long ago the call was allowed to take place at the latest, and
@@ -151,7 +165,12 @@ impl Finding {
                     ..nothing(Source::Lookup, if is_final { "never_arrived" } else { "not_found" })
                 }
             }
-            Finding::LookedUp(Lookup::CannotTell { why }) => Verdict {
+            Finding::Canceled(Cancel::TooLate(outcome)) => weigh_outcome(Source::Lookup, outcome, asked),
+            Finding::Canceled(Cancel::Canceled) => Verdict {
+                event: Some(News::Canceled),
+                ..nothing(Source::Lookup, "canceled")
+            },
+            Finding::LookedUp(Lookup::CannotTell { why }) | Finding::Canceled(Cancel::CannotTell { why }) => Verdict {
                 detail: Some(kept(why, MAX_DETAIL)),
                 ..nothing(Source::Lookup, "cannot_tell")
             },

@@ -130,6 +130,10 @@ pub struct Charge {
     pub processor: String,
     /// Where it stands.
     pub state: ChargeState,
+    /// Whether the amount is taken at once or held first.
+    pub capture: CaptureMethod,
+    /// What the processor is being asked about what it holds.
+    pub asked: Option<Followup>,
     /// What is collected.
     pub amount: Amount,
     /// Minor units held at the processor, not taken.
@@ -190,6 +194,74 @@ pub struct Failure {
     pub message: String,
     /// What the processor advises.
     pub advice: Option<crate::hook::Advice>,
+}
+
+/// Whether an amount is taken at once or held first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum CaptureMethod {
+    /// It is taken when the buyer pays.
+    #[default]
+    Automatic,
+    /// It is held when the buyer pays, until the host says how much of it to take.
+    Manual,
+}
+
+impl CaptureMethod {
+    pub(crate) const ALL: [CaptureMethod; 2] = [CaptureMethod::Automatic, CaptureMethod::Manual];
+
+    /// `automatic` or `manual`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            CaptureMethod::Automatic => "automatic",
+            CaptureMethod::Manual => "manual",
+        }
+    }
+}
+
+/// What can be done with an amount that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Followup {
+    /// All of it is taken, or a part; the rest is free.
+    Capture,
+    /// It is given free.
+    Void,
+}
+
+impl Followup {
+    pub(crate) const ALL: [Followup; 2] = [Followup::Capture, Followup::Void];
+
+    /// `capture` or `void`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Followup::Capture => "capture",
+            Followup::Void => "void",
+        }
+    }
+
+    /// What a processor is asked for it.
+    pub(crate) const fn operation(self) -> Operation {
+        match self {
+            Followup::Capture => Operation::Capture,
+            Followup::Void => Operation::Void,
+        }
+    }
+
+    /// The one that an operation is, if any.
+    pub(crate) fn of(operation: Operation) -> Option<Followup> {
+        Followup::ALL.into_iter().find(|known| known.operation() == operation)
+    }
+
+    /// It as an event of a state machine.
+    pub(crate) const fn event(self) -> &'static str {
+        match self {
+            Followup::Capture => "a capture",
+            Followup::Void => "a void",
+        }
+    }
 }
 
 /// Why money that was taken settled nothing.
@@ -277,6 +349,8 @@ pub(crate) enum Await {
     Call,
     /// A look-up, from then on.
     Lookup,
+    /// To be called off, from then on.
+    Cancel,
 }
 
 #[cfg(test)]

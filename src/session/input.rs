@@ -6,6 +6,7 @@ use crate::digest::Fields;
 use crate::error::{Error, Invalid};
 use crate::id::{CustomerId, Mode, PriceId};
 use crate::money::{Amount, Currency};
+use crate::payment::CaptureMethod;
 use crate::text::{self, Metadata, Patch, Url};
 
 /// The most lines of a session.
@@ -38,6 +39,7 @@ pub struct NewSession {
     pub(crate) email: Option<String>,
     pub(crate) completion: Completion,
     pub(crate) cancel_url: Option<String>,
+    pub(crate) capture: CaptureMethod,
     pub(crate) metadata: Metadata,
     pub(crate) lifetime: Option<Duration>,
     pub(crate) order_key: Option<String>,
@@ -116,6 +118,7 @@ impl NewSession {
             email: None,
             completion: Completion::HostedConfirmation,
             cancel_url: None,
+            capture: CaptureMethod::Automatic,
             metadata: Metadata::default(),
             lifetime: None,
             order_key: None,
@@ -201,6 +204,14 @@ impl NewSession {
         self
     }
 
+    /// What is paid is held, and taken when the host says so ([`crate::Sessions::capture`]). Until then
+    /// the session is processing.
+    #[must_use]
+    pub fn capture_later(mut self) -> Self {
+        self.capture = CaptureMethod::Manual;
+        self
+    }
+
     /// What comes back with the session and its events.
     #[must_use]
     pub fn metadata(mut self, metadata: Metadata) -> Self {
@@ -277,6 +288,7 @@ impl NewSession {
                 .as_deref()
                 .map(|given| checked_url("cancel_url", given))
                 .transpose()?,
+            capture: self.capture,
             metadata: self.metadata,
             lifetime,
             order_key: text::key("order_key", self.order_key.as_deref())?,
@@ -313,6 +325,7 @@ pub(crate) struct Checked {
     pub(crate) email: Option<String>,
     pub(crate) completion: Completion,
     pub(crate) cancel_url: Option<String>,
+    pub(crate) capture: CaptureMethod,
     pub(crate) metadata: Metadata,
     pub(crate) lifetime: Duration,
     pub(crate) order_key: Option<String>,
@@ -360,6 +373,9 @@ impl Checked {
         // no orders and no payers by id.
         if let Some(order) = &self.order_key {
             fields = fields.text("order_key").text(order);
+        }
+        if self.capture == CaptureMethod::Manual {
+            fields = fields.text("capture").text(self.capture.as_str());
         }
         if let Some(Payer::Known(id)) = &self.payer {
             fields = fields.text("payer").text(id.as_str());

@@ -18,7 +18,7 @@ use crate::error::Refused;
 use crate::hook::RequestLine;
 use crate::id::{Mode, PriceId, ProductId, SessionId};
 use crate::money::{Amount, Currency};
-use crate::payment::PaymentIntent;
+use crate::payment::{CaptureMethod, PaymentIntent};
 use crate::text::Metadata;
 use crate::time::Timestamp;
 
@@ -91,6 +91,8 @@ pub struct Session {
     pub completion: Completion,
     /// Where the buyer goes to give up.
     pub cancel_url: Option<String>,
+    /// Whether what is paid is taken at once or held first.
+    pub capture: CaptureMethod,
     /// The URL of the hosted page; none while the app has no public URL.
     pub url: Option<String>,
     /// The host's order that at most one live or paid session may serve.

@@ -41,6 +41,8 @@ pub(crate) enum SessionEvent {
     Paid,
     /// The attempt in flight failed for certain.
     PaymentFailed,
+    /// The host gave free what was held.
+    Voided,
     /// It is closed.
     Expire(ExpiredReason),
 }
@@ -56,6 +58,7 @@ pub(super) fn next(state: SessionState, event: SessionEvent) -> Result<SessionSt
         (Open, On::Expire(reason)) => Expired(reason),
         (Processing, On::Paid) => Complete,
         (Processing, On::PaymentFailed) => Open,
+        (Processing, On::Voided) => Expired(ExpiredReason::Merchant),
         (state, event) => {
             return Err(Refused {
                 object: "checkout session",
@@ -107,6 +110,7 @@ impl SessionEvent {
             SessionEvent::NothingDue => "completion without payment",
             SessionEvent::Paid => "completion by payment",
             SessionEvent::PaymentFailed => "a failed payment",
+            SessionEvent::Voided => "a void",
             SessionEvent::Expire(_) => "expiry",
         }
     }

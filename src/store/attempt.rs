@@ -5,8 +5,9 @@ use super::codec::{
 };
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
+use crate::hook::Operation;
 use crate::id::{AttemptId, World};
-use crate::payment::{Attempt, Await, Evidence, Past, Said};
+use crate::payment::{Attempt, Await, Evidence, Followup, Past, Said};
 use crate::time::Timestamp;
 
 const ATTEMPT: &str = "SELECT a.id, a.operation, a.subject, a.processor, a.key, a.request, a.request_hash, \
@@ -47,14 +48,31 @@ fn attempts(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -
 
 /// The attempt that made a charge or a refund.
 pub(crate) fn that_made(sql: &mut dyn Sql, world: World, subject: &str) -> Result<Attempt> {
-    attempts(
+    let rest = "AND a.subject = $3 AND a.operation NOT IN ('capture', 'void')";
+    attempts(sql, world, rest, &[subject.into()])?
+        .pop()
+        .ok_or_else(|| corrupt("something that no attempt has made"))
+}
+
+/// How many attempts of an operation there were about a charge.
+pub(crate) fn count_of(sql: &mut dyn Sql, world: World, charge: &str, operation: Operation) -> Result<u32> {
+    let rest = "AND a.subject = $3 AND a.operation = $4";
+    let found = attempts(sql, world, rest, &[charge.into(), operation.as_str().into()])?;
+    Ok(u32::try_from(found.len()).unwrap_or(u32::MAX))
+}
+
+/// The attempt about a charge of which something is awaited, if any: what is asked about what it holds
+/// comes before what has made it.
+pub(crate) fn awaited_of(sql: &mut dyn Sql, world: World, charge: &str) -> Result<Option<Attempt>> {
+    let found = attempts(
         sql,
         world,
-        "AND a.subject = $3 ORDER BY a.id LIMIT 1",
-        &[subject.into()],
-    )?
-    .pop()
-    .ok_or_else(|| corrupt("something that no attempt has made"))
+        "AND a.subject = $3 AND a.next IS NOT NULL",
+        &[charge.into()],
+    )?;
+    Ok(found
+        .into_iter()
+        .min_by_key(|attempt| Followup::of(attempt.operation).is_none()))
 }
 
 /// An attempt by its id.
@@ -121,22 +139,34 @@ pub(crate) fn asks_due(
 }
 
 /// Takes an attempt for one call: whoever looks in the meantime finds it taken. One that is carried
-/// out awaits its answer from then on; one that is looked up is due again when the lease has ended.
-/// False if somebody else was first.
+/// out awaits its answer from then on; one that is looked up or called off is due again when the lease
+/// has ended. False if somebody else was first.
 pub(crate) fn claim(sql: &mut dyn Sql, world: World, attempt: &Attempt, lease_until: Timestamp) -> Result<bool> {
-    let during = match attempt.next {
-        Some((Await::Call, _)) => Await::Answer,
-        Some((Await::Lookup, _)) => Await::Lookup,
-        Some((Await::Answer, _)) | None => return Ok(false),
-    };
-    let (next, ask) = awaiting(during);
+    match attempt.next {
+        Some((Await::Call, _)) => put_next(sql, world, attempt, Await::Answer, lease_until),
+        Some((next @ (Await::Lookup | Await::Cancel), _)) => put_next(sql, world, attempt, next, lease_until),
+        Some((Await::Answer, _)) | None => Ok(false),
+    }
+}
+
+/// Says that an attempt is to be called off at a host time. False if its call is in flight, or somebody
+/// else has moved it.
+pub(crate) fn call_off(sql: &mut dyn Sql, world: World, attempt: &Attempt, due: Timestamp) -> Result<bool> {
+    match attempt.next {
+        Some((Await::Answer, _)) => Ok(false),
+        _ => put_next(sql, world, attempt, Await::Cancel, due),
+    }
+}
+
+fn put_next(sql: &mut dyn Sql, world: World, attempt: &Attempt, next: Await, due: Timestamp) -> Result<bool> {
+    let (next, ask) = awaiting(next);
     let changed = sql.exec(
         "UPDATE tillite_attempt SET token = token + 1, next = $1, ask = $2, due_at = $3 \
-         WHERE app = $4 AND mode = $5 AND id = $6 AND token = $7 AND next = 'lookup'",
+         WHERE app = $4 AND mode = $5 AND id = $6 AND token = $7",
         &[
             next.into(),
             ask.into(),
-            lease_until.as_millis().into(),
+            due.as_millis().into(),
             world.app.into(),
             mode_number(world.mode).into(),
             attempt.id.as_str().into(),

@@ -8,7 +8,9 @@ use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::hook::{Action, Advice, Operation};
 use crate::id::{Id, Mode};
 use crate::money::{Amount, Currency};
-use crate::payment::{Await, ChargeState, Failure, GrantEffect, Hold, LatePayments, RefundSource, RefundState};
+use crate::payment::{
+    Await, CaptureMethod, ChargeState, Failure, Followup, GrantEffect, Hold, LatePayments, RefundSource, RefundState,
+};
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
 use crate::time::Timestamp;
@@ -123,6 +125,14 @@ pub(super) fn late_payments(text: &str) -> Result<LatePayments> {
     word(&LatePayments::ALL, LatePayments::as_str, text)
 }
 
+pub(super) fn capture(text: &str) -> Result<CaptureMethod> {
+    word(&CaptureMethod::ALL, CaptureMethod::as_str, text)
+}
+
+pub(super) fn followup(text: &str) -> Result<Followup> {
+    word(&Followup::ALL, Followup::as_str, text)
+}
+
 pub(super) fn refund_state(text: &str) -> Result<RefundState> {
     word(&RefundState::ALL, RefundState::as_str, text)
 }
@@ -169,7 +179,7 @@ pub(super) fn operation(text: &str) -> Result<Operation> {
 
 /// What is awaited, in two columns: what happens at its time, and what the processor is asked then.
 pub(super) fn awaited(next: &str, ask: &str) -> Result<Await> {
-    let all = [Await::Answer, Await::Call, Await::Lookup];
+    let all = [Await::Answer, Await::Call, Await::Lookup, Await::Cancel];
     let found = all.into_iter().find(|known| awaiting(*known) == (next, ask));
     found.ok_or_else(|| corrupt("an attempt that waits for something unknown"))
 }
@@ -179,6 +189,7 @@ pub(super) fn awaiting(awaited: Await) -> (&'static str, &'static str) {
         Await::Answer => ("answer", "lookup"),
         Await::Call => ("lookup", "execute"),
         Await::Lookup => ("lookup", "lookup"),
+        Await::Cancel => ("lookup", "cancel"),
     }
 }
 

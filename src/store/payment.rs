@@ -1,17 +1,18 @@
 //! Payment intents and charges.
 
 use super::codec::{
-    self, action, amount, charge_state, corrupt, hold, id, instant, json, maybe_instant, mode_number, small,
+    self, action, amount, capture, charge_state, corrupt, followup, hold, id, instant, json, maybe_instant,
+    mode_number, small,
 };
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
-use crate::id::{SessionId, World};
-use crate::payment::{Charge, Hold, PaymentIntent};
+use crate::id::{ChargeId, SessionId, World};
+use crate::payment::{Charge, Followup, Hold, PaymentIntent};
 use crate::time::Timestamp;
 
 const CHARGE: &str = "SELECT id, intent, session, number, processor, state, amount, currency, authorized, captured, \
      refund_reserved, refunded, reference, failure_code, failure_message, failure_advice, action, action_deadline, \
-     authorized_until, hold, settles, created_at, updated_at, revision, fee \
+     authorized_until, hold, settles, created_at, updated_at, revision, fee, capture, asked \
      FROM tillite_charge WHERE app = $1 AND mode = $2";
 
 fn charge_from_row(row: &dyn Row) -> Result<Charge> {
@@ -22,6 +23,8 @@ fn charge_from_row(row: &dyn Row) -> Result<Charge> {
         number: small(row.int(3)?)?,
         processor: row.text(4)?,
         state: charge_state(&row.text(5)?)?,
+        capture: capture(&row.text(25)?)?,
+        asked: row.maybe_text(26)?.map(|word| followup(&word)).transpose()?,
         amount: amount(row.int(6)?, &row.text(7)?)?,
         authorized: row.int(8)?,
         captured: row.int(9)?,
@@ -82,6 +85,63 @@ pub(crate) fn held(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> 
     )
 }
 
+/// Charges whose buyer has not acted in time, or whose amount was held for too long, and that nobody
+/// calls off yet, the longest overdue first.
+pub(crate) fn lapsed(sql: &mut dyn Sql, world: World, now: Timestamp, limit: u32) -> Result<Vec<ChargeId>> {
+    let mut found = Vec::new();
+    // Each half has an index of its own.
+    for (column, state) in [
+        ("action_deadline", "requires_action"),
+        ("authorized_until", "authorized"),
+    ] {
+        let query = format!(
+            "SELECT c.id FROM tillite_charge c WHERE c.app = $1 AND c.mode = $2 AND c.{column} <= $3 \
+             AND c.state = '{state}' AND c.asked IS NULL AND NOT EXISTS (SELECT 1 FROM tillite_attempt a \
+             WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id AND a.next IS NOT NULL AND a.ask = 'cancel') \
+             ORDER BY c.{column}, c.id LIMIT $4"
+        );
+        sql.each(
+            &query,
+            &[
+                world.app.into(),
+                mode_number(world.mode).into(),
+                now.as_millis().into(),
+                limit.into(),
+            ],
+            &mut |row| {
+                found.push(id(&row.text(0)?)?);
+                Ok(())
+            },
+        )?;
+    }
+    found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(found)
+}
+
+/// Engine time at which the next of [`lapsed`] will be one, or became one.
+pub(crate) fn next_lapse(sql: &mut dyn Sql, world: World) -> Result<Option<Timestamp>> {
+    let mut earliest: Option<Timestamp> = None;
+    for (column, state) in [
+        ("action_deadline", "requires_action"),
+        ("authorized_until", "authorized"),
+    ] {
+        let query = format!(
+            "SELECT min(c.{column}) FROM tillite_charge c WHERE c.app = $1 AND c.mode = $2 AND c.{column} IS NOT NULL \
+             AND c.state = '{state}' AND c.asked IS NULL AND NOT EXISTS (SELECT 1 FROM tillite_attempt a \
+             WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id AND a.next IS NOT NULL AND a.ask = 'cancel')"
+        );
+        sql.each(
+            &query,
+            &[world.app.into(), mode_number(world.mode).into()],
+            &mut |row| {
+                earliest = earliest.into_iter().chain(maybe_instant(row.maybe_int(0)?)?).min();
+                Ok(())
+            },
+        )?;
+    }
+    Ok(earliest)
+}
+
 /// The session that a charge is for, if there is such a charge.
 pub(crate) fn session_of_charge(sql: &mut dyn Sql, world: World, charge: &str) -> Result<Option<SessionId>> {
     let found = charges(sql, world, "AND id = $3", &[charge.into()])?.pop();
@@ -129,8 +189,9 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
     let currency = charge.amount.currency();
     if before == 0 {
         return codec::one(sql.exec(
-            "INSERT INTO tillite_charge (app, mode, id, intent, session, number, processor, state, amount, currency, \
-             created_at, updated_at, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+            "INSERT INTO tillite_charge (app, mode, id, intent, session, number, processor, state, capture, amount, \
+             currency, created_at, updated_at, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             &[
                 world.app.into(),
                 mode.into(),
@@ -140,6 +201,7 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
                 charge.number.into(),
                 (&charge.processor).into(),
                 charge.state.as_str().into(),
+                charge.capture.as_str().into(),
                 charge.amount.as_minor().into(),
                 currency.code().into(),
                 charge.created_at.as_millis().into(),
@@ -153,8 +215,8 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
     codec::one(sql.exec(
         "UPDATE tillite_charge SET state = $1, authorized = $2, captured = $3, refund_reserved = $4, refunded = $5, \
          reference = $6, failure_code = $7, failure_message = $8, failure_advice = $9, action = $10, \
-         action_deadline = $11, authorized_until = $12, hold = $13, settles = $14, fee = $15, updated_at = $16, revision = $17 \
-         WHERE app = $18 AND mode = $19 AND id = $20 AND revision = $21",
+         action_deadline = $11, authorized_until = $12, hold = $13, settles = $14, fee = $15, asked = $16, \
+         updated_at = $17, revision = $18 WHERE app = $19 AND mode = $20 AND id = $21 AND revision = $22",
         &[
             charge.state.as_str().into(),
             charge.authorized.into(),
@@ -171,6 +233,7 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
             charge.hold.map(Hold::as_str).into(),
             charge.settles.into(),
             charge.fee.map(crate::money::Amount::as_minor).into(),
+            charge.asked.map(Followup::as_str).into(),
             charge.updated_at.as_millis().into(),
             charge.revision.into(),
             world.app.into(),

@@ -1,8 +1,8 @@
 //! Checkout sessions with their lines, payer and payment.
 
 use super::codec::{
-    self, corrupt, currency, dialect, digest, id, instant, json, maybe_instant, metadata, mode_number, session_state,
-    small,
+    self, capture, corrupt, currency, dialect, digest, id, instant, json, maybe_instant, metadata, mode_number,
+    session_state, small,
 };
 use super::{Row, Sql, Value, customer, payment, rows};
 use crate::error::{Error, Result, shortened};
@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 
 const COLUMNS: &str = "SELECT id, dialect, state, expired_reason, customer, for_uid, email, currency, exponent, \
      subtotal, discount, tax, total, snapshot, completion, return_url, cancel_url, public_url, order_key, \
-     metadata, intent, created_at, updated_at, expires_at, completed_at, revision \
+     metadata, intent, created_at, updated_at, expires_at, completed_at, revision, capture \
      FROM tillite_session WHERE app = $1 AND mode = $2";
 
 /// A session's own columns, and the ids under which the rest of it is found.
@@ -54,6 +54,7 @@ fn from_row(row: &dyn Row) -> Result<Loaded> {
         public_url,
         snapshot: digest(&row.bytes(13)?)?,
         revision: row.int(25)?,
+        capture: capture(&row.text(26)?)?,
         id,
     };
     Ok(Loaded {
@@ -212,9 +213,9 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, session: &Session, before: i6
         codec::one(sql.exec(
             "INSERT INTO tillite_session (app, mode, id, dialect, state, expired_reason, customer, for_uid, email, \
              currency, exponent, subtotal, discount, tax, total, snapshot, completion, return_url, cancel_url, \
-             public_url, order_key, metadata, intent, created_at, updated_at, expires_at, completed_at, revision) \
+             public_url, order_key, metadata, intent, created_at, updated_at, expires_at, completed_at, revision, capture) \
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, \
-             $21, $22, $23, $24, $25, $26, $27, $28)",
+             $21, $22, $23, $24, $25, $26, $27, $28, $29)",
             &[
                 world.app.into(),
                 mode.into(),
@@ -244,6 +245,7 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, session: &Session, before: i6
                 session.expires_at.as_millis().into(),
                 completed_at.into(),
                 session.revision.into(),
+                session.capture.as_str().into(),
             ],
         )?)?;
         return put_lines(sql, world, session);

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, CustomerUpdate, Error, Expect,
+    Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, Currency, CustomerUpdate, Error, Expect,
     JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
     NewProduct, NewRefund, NewSession, Outcome, Price, Refund, Result, Session, SessionUpdate, TransportOutcome,
     WhatNow, Work,
 };
 
-use crate::kit::{Shop, documented, euro};
+use crate::kit::{Shop, Told, documented, euro};
 
 /// What a repetition of a verb does.
 enum Repeat {
@@ -61,6 +61,10 @@ struct Stage {
     price: Price,
     /// A refund of a part of what was paid for a session.
     refunded: Refund,
+    /// A session for which an amount is held.
+    held: Session,
+    /// A session whose buyer must do something.
+    acting: Session,
     /// A key in force.
     key: NewApiKey,
     drawn: NewApiKey,
@@ -91,6 +95,12 @@ impl Stage {
         shop.pay(&paid).unwrap();
         let part = NewRefund::session(&paid.id).amount(euro(1_00));
         let refunded = app.refunds().create(part).unwrap();
+        let later = NewSession::tier("member", Currency::EUR).customer("u_5").capture_later();
+        let held = app.sessions().create(later).unwrap();
+        shop.pay(&held).unwrap();
+        let acting = shop.session("u_6");
+        shop.till.tell(Told::AskBuyer);
+        shop.pay(&acting).unwrap();
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {
@@ -99,6 +109,8 @@ impl Stage {
             delivery,
             price,
             refunded,
+            held,
+            acting,
             key,
             drawn,
             shop,
@@ -138,6 +150,18 @@ fn payment(key: Option<&str>, other: bool) -> NewPayment {
     keyed(NewPayment::with(method), key, |payment, key| {
         payment.idempotency_key(key)
     })
+}
+
+/// What is begun, brought to its end by a processor that does as it is asked.
+fn begun(stage: &Stage, begun: Begun) -> Result<String> {
+    let payment = match begun {
+        Begun::Done(payment) => *payment,
+        Begun::Ask(ask) => {
+            let answer = Answer::Executed(Outcome::succeeded("till_2", ask.request.money().unwrap()));
+            stage.shop.engine.settle(&ask, &answer)?.payment().unwrap()
+        }
+    };
+    Ok(format!("{:?}", payment.session))
 }
 
 fn succeeded(stage: &Stage) -> Answer {
@@ -276,6 +300,20 @@ const VERBS: &[(&str, Repeat)] = &[
             }
         })
     }, Without::State)),
+    ("Sessions::begin_capture", State(|at| begun(at, at.shop.app.sessions().begin_capture(&at.held.id, None)?))),
+    ("Sessions::begin_void", State(|at| begun(at, at.shop.app.sessions().begin_void(&at.held.id)?))),
+    ("Sessions::cancel_payment", State(|at| {
+        shown(at.shop.app.sessions().cancel_payment(&at.acting.id).map(|payment| payment.session))
+    })),
+    ("Sessions::capture", State(|at| {
+        shown(at.shop.app.sessions().capture(&at.held.id, None).map(|payment| payment.session))
+    })),
+    ("Sessions::refresh", State(|at| {
+        shown(at.shop.app.sessions().refresh(&at.acting.id).map(|payment| payment.session.state))
+    })),
+    ("Sessions::void", State(|at| {
+        shown(at.shop.app.sessions().void(&at.held.id).map(|payment| payment.session))
+    })),
     ("Sessions::cancel", State(|at| shown(at.shop.app.sessions().cancel(&at.open.id)))),
     ("Sessions::create", Key(|at, key, other| {
         let new = NewSession::empty().line(NewLine::inline("A pen", euro(if other { 2_00 } else { 1_00 })));

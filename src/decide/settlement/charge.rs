@@ -1,20 +1,18 @@
-//! What was learned about a charge, its session, and what a sale grants.
+//! What was learned about collecting an amount, or about holding it.
 
-use super::{Case, Learned, Standing, count, dangling, failure};
+use super::progress::{Beside, Progress};
+use super::{Case, Learned, Standing, failure};
 use crate::change::{Change, Setting};
-use crate::decide::access;
-use crate::decide::refunding::{self, Given, Intended, Wish};
-use crate::entitlement::{GrantSource, Holding, start_after_latest};
+use crate::decide::capturing;
+use crate::entitlement::Holding;
 use crate::error::Error;
-use crate::event::{EventKind, Happening, Subject};
-use crate::hook::{Action, Lookup, Outcome};
+use crate::event::{EventKind, Happening};
+use crate::hook::{Action, Outcome};
 use crate::payment::{
-    Attempt, Await, Charge, ChargeState, Finding, GrantEffect, Hold, IntentStatus, LatePayments, News, PaymentIntent,
-    RefundSource, Share, Verdict,
+    Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, Verdict,
 };
-use crate::session::{ExpiredReason, Session, SessionEvent, SessionState};
-use crate::text::{Metadata, kept};
-use crate::time::{Timestamp, days};
+use crate::session::Session;
+use crate::text;
 
 /// The most characters of what a buyer must do.
 const MAX_ACTION: usize = 4_096;
@@ -41,152 +39,118 @@ pub(crate) fn settle(
 ) -> Result<Session, Error> {
     let Unsettled {
         mut case,
-        mut session,
+        session,
         holdings,
         late_payments,
     } = found;
-    let mut intent = session
-        .payment_intent
-        .take()
-        .ok_or_else(|| dangling(&case.attempt, "charge of its session"))?;
-    let before = intent
-        .charges
-        .iter()
-        .find(|charge| charge.id.as_str() == case.attempt.subject)
-        .cloned()
-        .ok_or_else(|| dangling(&case.attempt, "charge of its session"))?;
-    let Some(verdict) = case.weigh(learned, before.amount, at) else {
-        session.payment_intent = Some(intent);
-        return Ok(session);
+    let mut on = Progress::of(session, &case.attempt)?;
+    let Some(verdict) = case.weigh(learned, on.before.amount, at) else {
+        return Ok(on.unmoved());
     };
-
-    let mut charge = before.clone();
     // Money over another amount waits for a decision. Nothing that is said later puts it out of
     // sight, but that the amount was taken as asked after all.
-    let awaits_decision = before.hold == Some(Hold::Mismatch);
-    let weighs = |event| !awaits_decision || event == News::Succeeded;
-    let moved = verdict
-        .event
-        .is_some_and(|event| weighs(event) && (charge.step(event, at.now).is_ok() || planted!(SecondSuccessCounts)));
-    let mut charge_moves = Vec::new();
-    let mut session_moves = Vec::new();
-    if let Some(event) = verdict.event.filter(|_| moved) {
-        describe(&mut charge, event, &verdict, learned.finding, at);
-        session_moves = match charge.state {
-            ChargeState::Succeeded => place_money(&mut charge, &before, &intent, &mut session, at.now)?,
+    let awaits_decision = on.before.hold == Some(Hold::Mismatch);
+    let news = verdict.event.map(|news| match news {
+        // What is called off because its time is over has lapsed, and is nobody's decision.
+        News::Canceled if has_lapsed(&on.before, at) => News::Failed,
+        news => news,
+    });
+    let weighs = |news| !awaits_decision || news == News::Succeeded;
+    let moved =
+        news.filter(|news| weighs(*news) && (on.charge.step(*news, at.now).is_ok() || planted!(SecondSuccessCounts)));
+    if let Some(news) = moved {
+        describe(&mut on.charge, &on.before, news, &verdict, learned.finding, at);
+        match on.charge.state {
+            ChargeState::Succeeded => on.place_money(on.charge.amount.as_minor(), at.now)?,
             // It had failed before, so the session is not its concern any more; the money is held.
-            ChargeState::Failed | ChargeState::Voided if event == News::Mismatched => {
-                vec![Happening::plain(EventKind::SessionLatePayment)]
+            ChargeState::Failed | ChargeState::Voided if news == News::Mismatched => {
+                on.session_moves.push(Happening::plain(EventKind::SessionLatePayment));
             }
-            ChargeState::Failed | ChargeState::Voided => reopen(&mut session, at.now)?,
-            _ => Vec::new(),
-        };
-        charge_moves = moves_of(&before, &charge, event);
+            ChargeState::Failed | ChargeState::Voided => on.reopen(at.now)?,
+            _ => {}
+        }
+        on.charge_moves = moves_of(&on.before, &on.charge, news);
     }
-    let standing = match (charge.hold, charge.state.is_live()) {
+    let is_called_off = matches!(case.attempt.next, Some((Await::Cancel, _)));
+    let standing = match (on.charge.hold, on.charge.state) {
         (Some(Hold::Mismatch), _) => Standing::Held,
-        (_, true) => Standing::Open,
-        (_, false) => Standing::Settled,
+        // What is held stays so until the host says something, or its time is over.
+        (_, ChargeState::Authorized) if !is_called_off => Standing::Settled,
+        (_, state) if state.is_live() => Standing::Open,
+        _ => Standing::Settled,
     };
     if case.schedule(standing, learned, &verdict, at.host_now) {
-        charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
+        on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
     }
     let made_by = case.attempt.clone();
-    case.note(verdict, moved, learned, at, change);
-
-    let arrived = charge.state == ChargeState::Succeeded && before.state != ChargeState::Succeeded;
-    let refund = match late_payments {
-        LatePayments::Refund if arrived => send_back(&charge, &session, &made_by, at)?,
-        LatePayments::Refund | LatePayments::Hold => None,
+    case.note(verdict, moved.is_some(), learned, at, change);
+    // The service was asked to take the amount and holds it instead, so it is to take it now.
+    let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic;
+    let capture = taken_late.then(|| {
+        on.charge.asked = Some(Followup::Capture);
+        capturing::attempt_of(
+            &capturing::Of {
+                session: &on.session,
+                charge: &on.charge,
+                made_by: &made_by,
+                number: 1,
+            },
+            Followup::Capture,
+            on.charge.amount,
+            (Await::Call, at.host_now),
+            at,
+        )
+    });
+    let beside = Beside {
+        holdings,
+        late_payments,
+        made_by: &made_by,
+        grants: !(planted!(LookupGrantsNothing) && matches!(learned.finding, Finding::LookedUp(_))),
     };
-    if let Some(refund) = &refund {
-        charge = refund.charge.clone();
-    }
-    let counted = count(&charge_moves);
-    change.record_all(Subject::Charge(charge.clone()), charge_moves);
-    charge.revision += counted;
-    if let Some(refund) = refund {
-        refund.record(change);
-    }
-    let status_before = intent.status();
-    intent.put(charge);
-    let intent_moves: Vec<Happening> = intent_move(status_before, intent.status()).into_iter().collect();
-    let counted = count(&intent_moves);
-    change.record_all(Subject::PaymentIntent(intent.clone()), intent_moves);
-    intent.revision += counted;
-    session.payment_intent = Some(intent);
-    let completed = session_moves
-        .iter()
-        .any(|moved| moved.kind == EventKind::SessionCompleted);
-    let counted = count(&session_moves);
-    change.record_all(Subject::Session(Box::new(session.clone())), session_moves);
-    session.revision += counted;
-    if completed && !(planted!(LookupGrantsNothing) && matches!(learned.finding, Finding::LookedUp(_))) {
-        grant_lines(&session, holdings, at, change);
+    let session = on.record(beside, at, change)?;
+    if let Some(capture) = capture.transpose()? {
+        change.begin(capture);
     }
     Ok(session)
 }
 
-/// Grants what a completed session's lines sell, to its beneficiary.
-pub(crate) fn grant_lines(session: &Session, mut holdings: Vec<Holding>, at: &mut Setting<'_>, change: &mut Change) {
-    let Some(uid) = &session.for_uid else {
-        return;
-    };
-    for (position, line) in session.lines.iter().enumerate() {
-        let Some(sold) = &line.grants else {
-            continue;
-        };
-        let known = holdings.iter().position(|holding| holding.line == sold.line);
-        let holding = if let Some(known) = known {
-            &mut holdings[known]
-        } else {
-            holdings.push(Holding::empty(at.id(), uid, &sold.line, at.now));
-            let last = holdings.len() - 1;
-            &mut holdings[last]
-        };
-        let starts_at = start_after_latest(&holding.grants, &sold.tier, at.now);
-        let terms = access::Terms {
-            source: GrantSource::of_line(&session.id, position),
-            tier: sold.tier.clone(),
-            rank: sold.rank,
-            quantity: line.quantity,
-            limits: Metadata::default(),
-            starts_at,
-            ends_at: sold.days.map(|count| starts_at.plus(days(count))),
-        };
-        access::grant(holding, terms, at, change);
-    }
+/// Whether the time is over for which an amount is held.
+fn has_lapsed(charge: &Charge, at: &Setting<'_>) -> bool {
+    charge.state == ChargeState::Authorized && charge.authorized_until.is_some_and(|until| until <= at.now)
 }
 
 /// Puts into the charge what was learned beside its state.
-fn describe(charge: &mut Charge, event: News, verdict: &Verdict, finding: &Finding, at: &Setting<'_>) {
+fn describe(charge: &mut Charge, before: &Charge, news: News, verdict: &Verdict, finding: &Finding, at: &Setting<'_>) {
     if verdict.reference.is_some() {
         charge.reference.clone_from(&verdict.reference);
     }
-    charge.failure = match (charge.state, event) {
+    charge.failure = match (charge.state, news) {
         (ChargeState::Failed, News::Mismatched) => charge.failure.take(),
+        (ChargeState::Failed, _) if has_lapsed(before, at) => Some(Failure {
+            code: "authorization_expired".to_owned(),
+            message: "The amount was held for too long.".to_owned(),
+            advice: None,
+        }),
         (ChargeState::Failed, _) => Some(failure(finding)),
         _ => None,
     };
-    charge.hold = (event == News::Mismatched).then_some(Hold::Mismatch);
+    charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
     charge.action = None;
     charge.action_deadline = None;
-    if matches!(charge.state, ChargeState::Failed | ChargeState::Voided) {
+    charge.asked = None;
+    if charge.state != ChargeState::Authorized {
         charge.authorized = 0;
         charge.authorized_until = None;
     }
-    let (Finding::Executed(outcome) | Finding::LookedUp(Lookup::Found(outcome))) = finding else {
+    let Some(outcome) = finding.outcome() else {
         return;
     };
-    match (event, outcome) {
+    match (news, outcome) {
         (News::Succeeded, Outcome::Succeeded(receipt)) => {
             charge.fee = receipt.fee.filter(|fee| fee.currency() == charge.amount.currency());
         }
         (News::ActionRequired, Outcome::RequiresAction { action, within, .. }) => {
-            charge.action = Some(match action {
-                Action::Redirect(url) => Action::Redirect(kept(url, MAX_ACTION)),
-                Action::Client(text) => Action::Client(kept(text, MAX_ACTION)),
-            });
+            charge.action = whole(action);
             charge.action_deadline = Some(at.now.plus(*within));
         }
         (News::Authorized, Outcome::Authorized { receipt, expires_at }) => {
@@ -198,87 +162,27 @@ fn describe(charge: &mut Charge, event: News, verdict: &Verdict, finding: &Findi
     }
 }
 
-/// Lets money that arrived settle its session, or holds it where it cannot.
-fn place_money(
-    charge: &mut Charge,
-    before: &Charge,
-    intent: &PaymentIntent,
-    session: &mut Session,
-    now: Timestamp,
-) -> Result<Vec<Happening>, Error> {
-    charge.captured = charge.amount.as_minor();
-    if before.state.is_live() && session.state == SessionState::Processing {
-        let from = session.state.as_str();
-        session.step(SessionEvent::Paid, now)?;
-        charge.settles = true;
-        return Ok(vec![Happening::moved(
-            EventKind::SessionCompleted,
-            from,
-            session.state.as_str(),
-        )]);
-    }
-    let settled = intent.charges.iter().any(|other| other.settles);
-    charge.hold = Some(if settled { Hold::Surplus } else { Hold::Late });
-    Ok(vec![Happening::plain(EventKind::SessionLatePayment)])
+/// What a buyer must do, to the byte or not at all: half of a link leads nowhere. Digits in a link may
+/// look like a card's and are none, since services put no card numbers there.
+fn whole(action: &Action) -> Option<Action> {
+    let (given, is_link) = match action {
+        Action::Redirect(url) => (url, true),
+        Action::Client(text) => (text, false),
+    };
+    let fits = (1..=MAX_ACTION).contains(&given.chars().count()) && !given.chars().any(char::is_control);
+    (fits && (is_link || text::no_card("action", given).is_ok())).then(|| action.clone())
 }
 
-/// The refund of what settled nothing, where its amount is the one that was asked.
-fn send_back(
-    charge: &Charge,
-    session: &Session,
-    made_by: &Attempt,
-    at: &mut Setting<'_>,
-) -> Result<Option<Intended>, Error> {
-    let source = match charge.hold {
-        Some(Hold::Late) => RefundSource::Late,
-        Some(Hold::Surplus) => RefundSource::Surplus,
-        Some(Hold::Mismatch) | None => return Ok(None),
-    };
-    let given = Given {
-        session,
-        charge: charge.clone(),
-        made_by,
-        refunds: &[],
-    };
-    let wish = Wish {
-        share: Share::Rest,
-        source,
-        // What was granted was paid for by something else, if at all.
-        effect: Some(GrantEffect::Keep),
-        reason: None,
-        metadata: Metadata::default(),
-    };
-    refunding::intend(given, wish, (Await::Call, at.host_now), at).map(Some)
-}
-
-/// Lets a session be paid again, or closes it if its time passed while the payment was in flight.
-fn reopen(session: &mut Session, now: Timestamp) -> Result<Vec<Happening>, Error> {
-    let from = session.state.as_str();
-    session.step(SessionEvent::PaymentFailed, now)?;
-    let open = session.state.as_str();
-    let mut moves = vec![Happening::moved(EventKind::PaymentFailed, from, open)];
-    if session.is_overdue(now) {
-        session.step(SessionEvent::Expire(ExpiredReason::Timeout), now)?;
-        moves.push(Happening::moved(
-            EventKind::SessionExpired,
-            open,
-            session.state.as_str(),
-        ));
-    }
-    Ok(moves)
-}
-
-fn moves_of(before: &Charge, after: &Charge, event: News) -> Vec<Happening> {
-    let kind = match event {
+fn moves_of(before: &Charge, after: &Charge, news: News) -> Vec<Happening> {
+    let kind = match news {
         News::LeaseEnded | News::Unclear => EventKind::ChargeUnknown,
         News::Pending => EventKind::ChargePending,
         News::ActionRequired => EventKind::ChargeRequiresAction,
         News::Authorized => EventKind::ChargeAuthorized,
         News::Succeeded => EventKind::ChargeSucceeded,
         News::Mismatched => EventKind::ChargeMismatch,
-        News::Failed => EventKind::ChargeFailed,
         News::Canceled if after.state == ChargeState::Voided => EventKind::ChargeVoided,
-        News::Canceled => EventKind::ChargeFailed,
+        News::Failed | News::Canceled => EventKind::ChargeFailed,
     };
     let mut moves = Vec::new();
     if matches!(before.state, ChargeState::Failed | ChargeState::Voided) {
@@ -286,18 +190,4 @@ fn moves_of(before: &Charge, after: &Charge, event: News) -> Vec<Happening> {
     }
     moves.push(Happening::moved(kind, before.state.as_str(), after.state.as_str()));
     moves
-}
-
-fn intent_move(before: IntentStatus, after: IntentStatus) -> Option<Happening> {
-    if before == after {
-        return None;
-    }
-    let kind = match after {
-        IntentStatus::Succeeded => EventKind::IntentSucceeded,
-        IntentStatus::RequiresAction => EventKind::IntentRequiresAction,
-        IntentStatus::RequiresCapture => EventKind::IntentCapturable,
-        IntentStatus::RequiresPaymentMethod => EventKind::IntentPaymentFailed,
-        IntentStatus::Processing | IntentStatus::Canceled => EventKind::IntentProcessing,
-    };
-    Some(Happening::moved(kind, before.as_str(), after.as_str()))
 }

@@ -2,13 +2,17 @@
 //!
 //! There is one way in for all evidence: the processor's answer, a look-up, the end of a lease.
 //! Evidence is weighed against what is known; what is older or weaker is written down and changes
-//! nothing. What it is weighed for, a charge or a refund, has a file of its own; when to ask next and
-//! what is written down is the same for both, and stands here.
+//! nothing. What it is weighed for (a charge, what becomes of an amount that is held, a refund) has a
+//! file of its own; when to ask next and what is written down is the same for all, and stands here.
 
 mod charge;
+mod followup;
+mod progress;
 mod refund;
 
-pub(crate) use charge::{Unsettled, grant_lines, settle};
+pub(crate) use charge::{Unsettled, settle};
+pub(crate) use followup::settle_followup;
+pub(crate) use progress::grant_lines;
 pub(crate) use refund::{UnsettledRefund, settle_refund};
 
 use std::time::Duration;
@@ -16,7 +20,7 @@ use std::time::Duration;
 use crate::change::{Change, Setting};
 use crate::error::{Error, StorageError, StorageKind};
 use crate::event::Happening;
-use crate::hook::{Capabilities, Lookup, Outcome};
+use crate::hook::{Cancel, Capabilities, Lookup, Outcome};
 use crate::money::Amount;
 use crate::payment::{Attempt, Await, Evidence, Failure, Finding, Past, Said, Source, Verdict};
 use crate::text::kept;
@@ -120,11 +124,17 @@ impl Case {
         if learned.token != attempt.token {
             return false;
         }
-        if let Finding::LookedUp(_) = learned.finding {
+        if let Finding::LookedUp(_) | Finding::Canceled(_) = learned.finding {
             attempt.asked = attempt.asked.saturating_add(1);
         }
-        let can_look_up = learned.capabilities.is_none_or(|known| known.lookup);
-        attempt.next = can_look_up.then(|| (Await::Lookup, host_now.plus(gap(attempt.asked))));
+        let due = host_now.plus(gap(attempt.asked));
+        // What is to be called off is, until that is confirmed or turns out to be too late.
+        let is_called_off = matches!(attempt.next, Some((Await::Cancel, _)));
+        let can_look_up = is_called_off || learned.capabilities.is_none_or(|known| known.lookup);
+        attempt.next = match is_called_off {
+            true => Some((Await::Cancel, due)),
+            false => can_look_up.then_some((Await::Lookup, due)),
+        };
         let silent = match verdict.source {
             Source::Lookup => self.past.silent.saturating_add(1),
             Source::Answer | Source::Lease => 0,
@@ -150,7 +160,7 @@ impl Case {
             host_time: at.host_now,
             engine_time: at.now,
         };
-        change.note(self.attempt, Some(evidence));
+        change.note(self.attempt, evidence);
     }
 }
 
@@ -162,19 +172,15 @@ fn gap(asked: u32) -> Duration {
 
 /// Why something failed, in what was learned.
 fn failure(finding: &Finding) -> Failure {
-    let (code, message, advice) = match finding {
-        Finding::Executed(Outcome::Declined { code, message, advice })
-        | Finding::LookedUp(Lookup::Found(Outcome::Declined { code, message, advice })) => {
-            (kept(code, 64), kept(message, 500), *advice)
-        }
-        Finding::LookedUp(Lookup::NotFound) => (
+    let (code, message, advice) = match (finding, finding.outcome()) {
+        (_, Some(Outcome::Declined { code, message, advice })) => (kept(code, 64), kept(message, 500), *advice),
+        (_, Some(Outcome::Canceled { why })) => ("canceled".to_owned(), kept(why, 500), None),
+        (Finding::Canceled(Cancel::Canceled), _) => ("canceled".to_owned(), "It was called off.".to_owned(), None),
+        (Finding::LookedUp(Lookup::NotFound), _) => (
             "never_arrived".to_owned(),
             "The processor never saw the request.".to_owned(),
             None,
         ),
-        Finding::Executed(Outcome::Canceled { why }) | Finding::LookedUp(Lookup::Found(Outcome::Canceled { why })) => {
-            ("canceled".to_owned(), kept(why, 500), None)
-        }
         _ => (
             "not_sent".to_owned(),
             "The request was not sent to the processor.".to_owned(),

@@ -3,7 +3,7 @@ use serde::Serialize;
 use super::{maybe, time};
 use crate::hook::Action;
 use crate::money::Amount;
-use crate::payment::{Charge, Failure, Hold, PaymentIntent, Refund, RefundedLine};
+use crate::payment::{Charge, Failure, Followup, Hold, PaymentIntent, Refund, RefundedLine};
 use crate::text::Metadata;
 
 #[derive(Serialize)]
@@ -58,6 +58,8 @@ pub(super) struct ChargeBody<'a> {
     number: u32,
     processor: &'a str,
     status: &'static str,
+    capture: &'static str,
+    asked: Option<&'static str>,
     amount: i64,
     currency: String,
     authorized: i64,
@@ -69,6 +71,7 @@ pub(super) struct ChargeBody<'a> {
     failure: Option<FailureBody<'a>>,
     action: Option<&'a Action>,
     action_deadline: Option<String>,
+    authorized_until: Option<String>,
     hold: Option<&'static str>,
     settles: bool,
     created_at: String,
@@ -84,6 +87,8 @@ impl<'a> From<&'a Charge> for ChargeBody<'a> {
             number: charge.number,
             processor: &charge.processor,
             status: charge.state.as_str(),
+            capture: charge.capture.as_str(),
+            asked: charge.asked.map(Followup::as_str),
             amount: charge.amount.as_minor(),
             currency: charge.amount.currency().to_string(),
             authorized: charge.authorized,
@@ -95,6 +100,7 @@ impl<'a> From<&'a Charge> for ChargeBody<'a> {
             failure: charge.failure.as_ref().map(FailureBody::from),
             action: charge.action.as_ref(),
             action_deadline: maybe(charge.action_deadline),
+            authorized_until: maybe(charge.authorized_until),
             hold: charge.hold.map(Hold::as_str),
             settles: charge.settles,
             created_at: time(charge.created_at),

@@ -96,6 +96,10 @@ pub struct Known {
     /// A session that was paid, of which a part went back.
     pub paid: SessionId,
     pub refund: RefundId,
+    /// A session for which an amount is held.
+    pub held: SessionId,
+    /// A session whose buyer must do something.
+    pub acting: SessionId,
     /// A call that is on its way, for another session.
     pub ask: Ask,
     /// A delivery that is on its way; more are due.
@@ -169,6 +173,11 @@ impl Template {
         app.endpoints().add(endpoint).unwrap();
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
+        let held = sessions.create(new("u_6").capture_later()).unwrap().id;
+        sessions.pay(&held, "tok_1").unwrap();
+        let acting = sessions.create(new("u_7")).unwrap().id;
+        world.till.tell(Told::AskBuyer);
+        sessions.pay(&acting, "tok_1").unwrap();
         let open = sessions.create(new("u_1")).unwrap().id;
         let flying = sessions.create(new("u_4")).unwrap().id;
         let Begun::Ask(ask) = sessions.begin_payment(&flying, "tok_1").unwrap() else {
@@ -193,6 +202,8 @@ impl Template {
                 lost,
                 paid,
                 refund,
+                held,
+                acting,
                 ask: *ask,
                 delivery,
                 price,

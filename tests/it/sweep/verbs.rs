@@ -61,6 +61,13 @@ fn run(at: &Host<'_>, work: Work, items: usize) -> Result<String> {
     shown(at.engine.run_due(Budget::items(items).work(work)))
 }
 
+fn begun(begun: Begun) -> String {
+    match begun {
+        Begun::Ask(ask) => format!("{:?}", ask.request),
+        Begun::Done(payment) => format!("{:?}", payment.session),
+    }
+}
+
 const HANDLE: &str = "a handle";
 
 #[rustfmt::skip]
@@ -192,6 +199,20 @@ pub const VERBS: &[(&str, Effect)] = &[
             Begun::Ask(ask) => format!("{:?}", ask.request),
             Begun::Done(payment) => format!("{payment:?}"),
         })
+    })),
+    ("Sessions::begin_capture", Pays(|at| Ok(begun(at.app.sessions().begin_capture(&at.known.held, None)?)))),
+    ("Sessions::begin_void", Pays(|at| Ok(begun(at.app.sessions().begin_void(&at.known.held)?)))),
+    ("Sessions::cancel_payment", Pays(|at| {
+        shown(at.app.sessions().cancel_payment(&at.known.acting).map(|payment| payment.session.state))
+    })),
+    ("Sessions::capture", Pays(|at| {
+        shown(at.app.sessions().capture(&at.known.held, Some(euro(100_00))).map(|payment| payment.session.state))
+    })),
+    ("Sessions::refresh", Pays(|at| {
+        shown(at.app.sessions().refresh(&at.known.acting).map(|payment| payment.session.state))
+    })),
+    ("Sessions::void", Pays(|at| {
+        shown(at.app.sessions().void(&at.known.held).map(|payment| payment.session.state))
     })),
     ("Sessions::cancel", Once(|at| shown(at.app.sessions().cancel(&at.known.open)))),
     ("Sessions::create", Once(|at| {

@@ -1,0 +1,108 @@
+//! What was learned about taking an amount that is held, or about giving it free.
+
+use super::charge::Unsettled;
+use super::progress::{Beside, Progress};
+use super::{Learned, Standing, failure};
+use crate::change::{Change, Setting};
+use crate::error::Error;
+use crate::event::{EventKind, Happening};
+use crate::hook::{Outcome, Request};
+use crate::payment::{Attempt, ChargeState, Failure, Followup, Hold, News};
+use crate::session::Session;
+
+/// Works a finding about a capture or a void into the charge, its intent, its session, and what a sale
+/// grants. `made_by` is the attempt that made the charge. Answers also why it failed, where the amount
+/// is held on.
+///
+/// # Errors
+/// Corrupt storage, if the attempt belongs to no charge of its session, or its request does not parse.
+pub(crate) fn settle_followup(
+    found: Unsettled,
+    followup: Followup,
+    made_by: &Attempt,
+    learned: &Learned<'_>,
+    at: &mut Setting<'_>,
+    change: &mut Change,
+) -> Result<(Session, Option<Failure>), Error> {
+    let Unsettled {
+        mut case,
+        session,
+        holdings,
+        late_payments,
+    } = found;
+    let asked = Request::from_bytes(&case.attempt.request)?.money()?;
+    let mut on = Progress::of(session, &case.attempt)?;
+    let Some(verdict) = case.weigh(learned, asked, at) else {
+        return Ok((on.unmoved(), None));
+    };
+    let news = match (followup, verdict.event) {
+        (Followup::Capture, Some(news @ (News::Succeeded | News::Mismatched | News::Canceled))) => Some(news),
+        // To give free what is held is to call it off, whatever amount is named with it.
+        (Followup::Void, Some(News::Succeeded | News::Mismatched | News::Canceled)) => Some(News::Canceled),
+        _ => None,
+    };
+    let moved = news.filter(|news| on.before.hold != Some(Hold::Mismatch) && on.charge.step(*news, at.now).is_ok());
+    // The amount is held on, and the host may say again what is to become of it.
+    let declined = verdict.event == Some(News::Failed) && on.before.asked == Some(followup);
+    if let Some(news) = moved {
+        on.charge.asked = None;
+        if verdict.reference.is_some() && followup == Followup::Capture {
+            on.charge.reference.clone_from(&verdict.reference);
+        }
+        on.charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
+        on.charge.failure = None;
+        if let (News::Succeeded, Some(Outcome::Succeeded(receipt))) = (news, learned.finding.outcome()) {
+            on.charge.fee = receipt.fee.filter(|fee| fee.currency() == asked.currency());
+        }
+        let kind = match on.charge.state {
+            ChargeState::Succeeded => EventKind::ChargeSucceeded,
+            ChargeState::Voided => EventKind::ChargeVoided,
+            _ => EventKind::ChargeMismatch,
+        };
+        if !on.before.state.is_live() {
+            on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
+        }
+        let (from, to) = (on.before.state.as_str(), on.charge.state.as_str());
+        on.charge_moves.push(Happening::moved(kind, from, to));
+        match on.charge.state {
+            ChargeState::Succeeded => {
+                on.charge_moves.push(Happening::plain(EventKind::ChargeCaptured));
+                on.place_money(asked.as_minor(), at.now)?;
+            }
+            ChargeState::Voided => {
+                on.charge.authorized = 0;
+                on.charge.authorized_until = None;
+                match followup {
+                    Followup::Void => on.close(at.now)?,
+                    // It was given free behind the host's back; the buyer may pay anew.
+                    Followup::Capture => on.reopen(at.now)?,
+                }
+            }
+            _ => {
+                on.charge.authorized = 0;
+                on.charge.authorized_until = None;
+            }
+        }
+    } else if declined {
+        on.charge.asked = None;
+        on.charge.updated_at = at.now;
+        on.charge_moves.push(Happening::plain(EventKind::ChargeUpdated));
+    }
+    let standing = match (on.charge.hold, on.charge.asked) {
+        (Some(Hold::Mismatch), _) => Standing::Held,
+        (_, Some(open)) if open == followup => Standing::Open,
+        _ => Standing::Settled,
+    };
+    if case.schedule(standing, learned, &verdict, at.host_now) {
+        on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
+    }
+    case.note(verdict, moved.is_some() || declined, learned, at, change);
+    let beside = Beside {
+        holdings,
+        late_payments,
+        made_by,
+        grants: true,
+    };
+    let session = on.record(beside, at, change)?;
+    Ok((session, declined.then(|| failure(learned.finding))))
+}
