@@ -47,9 +47,10 @@ const LEFT_OUT: &[(&str, &str)] = &[
 pub(crate) fn dump(sql: &mut dyn Sql) -> Result<String> {
     let mut text = String::new();
     for (table, order) in TABLES {
+        let names = sql.columns(table)?;
         sql.each(&format!("SELECT * FROM {table} ORDER BY {order}"), &[], &mut |row| {
             text.push_str(table);
-            for (column, name) in row.names().iter().enumerate() {
+            for (column, name) in names.iter().enumerate() {
                 if !LEFT_OUT.contains(&(table, name.as_str())) {
                     // Writing to a string cannot fail.
                     let _ = write!(text, " {name}={}", row.shown(column)?);

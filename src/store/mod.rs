@@ -114,9 +114,6 @@ pub(crate) trait Row {
     fn maybe_str(&self, column: usize) -> Result<Option<&str>>;
     fn maybe_bytes(&self, column: usize) -> Result<Option<Vec<u8>>>;
 
-    /// The names of the columns.
-    fn names(&self) -> Vec<String>;
-
     /// A column of any type as text: numbers in decimal, texts quoted, bytes in hex.
     fn shown(&self, column: usize) -> Result<String>;
 
@@ -154,6 +151,9 @@ pub(crate) trait Sql {
 
     /// Runs a statement to its end, handing over each row.
     fn each(&mut self, sql: &str, values: &[Value<'_>], row: EachRow<'_>) -> Result<()>;
+
+    /// The names of a table's columns, in the order in which they stand in a row.
+    fn columns(&mut self, table: &str) -> Result<Vec<String>>;
 }
 
 /// A connection that reads committed rows.

@@ -1089,3 +1089,22 @@ fn a_damaged_row_is_an_error_that_says_so() {
         assert_eq!(shop.app.customers().get(&customer.id).unwrap(), customer);
     }
 }
+
+#[test]
+fn a_damaged_name_of_a_column_is_an_error_that_says_so() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    sell(&shop, "u_1").unwrap();
+    shop.engine.clone().close().unwrap();
+    drop(shop);
+    // A byte of the schema's text, in the name of a column that only a dump reads, is one that no text has.
+    let mut file = fs::read(disk.path()).unwrap();
+    let name = b"instance";
+    let places = (0..file.len() - name.len()).filter(|at| file[*at..].starts_with(name));
+    for at in places.collect::<Vec<_>>() {
+        file[at + 4] = 0xff;
+    }
+    fs::write(disk.path(), file).unwrap();
+    let dumped = disk.open().dump();
+    assert_eq!(kind(&dumped.unwrap_err()), StorageKind::Corrupt);
+}

@@ -59,6 +59,10 @@ impl Sql for Watching<'_> {
         self.log.lock().unwrap().push(sql.to_owned());
         self.reading.each(sql, values, row)
     }
+
+    fn columns(&mut self, table: &str) -> Result<Vec<String>> {
+        self.reading.columns(table)
+    }
 }
 
 impl Reading for Watching<'_> {

@@ -131,6 +131,10 @@ impl Sql for Looking<'_> {
     fn each(&mut self, sql: &str, values: &[Value<'_>], row: EachRow<'_>) -> Result<()> {
         Live(self.connection).each(sql, values, row)
     }
+
+    fn columns(&mut self, table: &str) -> Result<Vec<String>> {
+        Live(self.connection).columns(table)
+    }
 }
 
 impl Reading for Looking<'_> {

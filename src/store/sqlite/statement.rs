@@ -41,6 +41,18 @@ impl Sql for Live<'_> {
         }
         Ok(())
     }
+
+    /// A statement's own names of its columns are no use: where a damaged file has one that is not
+    /// UTF-8, asking for it panics.
+    fn columns(&mut self, table: &str) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        let query = "SELECT name FROM pragma_table_info($1) ORDER BY cid";
+        self.each(query, &[table.into()], &mut |row| {
+            names.push(row.text(0)?);
+            Ok(())
+        })?;
+        Ok(names)
+    }
 }
 
 impl Row for rusqlite::Row<'_> {
@@ -69,12 +81,6 @@ impl Row for rusqlite::Row<'_> {
             ValueRef::Blob(bytes) => Ok(Some(bytes.to_vec())),
             other => Err(mistyped("bytes", other)),
         }
-    }
-
-    fn names(&self) -> Vec<String> {
-        let statement = self.as_ref();
-        let name = |column| statement.column_name(column).unwrap_or_default().to_owned();
-        (0..statement.column_count()).map(name).collect()
     }
 
     fn shown(&self, column: usize) -> Result<String> {
