@@ -69,6 +69,10 @@ faults! {
     RefundNotReserved,
     /// A refund of which nobody knows what came frees what it had reserved.
     UnknownRefundFrees,
+    /// That a processor cannot tell whether it has called something off counts as if it had.
+    CancelNotConfirmed,
+    /// A capture whose answer says nothing counts as failed.
+    LostCaptureIsFailed,
     /// A session whose time has passed, and that nobody has closed yet, can be paid.
     OverdueIsPaid,
     /// A call may be made for longer than its answer is waited for.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Invalid};
-use crate::hook::{Advice, Capabilities, Lookup, LookupKey, Operation, Outcome, Processor, Request};
+use crate::hook::{Advice, Capabilities, Lookup, LookupKey, Operation, Outcome, Processor, Receipt, Request};
 use crate::id::Mode;
 use crate::time::Timestamp;
 
@@ -86,6 +86,10 @@ impl Processor for Sandbox {
 
 fn succeeded(request: &Request) -> Outcome {
     match request.money() {
+        Ok(amount) if request.operation == Operation::Authorize => Outcome::Authorized {
+            receipt: Receipt::new(format!("sandbox_{}", request.attempt), amount),
+            expires_at: None,
+        },
         Ok(amount) => Outcome::succeeded(format!("sandbox_{}", request.attempt), amount),
         Err(error) => Outcome::NotSent { why: error.to_string() },
     }
@@ -105,8 +109,8 @@ fn decide(request: &Request) -> Option<Outcome> {
         _ if request.mode != Mode::Test.as_str() => Some(Outcome::NotSent {
             why: "the sandbox serves test mode only".to_owned(),
         }),
-        // What is given back has no method of its own.
-        _ if request.operation == Operation::Refund => Some(succeeded(request)),
+        // What is done with a payment that was made has no method of its own.
+        _ if request.related.is_some() => Some(succeeded(request)),
         Some(card::APPROVED) => Some(succeeded(request)),
         Some(card::NEVER_ANSWERS) => None,
         Some(card::DECLINED) => declined("card_declined", "The card was declined.", Advice::OtherMethod),

@@ -107,8 +107,8 @@ impl Sessions<'_> {
     }
 
     /// Asks the processor what became of a payment in flight, without waiting until that is due: for
-    /// the page to which a buyer comes back. Idempotent by state: where nothing is in flight, or
-    /// somebody is asking at the moment, the session is answered as it is.
+    /// the page to which a buyer comes back. Idempotent by state: where nothing is in flight, or its own
+    /// call is, the session is answered as it is; that a look-up was heard is written down each time.
     ///
     /// # Errors
     /// [`Error::NoProcessor`] in a process without the processor; [`Error::NotFound`];
@@ -195,6 +195,16 @@ impl Sessions<'_> {
                 .as_ref()
                 .and_then(PaymentIntent::live_charge)
                 .cloned();
+            if kind == AskKind::Cancel
+                && let Some(held) = live.as_ref().filter(|charge| charge.state == ChargeState::Authorized)
+            {
+                return Err(Refused {
+                    object: "charge",
+                    state: held.state.as_str(),
+                    event: "a cancellation (void it)",
+                }
+                .into());
+            }
             let charge = live.as_ref().map(|charge| charge.id.to_string());
             let awaited = match &charge {
                 Some(charge) => store::attempt::awaited_of(tx.sql, tx.world, charge)?,
@@ -203,14 +213,6 @@ impl Sessions<'_> {
             let (Some(charge), Some(attempt)) = (live, awaited) else {
                 return Ok((settled(session, charge.as_deref()), None));
             };
-            if kind == AskKind::Cancel && charge.state == ChargeState::Authorized {
-                return Err(Refused {
-                    object: "charge",
-                    state: charge.state.as_str(),
-                    event: "a cancellation; void it",
-                }
-                .into());
-            }
             let timeout = known.get(&attempt.processor).map(|known| known.call_timeout);
             let timeout = timeout.ok_or_else(|| Error::NoProcessor {
                 name: attempt.processor.clone(),

@@ -170,6 +170,10 @@ impl Finding {
                 event: Some(News::Canceled),
                 ..nothing(Source::Lookup, "canceled")
             },
+            Finding::Canceled(Cancel::CannotTell { .. }) if planted!(CancelNotConfirmed) => Verdict {
+                event: Some(News::Canceled),
+                ..nothing(Source::Lookup, "canceled")
+            },
             Finding::LookedUp(Lookup::CannotTell { why }) | Finding::Canceled(Cancel::CannotTell { why }) => Verdict {
                 detail: Some(kept(why, MAX_DETAIL)),
                 ..nothing(Source::Lookup, "cannot_tell")

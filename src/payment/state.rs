@@ -36,7 +36,7 @@ pub(super) fn next(state: ChargeState, news: News) -> Result<ChargeState, Refuse
         (Initiated, On::LeaseEnded | On::Unclear) => Unknown,
         (Initiated | Unknown | RequiresAction, On::Pending) => Pending,
         (Initiated | Unknown, On::ActionRequired) => RequiresAction,
-        (Initiated | Unknown, On::Authorized) => Authorized,
+        (Initiated | Unknown | Pending | RequiresAction, On::Authorized) => Authorized,
         (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Succeeded) => Succeeded,
         (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Mismatched) => Unknown,
         (Initiated | Unknown | Pending | RequiresAction | Authorized, On::Failed) => Failed,

@@ -36,6 +36,8 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         (RequiresAction, On::Succeeded, Succeeded),
         (RequiresAction, On::Mismatched, Unknown),
         (RequiresAction, On::Failed, Failed),
+        (Pending, On::Authorized, Authorized),
+        (RequiresAction, On::Authorized, Authorized),
         (Authorized, On::Succeeded, Succeeded),
         (Authorized, On::Mismatched, Unknown),
         (Authorized, On::Failed, Failed),

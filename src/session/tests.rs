@@ -42,6 +42,7 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         (Open, On::Expire(Superseded), Expired(Superseded)),
         (Processing, On::Paid, Complete),
         (Processing, On::PaymentFailed, Open),
+        (Processing, On::Voided, Expired(Merchant)),
     ];
     check_machine(&STATES, &EVENTS, &listed, next, |state, event| Refused {
         object: "checkout session",

@@ -204,7 +204,8 @@ pub(crate) fn open_attempts(sql: &mut dyn Sql, world: World) -> Result<(i64, i64
          SELECT app, mode, id FROM tillite_charge WHERE app = $1 AND mode = $2 \
          AND state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') UNION ALL \
          SELECT app, mode, id FROM tillite_refund WHERE app = $1 AND mode = $2 AND state IN ('pending', 'unknown') \
-         ) AS o CROSS JOIN tillite_attempt a WHERE a.app = o.app AND a.mode = o.mode AND a.subject = o.id",
+         ) AS o CROSS JOIN tillite_attempt a WHERE a.app = o.app AND a.mode = o.mode AND a.subject = o.id \
+         AND (a.next IS NOT NULL OR a.unresolved = 1)",
         &[world.app.into(), mode_number(world.mode).into()],
         &mut |row| {
             found = (row.int(0)?, row.int(1)?);

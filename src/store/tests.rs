@@ -139,12 +139,19 @@ fn a_dump_of_a_new_file_is_its_schema_row() {
 
 /// The columns of the migrations' tables, each with the comment beside it.
 fn columns() -> Vec<(String, String, Option<String>)> {
-    let mut columns = Vec::new();
+    let mut columns: Vec<(String, String, Option<String>)> = Vec::new();
     let mut table = None;
     let migrations = migrations();
     for line in migrations.iter().flat_map(|migration| migration.lines()) {
         let opens = ["CREATE TABLE ", "ALTER TABLE "];
-        if let Some(rest) = opens.iter().find_map(|opens| line.strip_prefix(opens)) {
+        if let Some(gone) = line.strip_prefix("DROP TABLE ") {
+            let gone = gone.trim_end_matches(';');
+            columns.retain(|(table, ..)| table != gone);
+        } else if let Some((old, new)) = line.split_once(" RENAME TO ") {
+            let (old, new) = (old.trim_start_matches("ALTER TABLE "), new.trim_end_matches(';'));
+            let renamed = columns.iter_mut().filter(|(table, ..)| table == old);
+            renamed.for_each(|(table, ..)| new.clone_into(table));
+        } else if let Some(rest) = opens.iter().find_map(|opens| line.strip_prefix(opens)) {
             table = rest.split(' ').next().map(str::to_owned);
         } else if !line.starts_with(' ') {
             table = None;

@@ -6,7 +6,9 @@ use crate::catalog::{Price, Product, Terms};
 use crate::customer::Customer;
 use crate::entitlement::{Content, Grant, GrantSource, Status, Version};
 use crate::event::Step;
-use crate::payment::{Charge, ChargeState, GrantEffect, Hold, PaymentIntent, Refund, RefundSource, RefundState};
+use crate::payment::{
+    CaptureMethod, Charge, ChargeState, GrantEffect, Hold, PaymentIntent, Refund, RefundSource, RefundState,
+};
 use crate::samples::{
     at, charge, customer, eur, grant, id, intent, line, metadata, refund, session, session_without_lines, sums,
 };
@@ -69,6 +71,15 @@ fn subject(kind: EventKind) -> Subject {
         EventKind::IntentRequiresAction => of_intent(charge(ChargeState::RequiresAction)),
         EventKind::IntentCapturable => of_intent(charge(ChargeState::Authorized)),
         EventKind::IntentSucceeded => of_intent(succeeded()),
+        EventKind::IntentCanceled => Subject::PaymentIntent(PaymentIntent {
+            canceled_at: Some(at(90)),
+            ..intent(vec![charge(ChargeState::Voided)])
+        }),
+        EventKind::ChargeCaptured => Subject::Charge(Charge {
+            capture: CaptureMethod::Manual,
+            captured: 333,
+            ..succeeded()
+        }),
         EventKind::IntentPaymentFailed => of_intent(charge(ChargeState::Failed)),
         EventKind::ChargeInitiated => Subject::Charge(charge(ChargeState::Initiated)),
         EventKind::ChargeUnknown | EventKind::ChargeUnresolved => Subject::Charge(charge(ChargeState::Unknown)),

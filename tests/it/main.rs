@@ -21,6 +21,7 @@ mod endpoints;
 mod entitlement;
 mod fakes;
 mod file;
+mod holding;
 mod house;
 mod idempotency;
 mod input;

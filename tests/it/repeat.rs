@@ -95,12 +95,15 @@ impl Stage {
         shop.pay(&paid).unwrap();
         let part = NewRefund::session(&paid.id).amount(euro(1_00));
         let refunded = app.refunds().create(part).unwrap();
-        let later = NewSession::tier("member", Currency::EUR).customer("u_5").capture_later();
+        let later = NewSession::tier("member", Currency::EUR)
+            .customer("u_5")
+            .capture_later();
         let held = app.sessions().create(later).unwrap();
         shop.pay(&held).unwrap();
         let acting = shop.session("u_6");
         shop.till.tell(Told::AskBuyer);
         shop.pay(&acting).unwrap();
+        shop.till.act(&acting.id, true);
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {

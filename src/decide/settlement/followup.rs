@@ -43,7 +43,9 @@ pub(crate) fn settle_followup(
     };
     let moved = news.filter(|news| on.before.hold != Some(Hold::Mismatch) && on.charge.step(*news, at.now).is_ok());
     // The amount is held on, and the host may say again what is to become of it.
-    let declined = verdict.event == Some(News::Failed) && on.before.asked == Some(followup);
+    let is_refused = verdict.event == Some(News::Failed)
+        || planted!(LostCaptureIsFailed) && matches!(verdict.event, Some(News::Unclear | News::LeaseEnded));
+    let declined = is_refused && on.before.asked == Some(followup);
     if let Some(news) = moved {
         on.charge.asked = None;
         if verdict.reference.is_some() && followup == Followup::Capture {

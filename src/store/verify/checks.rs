@@ -91,7 +91,8 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
          (s.total = 0 AND s.completed_at IS NOT NULL AND NOT EXISTS (SELECT 1 FROM tillite_charge c \
           WHERE c.app = s.app AND c.mode = s.mode AND c.intent = s.intent)) \
          OR 1 = (SELECT count(*) FROM tillite_charge c WHERE c.app = s.app AND c.mode = s.mode \
-          AND c.intent = s.intent AND c.settles = 1 AND c.state = 'succeeded' AND c.captured = s.total))",
+          AND c.intent = s.intent AND c.settles = 1 AND c.state = 'succeeded' \
+          AND (c.captured = s.total OR s.capture = 'manual' AND c.captured BETWEEN 1 AND s.total)))",
     ),
     (
         "money_that_settles_nothing_is_held",

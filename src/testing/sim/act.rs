@@ -10,12 +10,13 @@ use super::plan::{Goods, Op};
 use super::world::{World, euro};
 use super::{Broken, Invariant, Program, violated};
 use crate::catalog::NewPrice;
-use crate::engine::{App, Ask, Begun, Budget, Engine, NewPayment, Settled};
+use crate::engine::{App, Ask, Begun, Budget, Engine, NewPayment, Payment, Settled};
 use crate::entitlement::NewGrant;
 use crate::error::{Error, Result, StorageKind};
 use crate::hook::{Answer, Clock as _, Outcome, Processor as _, Transport as _};
 use crate::id::SessionId;
 use crate::money::Currency;
+use crate::payment::NewRefund;
 use crate::session::{NewLine, NewSession, Session};
 use crate::testing::locked;
 use crate::time::Timestamp;
@@ -69,6 +70,9 @@ pub(super) fn order(asked: Asked) -> Result<NewSession> {
     let new = match asked.goods {
         Goods::Member => NewSession::tier("member", Currency::EUR),
         Goods::Gold => NewSession::tier("gold", Currency::EUR),
+        Goods::Room => NewSession::empty()
+            .line(NewLine::inline("A room", euro(2_40)?))
+            .capture_later(),
         Goods::Pen => NewSession::empty()
             .line(NewLine::inline("A pen", euro(1_20)?))
             .expires_after(SHORT),
@@ -83,14 +87,17 @@ pub(super) fn order(asked: Asked) -> Result<NewSession> {
 
 /// Whether it is the state of an object that a call met.
 fn stands_in_the_way(error: &Error) -> bool {
-    matches!(
-        error,
-        Error::Refused(_)
-            | Error::PaymentInProgress { .. }
-            | Error::OrderTaken { .. }
-            | Error::UidTaken { .. }
-            | Error::Deleted { .. }
-    )
+    // How much is held or left of a payment is a state too.
+    error.field() == Some("amount")
+        || matches!(
+            error,
+            Error::Refused(_)
+                | Error::PaymentInProgress { .. }
+                | Error::OrderTaken { .. }
+                | Error::RefundTooLarge { .. }
+                | Error::UidTaken { .. }
+                | Error::Deleted { .. }
+        )
 }
 
 impl Host<'_> {
@@ -121,6 +128,18 @@ impl Host<'_> {
                 let ask = locked(&self.memory.put_off).pop_front();
                 ask.map_or_else(|| Ok("none was put off".to_owned()), |ask| self.call(&ask, *answers))
             }
+            Op::Capture { session, part } => self.asking(*session, |id| {
+                let part = part.map(euro).transpose()?;
+                self.app.sessions().capture(id, part)
+            }),
+            Op::Void { session } => self.asking(*session, |id| self.app.sessions().void(id)),
+            Op::GiveUp { session } => self.asking(*session, |id| self.app.sessions().cancel_payment(id)),
+            Op::Refresh { session } => self.asking(*session, |id| self.app.sessions().refresh(id)),
+            Op::Act { session, approves } => self.with_session(*session, |id| {
+                let acted = self.world.till.act(id, *approves);
+                Ok(format!("{acted} acted"))
+            }),
+            Op::Refund { session, part } => self.with_session(*session, |id| self.refund(id, *part)),
             Op::Expire { session } => self.with_session(*session, |id| {
                 let before = self.believed(id);
                 self.or_refused(self.app.sessions().expire(id), |session| {
@@ -396,6 +415,27 @@ impl Host<'_> {
                     self.call(&ask, answers)
                 }
             })
+        })
+    }
+
+    /// A call that asks the processor about the payment of a session.
+    fn asking(&self, session: u64, call: impl FnOnce(&SessionId) -> Result<Payment>) -> Seen {
+        self.with_session(session, |id| {
+            let before = self.believed(id);
+            self.or_refused(call(id), |payment| self.session(&payment.session, before.as_ref()))
+        })
+    }
+
+    fn refund(&self, id: &SessionId, part: Option<i64>) -> Seen {
+        let new = NewRefund::session(id);
+        let new = match part.map(euro).transpose()? {
+            Some(part) => new.amount(part),
+            None => new,
+        };
+        let refunded = self.app.refunds().create(new);
+        self.or_refused(refunded, |refund| {
+            self.world.beliefs().see_refund(&refund)?;
+            Ok(format!("{} {:?}", refund.amount, refund.state))
         })
     }
 

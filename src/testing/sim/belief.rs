@@ -8,8 +8,8 @@ use super::{Broken, Invariant, violated};
 use crate::engine::JournalHead;
 use crate::entitlement::Entitlement;
 use crate::event::Event;
-use crate::id::{DeliveryId, EventId, SessionId};
-use crate::payment::{Charge, ChargeState};
+use crate::id::{DeliveryId, EventId, RefundId, SessionId};
+use crate::payment::{CaptureMethod, Charge, ChargeState, Refund};
 use crate::session::{ExpiredReason, Session, SessionState};
 use crate::time::Timestamp;
 use crate::webhook::{Delivery, DeliveryState};
@@ -41,6 +41,8 @@ pub(super) struct Beliefs {
     pub(super) granted: BTreeMap<u64, (u64, Option<u32>)>,
     /// Everything that was ever to be granted under a key, answered or not.
     pub(super) to_grant: BTreeMap<u64, BTreeSet<(u64, Option<u32>)>>,
+    /// Refunds as they were last shown.
+    pub(super) refunds: BTreeMap<RefundId, Refund>,
     /// Events in the order of their positions, as far as they were shown.
     pub(super) journal: Vec<EventId>,
     /// Where deliveries stood when they were last shown.
@@ -76,6 +78,22 @@ impl Beliefs {
             .or_insert_with(|| session.clone());
         if session.revision >= known.revision {
             known.clone_from(session);
+        }
+        Ok(())
+    }
+
+    /// Takes in a refund.
+    pub(super) fn see_refund(&mut self, refund: &Refund) -> Result<(), Broken> {
+        let known = self.refunds.entry(refund.id.clone()).or_insert_with(|| refund.clone());
+        let was_over = !known.state.is_open();
+        if known.amount != refund.amount || was_over && refund.revision >= known.revision && known.state != refund.state
+        {
+            let what = format!("{} was {known:?} and is {refund:?}", refund.id);
+            return violated(Invariant::AnswersStayTrue, what);
+        }
+        // An answer that began earlier may end later.
+        if refund.revision >= known.revision {
+            known.clone_from(refund);
         }
         Ok(())
     }
@@ -155,7 +173,11 @@ fn sound(session: &Session) -> Result<(), Broken> {
     let settling: Vec<_> = charges.filter(|charge| charge.settles).collect();
     let total = session.totals.total;
     let paid = |charge: &&Charge| {
-        let whole = charge.state == ChargeState::Succeeded && charge.captured == total && charge.hold.is_none();
+        let is_whole = match charge.capture {
+            CaptureMethod::Automatic => charge.captured == total,
+            CaptureMethod::Manual => (1..=total).contains(&charge.captured),
+        };
+        let whole = charge.state == ChargeState::Succeeded && is_whole && charge.hold.is_none();
         // It may end later than the session's time, but not begin.
         whole && charge.created_at < session.expires_at
     };
@@ -170,7 +192,10 @@ fn sound(session: &Session) -> Result<(), Broken> {
             format!("{} is {:?}", session.id, session.state),
         );
     }
-    let kept = |charge: &Charge| 0 <= charge.refunded && charge.refunded <= charge.captured;
+    let kept = |charge: &Charge| {
+        let back = charge.refunded + charge.refund_reserved;
+        charge.refunded.min(charge.refund_reserved) >= 0 && back <= charge.captured
+    };
     if !session
         .payment_intent
         .iter()

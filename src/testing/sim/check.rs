@@ -31,6 +31,14 @@ pub(super) fn after_a_start(world: &World, engine: &Engine, app: &App) -> Result
         };
         beliefs.see_session(&session, Some(&before))?;
     }
+    for id in beliefs.refunds.keys().cloned().collect::<Vec<_>>() {
+        match app.refunds().get(&id) {
+            Err(Error::NotFound { .. }) => {
+                return violated(Invariant::AnswersStayTrue, format!("refund {id} is lost"));
+            }
+            found => beliefs.see_refund(&found?)?,
+        }
+    }
     for ((session, key), (charge, _)) in &beliefs.paid {
         let stored = app.sessions().get(session)?;
         let mut charges = stored.payment_intent.iter().flat_map(|intent| &intent.charges);

@@ -22,6 +22,8 @@ pub(super) enum Goods {
     Member,
     /// Ten days of a higher tier.
     Gold,
+    /// A room, for which an amount is held, and which grants nothing.
+    Room,
     /// A pen, which grants nothing.
     Pen,
     /// Something that costs nothing.
@@ -53,6 +55,33 @@ pub(super) enum Op {
     /// Makes the call that was put off first.
     Call {
         answers: u64,
+    },
+    /// Takes what is held, or a part.
+    Capture {
+        session: u64,
+        part: Option<i64>,
+    },
+    /// Gives free what is held.
+    Void {
+        session: u64,
+    },
+    /// Calls a payment off.
+    GiveUp {
+        session: u64,
+    },
+    /// Asks what became of a payment.
+    Refresh {
+        session: u64,
+    },
+    /// The buyer does what a payment waits for.
+    Act {
+        session: u64,
+        approves: bool,
+    },
+    /// Gives back what was paid, or a part.
+    Refund {
+        session: u64,
+        part: Option<i64>,
     },
     Expire {
         session: u64,
@@ -282,6 +311,11 @@ impl Round {
     }
 }
 
+/// A part of what something costs.
+fn part(chance: &mut Chance) -> i64 {
+    1 + i64::try_from(chance.below(150)).unwrap_or(0)
+}
+
 fn fault(chance: &mut Chance) -> Fault {
     match chance.below(12) {
         0..=3 => Fault::PowerCut,
@@ -297,8 +331,9 @@ impl Op {
     fn create(chance: &mut Chance) -> Op {
         Op::Create {
             buyer: chance.below(BUYERS),
-            goods: match chance.below(8) {
+            goods: match chance.below(10) {
                 0 => Goods::Gift,
+                8 | 9 => Goods::Room,
                 1..=3 => Goods::Member,
                 4 | 5 => Goods::Gold,
                 _ => Goods::Pen,
@@ -312,7 +347,7 @@ impl Op {
         if scene.with_host && chance.percent(15) {
             return Op::Host(chance.next());
         }
-        let (kind, key, buyer) = (chance.below(100), chance.below(KEYS), chance.below(BUYERS));
+        let (kind, key, buyer) = (chance.below(120), chance.below(KEYS), chance.below(BUYERS));
         let session = chance.below(SESSIONS);
         let items = 1 + chance.below(20);
         let size = 1 + u32::try_from(chance.below(30)).unwrap_or(0);
@@ -363,6 +398,21 @@ impl Op {
             92..=94 => Op::Now,
             95..=97 if scene.mode == Mode::Test => Op::Advance(Duration::from_secs(3_600 * (1 + chance.below(300)))),
             98 => Op::Heal,
+            99..=104 => Op::Refund {
+                session,
+                part: chance.percent(70).then(|| part(chance)),
+            },
+            105..=108 => Op::Capture {
+                session,
+                part: chance.percent(30).then(|| part(chance)),
+            },
+            109 => Op::Void { session },
+            110..=111 => Op::GiveUp { session },
+            112..=113 => Op::Refresh { session },
+            114..=118 => Op::Act {
+                session,
+                approves: chance.percent(70),
+            },
             _ => Op::Hold { buyer },
         }
     }

@@ -94,12 +94,27 @@ impl History {
         for charge in world.till.charges() {
             *taken.entry(charge.session).or_default() += charge.amount;
         }
+        let mut given_back: BTreeMap<String, i64> = BTreeMap::new();
+        for refund in world.till.refunds() {
+            *given_back.entry(refund.session).or_default() += refund.amount;
+        }
+        if let Some(held) = world.till.holds().first() {
+            let session = self.sessions.iter().find(|session| session.id.as_str() == held.session);
+            let what = format!("{} is still held for {}: {session:?}", held.amount, held.session);
+            return violated(LEDGER, what);
+        }
         for session in &self.sessions {
             if session.state == SessionState::Processing {
                 return violated(Invariant::NothingStaysInFlight, format!("{} is processing", session.id));
             }
             let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
-            let captured: i64 = charges.map(|charge| charge.captured).sum();
+            let captured: i64 = charges.clone().map(|charge| charge.captured).sum();
+            let back: i64 = charges.clone().map(|charge| charge.refunded).sum();
+            let given = given_back.remove(session.id.as_str()).unwrap_or(0);
+            if back != given || charges.clone().any(|charge| charge.refund_reserved != 0) {
+                let what = format!("{} gave back {back}, the service {given}", session.id);
+                return violated(LEDGER, what);
+            }
             let sum = taken.remove(session.id.as_str()).unwrap_or(0);
             if captured != sum {
                 let what = format!("{} has {captured}, the service took {sum}", session.id);
@@ -109,7 +124,7 @@ impl History {
                 return violated(LEDGER, format!("{} is {:?} for {sum}", session.id, session.state));
             }
         }
-        match taken.first_key_value() {
+        match taken.first_key_value().or(given_back.first_key_value()) {
             Some(stranger) => violated(LEDGER, format!("nobody knows of {stranger:?}")),
             None => Ok(()),
         }
@@ -120,7 +135,7 @@ impl History {
         let captured: i64 = self.charges().map(|charge| charge.captured).sum();
         let amounts: BTreeMap<&str, i64> = self
             .charges()
-            .map(|charge| (charge.id.as_str(), charge.amount.as_minor()))
+            .map(|charge| (charge.id.as_str(), charge.captured))
             .collect();
         let succeeded = self.of_kind(EventKind::ChargeSucceeded);
         let counted: i64 = succeeded
@@ -130,7 +145,11 @@ impl History {
             let what = format!("{captured} in rows, {counted} in events");
             return violated(Invariant::MoneyIsConserved, what);
         }
-        let held = self.charges().filter(|charge| charge.hold.is_some()).count();
+        let waits = |charge: &&Charge| {
+            let is_mismatch = charge.hold == Some(Hold::Mismatch);
+            charge.hold.is_some() && (is_mismatch || charge.refundable() > 0)
+        };
+        let held = self.charges().filter(waits).count();
         if held != self.held.len()
             || self
                 .held
@@ -147,7 +166,11 @@ impl History {
     /// end.
     fn moves_follow(&self) -> Result<(), Broken> {
         let mut states: BTreeMap<&str, &str> = BTreeMap::new();
-        let with_states = |event: &&Event| event.object_id.starts_with("cs_") || event.object_id.starts_with("ch_");
+        let with_states = |event: &&Event| {
+            ["cs_", "ch_", "re_"]
+                .iter()
+                .any(|kind| event.object_id.starts_with(kind))
+        };
         for event in self.events.iter().filter(with_states) {
             let Some(to) = &event.to else {
                 continue;

@@ -1,12 +1,18 @@
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+mod ledger;
+
+pub use ledger::Taken;
+
+use ledger::{Ledger, declined};
+
 use super::chance::Chance;
 use super::locked;
 use super::sim::Outside;
-use crate::hook::{Capabilities, Clock, Lookup, LookupKey, Operation, Outcome, Processor, Request};
+use crate::hook::{Cancel, Capabilities, Clock, Lookup, LookupKey, Operation, Outcome, Processor, Request};
+use crate::id::SessionId;
 use crate::time::Timestamp;
 
 /// A payment service in memory, with a ledger of its own that outlives every engine. It does as it
@@ -24,58 +30,6 @@ pub struct FakeProcessor {
     ledger: Arc<Mutex<Ledger>>,
     clock: Option<Arc<dyn Clock>>,
     outside: Option<Arc<dyn Outside>>,
-}
-
-/// What the service knows.
-#[derive(Default)]
-struct Ledger {
-    capabilities: Option<Capabilities>,
-    /// What it is told to do with the next requests.
-    told: VecDeque<Told>,
-    /// What it is told to say to the next look-ups.
-    lookups: VecDeque<Lookup>,
-    /// What it took and gave back, by idempotency key.
-    booked: BTreeMap<String, Taken>,
-    requests: Vec<Request>,
-    looked_up: usize,
-    /// What it refused, by idempotency key.
-    declined: BTreeSet<String>,
-    /// What becomes of requests later, by idempotency key.
-    later: BTreeMap<String, Later>,
-    /// What it draws from when it is not told.
-    mood: Option<Chance>,
-}
-
-/// Money that was taken, or given back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Taken {
-    /// The idempotency key that it was asked for under.
-    pub idempotency_key: String,
-    /// Whether it was taken or given back.
-    pub operation: Operation,
-    /// The key of what was taken, where this was given back.
-    pub of: Option<String>,
-    /// The checkout session that was paid.
-    pub session: String,
-    /// The service's own name for the payment.
-    pub reference: String,
-    /// In minor units.
-    pub amount: i64,
-    /// The upper-case ISO 4217 code.
-    pub currency: String,
-}
-
-/// What becomes of a request at a time that has yet to come.
-#[derive(Clone)]
-struct Later {
-    /// None: when it is asked about next.
-    at: Option<Timestamp>,
-    taken: Taken,
-    /// Whether the service knows of the request until then.
-    known: bool,
-    /// Whether the money is taken then.
-    succeeds: bool,
 }
 
 /// What a [`FakeProcessor`] is told to do with a request.
@@ -100,6 +54,9 @@ pub enum Told {
         /// Whether it will be taken.
         taken: bool,
     },
+    /// Wait for the buyer to do something: [`FakeProcessor::act`] is that. It has a quarter of an hour
+    /// for it.
+    AskBuyer,
     /// Panic before anything happened.
     Panic,
     /// Run this in the middle of the call, then take the money.
@@ -131,13 +88,13 @@ impl FakeProcessor {
     }
 
     /// The same service, reached through a world that may be gone.
-    pub(super) fn within(mut self, outside: Arc<dyn Outside>) -> FakeProcessor {
+    pub(in crate::testing) fn within(mut self, outside: Arc<dyn Outside>) -> FakeProcessor {
         self.outside = Some(outside);
         self
     }
 
     /// Ends its varying temper.
-    pub(super) fn calm(&self) {
+    pub(in crate::testing) fn calm(&self) {
         self.ledger().mood = None;
     }
 
@@ -179,7 +136,7 @@ impl FakeProcessor {
     /// What was taken so far, in the order of the idempotency keys.
     #[must_use]
     pub fn charges(&self) -> Vec<Taken> {
-        self.booked(|operation| operation != Operation::Refund)
+        self.booked(|operation| matches!(operation, Operation::Charge | Operation::Capture))
     }
 
     /// What was given back so far, in the order of the idempotency keys.
@@ -194,6 +151,21 @@ impl FakeProcessor {
         ledger.catch_up(now);
         let booked = ledger.booked.values().filter(|taken| wanted(taken.operation));
         booked.cloned().collect()
+    }
+
+    /// What it holds for now, to be taken or given free, in the order of the idempotency keys.
+    #[must_use]
+    pub fn holds(&self) -> Vec<Taken> {
+        let ledger = self.ledger();
+        let held = ledger.booked.keys().filter(|key| ledger.held_under(Some(key)) > 0);
+        held.filter_map(|key| ledger.booked.get(key)).cloned().collect()
+    }
+
+    /// The buyer acts on what waits for them in a session: approves it, or not. Answers how many
+    /// payments that were.
+    pub fn act(&self, session: &SessionId, approves: bool) -> usize {
+        let now = self.now();
+        self.ledger().act(session.as_str(), approves, now)
     }
 
     /// Every request that reached it, in order.
@@ -227,7 +199,8 @@ impl FakeProcessor {
         if !self.is_reached() || self.now().is_some_and(|now| now > deadline) {
             return lost("the call came to nothing");
         }
-        self.ledger().take(request)
+        let now = self.now();
+        self.ledger().take(request, now)
     }
 
     fn do_as_told(&self, told: Told, request: &Request, deadline: Timestamp) -> Outcome {
@@ -254,6 +227,7 @@ impl FakeProcessor {
                 let reference = self.ledger().expect(request, at, true, taken);
                 Outcome::Pending { reference }
             }
+            Told::AskBuyer => self.ledger().await_buyer(request),
             #[allow(clippy::panic, reason = "a processor of a test panics where it is told to")]
             Told::Panic => panic!("told to panic"),
             Told::Meanwhile(action) => {
@@ -286,7 +260,13 @@ impl Processor for FakeProcessor {
                 return known;
             }
             let told = ledger.told.pop_front();
-            told.unwrap_or_else(|| ledger.mood.as_mut().map_or(Told::Take, Told::drawn))
+            let is_first = request.related.is_none();
+            told.unwrap_or_else(|| {
+                ledger
+                    .mood
+                    .as_mut()
+                    .map_or(Told::Take, |mood| Told::drawn(mood, is_first))
+            })
         };
         let answer = self.do_as_told(told, request, deadline);
         // What happens on the way back is nothing to the service.
@@ -315,92 +295,28 @@ impl Processor for FakeProcessor {
             None => Lookup::NotFound,
         }
     }
-}
 
-impl Ledger {
-    fn take(&mut self, request: &Request) -> Outcome {
-        let taken = taken(request);
-        let outcome = succeeded(&taken);
-        if self.book(request.idempotency_key.clone(), taken) {
-            outcome
-        } else {
-            declined()
+    fn cancel(&self, key: &LookupKey<'_>) -> Cancel {
+        let why = || "the service does not answer".to_owned();
+        if !self.is_reached() {
+            return Cancel::CannotTell { why: why() };
         }
-    }
-
-    /// Moves the money. It does not give back more than it took; then it declines, and this is false.
-    fn book(&mut self, key: String, taken: Taken) -> bool {
-        if taken.operation == Operation::Refund && taken.amount > self.left_of(taken.of.as_deref()) {
-            self.declined.insert(key);
-            return false;
+        let now = self.now();
+        let mut ledger = self.ledger();
+        if ledger.mood.as_mut().is_some_and(|mood| mood.percent(10)) {
+            return Cancel::CannotTell { why: why() };
         }
-        self.booked.insert(key, taken);
-        true
-    }
-
-    /// How much of what it took under a key it has not given back.
-    fn left_of(&self, key: Option<&str>) -> i64 {
-        let Some(paid) = key.and_then(|key| self.booked.get(key)) else {
-            return 0;
-        };
-        let back = self.booked.values().filter(|taken| taken.of.as_deref() == key);
-        paid.amount - back.map(|taken| taken.amount).sum::<i64>()
-    }
-
-    fn expect(&mut self, request: &Request, at: Option<Timestamp>, known: bool, succeeds: bool) -> String {
-        let taken = taken(request);
-        let reference = taken.reference.clone();
-        let later = Later {
-            at,
-            taken,
-            known,
-            succeeds,
-        };
-        self.later.insert(request.idempotency_key.clone(), later);
-        reference
-    }
-
-    /// Carries out what has become due.
-    fn catch_up(&mut self, now: Option<Timestamp>) {
-        let is_due = |later: &Later| matches!((later.at, now), (Some(at), Some(now)) if at <= now);
-        let due = self.later.iter().filter(|(_, later)| is_due(later));
-        let due: Vec<String> = due.map(|(key, _)| key.clone()).collect();
-        for key in due {
-            self.carry_out(key);
-        }
-    }
-
-    fn carry_out(&mut self, key: String) {
-        match self.later.remove(&key) {
-            Some(later) if later.succeeds => drop(self.book(key, later.taken)),
-            Some(_) => drop(self.declined.insert(key)),
-            None => {}
-        }
-    }
-
-    /// What is known of a request.
-    fn known(&mut self, key: &str, now: Option<Timestamp>) -> Option<Outcome> {
-        self.catch_up(now);
-        if self.later.get(key).is_some_and(|later| later.at.is_none()) {
-            self.carry_out(key.to_owned());
-        }
-        if let Some(taken) = self.booked.get(key) {
-            return Some(succeeded(taken));
-        }
-        if self.declined.contains(key) {
-            return Some(declined());
-        }
-        let later = self.later.get(key).filter(|later| later.known)?;
-        let reference = later.taken.reference.clone();
-        Some(Outcome::Pending { reference })
+        ledger.call_off(&key.request.idempotency_key, now)
     }
 }
 
 impl Told {
-    /// What a service of varying temper does.
-    fn drawn(mood: &mut Chance) -> Told {
+    /// What a service of varying temper does; only what starts a payment is put before the buyer.
+    fn drawn(mood: &mut Chance, is_first: bool) -> Told {
         match mood.below(100) {
-            0..=47 => Told::Take,
+            0..=43 => Told::Take,
+            44..=47 if is_first => Told::AskBuyer,
+            44..=47 => Told::Take,
             48..=61 => Told::Answer(declined()),
             62..=67 => Told::Answer(Outcome::NotSent {
                 why: "no connection".to_owned(),
@@ -413,35 +329,6 @@ impl Told {
                 taken: mood.percent(60),
             },
         }
-    }
-}
-
-fn taken(request: &Request) -> Taken {
-    Taken {
-        idempotency_key: request.idempotency_key.clone(),
-        operation: request.operation,
-        of: request.related.as_ref().map(|paid| paid.idempotency_key.clone()),
-        session: request.session.clone(),
-        reference: format!("till_{}", request.attempt),
-        amount: request.amount,
-        currency: request.currency.clone(),
-    }
-}
-
-fn succeeded(taken: &Taken) -> Outcome {
-    let currency = crate::money::Currency::parse(&taken.currency);
-    let amount = currency.and_then(|currency| crate::money::Amount::minor(taken.amount, currency));
-    match amount {
-        Ok(amount) => Outcome::succeeded(&taken.reference, amount),
-        Err(_) => lost("an amount that cannot be"),
-    }
-}
-
-fn declined() -> Outcome {
-    Outcome::Declined {
-        code: "insufficient_funds".to_owned(),
-        message: String::new(),
-        advice: None,
     }
 }
 
@@ -467,6 +354,7 @@ impl fmt::Debug for Told {
             Told::LoseRequest => "LoseRequest",
             Told::ArriveLate(_) => "ArriveLate",
             Told::Pend { .. } => "Pend",
+            Told::AskBuyer => "AskBuyer",
             Told::Panic => "Panic",
             Told::Meanwhile(_) => "Meanwhile",
         })
