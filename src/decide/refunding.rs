@@ -112,9 +112,10 @@ pub(crate) fn intend(
         amount,
         state: RefundState::Pending,
         source: wish.source,
-        effect: wish.effect.unwrap_or(match nothing_left {
-            true => GrantEffect::Revoke,
-            false => GrantEffect::Keep,
+        effect: wish.effect.unwrap_or(if nothing_left {
+            GrantEffect::Revoke
+        } else {
+            GrantEffect::Keep
         }),
         lines,
         reason: wish.reason,

@@ -219,12 +219,11 @@ impl Sessions<'_> {
                 mode: tx.world.mode.as_str(),
             })?;
             let lease = tx.host_now.plus(timeout + LEASE_MARGIN);
-            let is_ours = match kind {
-                AskKind::Cancel => store::attempt::call_off(tx.sql, tx.world, &attempt, lease)?,
-                _ => {
-                    let is_due = !matches!(attempt.next, Some((Await::Answer | Await::Call, _)));
-                    is_due && store::attempt::claim(tx.sql, tx.world, &attempt, lease)?
-                }
+            let is_ours = if kind == AskKind::Cancel {
+                store::attempt::call_off(tx.sql, tx.world, &attempt, lease)?
+            } else {
+                let is_due = !matches!(attempt.next, Some((Await::Answer | Await::Call, _)));
+                is_due && store::attempt::claim(tx.sql, tx.world, &attempt, lease)?
             };
             if kind == AskKind::Cancel && !is_ours {
                 return Err(Error::PaymentInProgress {

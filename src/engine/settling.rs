@@ -229,16 +229,13 @@ fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<P
         late_payments: store::app::late_payments(tx.sql, tx.world.app)?,
     };
     let mut change = Change::new();
-    let (session, declined) = match Followup::of(found.case.attempt.operation) {
-        Some(followup) => {
-            let made_by = store::attempt::that_made(tx.sql, tx.world, &subject)?;
-            let mut at = tx.setting();
-            settlement::settle_followup(found, followup, &made_by, learned, &mut at, &mut change)?
-        }
-        None => {
-            let session = settlement::settle(found, learned, &mut tx.setting(), &mut change)?;
-            (session, None)
-        }
+    let (session, declined) = if let Some(followup) = Followup::of(found.case.attempt.operation) {
+        let made_by = store::attempt::that_made(tx.sql, tx.world, &subject)?;
+        let mut at = tx.setting();
+        settlement::settle_followup(found, followup, &made_by, learned, &mut at, &mut change)?
+    } else {
+        let session = settlement::settle(found, learned, &mut tx.setting(), &mut change)?;
+        (session, None)
     };
     tx.apply(&change)?;
     Ok(Payment {

@@ -103,7 +103,7 @@ impl Stage {
         let acting = shop.session("u_6");
         shop.till.tell(Told::AskBuyer);
         shop.pay(&acting).unwrap();
-        shop.till.act(&acting.id, true);
+        assert!(shop.till.act(&acting.id, true));
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {

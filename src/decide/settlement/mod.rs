@@ -131,9 +131,10 @@ impl Case {
         // What is to be called off is, until that is confirmed or turns out to be too late.
         let is_called_off = matches!(attempt.next, Some((Await::Cancel, _)));
         let can_look_up = is_called_off || learned.capabilities.is_none_or(|known| known.lookup);
-        attempt.next = match is_called_off {
-            true => Some((Await::Cancel, due)),
-            false => can_look_up.then_some((Await::Lookup, due)),
+        attempt.next = if is_called_off {
+            Some((Await::Cancel, due))
+        } else {
+            can_look_up.then_some((Await::Lookup, due))
         };
         let silent = match verdict.source {
             Source::Lookup => self.past.silent.saturating_add(1),

@@ -41,11 +41,10 @@ pub(crate) fn settle_refund(
         refunds,
         holdings,
     } = found;
-    let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+    let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
     let mut charge = charges
-        .filter(|charge| charge.id == before.charge)
+        .find(|charge| charge.id == before.charge)
         .cloned()
-        .next()
         .ok_or_else(|| dangling(&case.attempt, "charge of its refund's session"))?;
     let Some(verdict) = case.weigh(learned, before.amount, at) else {
         return Ok(before);

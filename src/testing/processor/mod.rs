@@ -161,11 +161,11 @@ impl FakeProcessor {
         held.filter_map(|key| ledger.booked.get(key)).cloned().collect()
     }
 
-    /// The buyer acts on what waits for them in a session: approves it, or not. Answers how many
-    /// payments that were.
-    pub fn act(&self, session: &SessionId, approves: bool) -> usize {
+    /// The buyer acts on what waits for them in a session: approves it, or not. True if something did.
+    #[must_use]
+    pub fn act(&self, session: &SessionId, approves: bool) -> bool {
         let now = self.now();
-        self.ledger().act(session.as_str(), approves, now)
+        self.ledger().act(session.as_str(), approves, now) > 0
     }
 
     /// Every request that reached it, in order.

@@ -137,7 +137,7 @@ impl Host<'_> {
             Op::Refresh { session } => self.asking(*session, |id| self.app.sessions().refresh(id)),
             Op::Act { session, approves } => self.with_session(*session, |id| {
                 let acted = self.world.till.act(id, *approves);
-                Ok(format!("{acted} acted"))
+                Ok(format!("acted: {acted}"))
             }),
             Op::Refund { session, part } => self.with_session(*session, |id| self.refund(id, *part)),
             Op::Expire { session } => self.with_session(*session, |id| {
