@@ -202,9 +202,10 @@ fn target(tx: &mut Tx<'_>, target: &Target) -> Result<(Session, ChargeId)> {
             let paid = charges.find(|charge| charge.settles).map(|charge| charge.id.clone());
             let refused = || Refused {
                 object: "checkout session",
-                state: match session.is_complete() {
-                    true => "complete with nothing paid",
-                    false => session.state.as_str(),
+                state: if session.is_complete() {
+                    "complete with nothing paid"
+                } else {
+                    session.state.as_str()
                 },
                 event: "a refund",
             };

@@ -12,7 +12,8 @@ use crate::time::Timestamp;
 const ATTEMPT: &str = "SELECT a.id, a.operation, a.subject, a.processor, a.key, a.request, a.request_hash, \
      a.reference, a.token, a.next, a.due_at, a.asked, a.unresolved, a.created_at, \
      (SELECT e.host_time FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
-     AND e.number = 1), \
+     AND e.number = 1 + coalesce((SELECT max(n.number) FROM tillite_evidence n WHERE n.app = a.app \
+     AND n.mode = a.mode AND n.attempt = a.id AND n.outcome = 'not_sent'), 0)), \
      (SELECT count(*) FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id), a.ask \
      FROM tillite_attempt a WHERE a.app = $1 AND a.mode = $2";
 
@@ -122,17 +123,19 @@ pub(crate) fn asks_due(
 
 /// Takes an attempt for one call: whoever looks in the meantime finds it taken. One that is carried
 /// out awaits its answer from then on; one that is looked up is due again when the lease has ended.
-/// False if somebody else was first.
+/// False if somebody else was first, or something else is to be asked by now.
 pub(crate) fn claim(sql: &mut dyn Sql, world: World, attempt: &Attempt, lease_until: Timestamp) -> Result<bool> {
-    let during = match attempt.next {
-        Some((Await::Call, _)) => Await::Answer,
-        Some((Await::Lookup, _)) => Await::Lookup,
+    let (seen, during) = match attempt.next {
+        Some((seen @ Await::Call, _)) => (seen, Await::Answer),
+        Some((seen @ Await::Lookup, _)) => (seen, Await::Lookup),
         Some((Await::Answer, _)) | None => return Ok(false),
     };
     let (next, ask) = awaiting(during);
+    // What is to be asked may have changed under the same token, by what the call before has answered.
+    let (_, seen) = awaiting(seen);
     let changed = sql.exec(
         "UPDATE tillite_attempt SET token = token + 1, next = $1, ask = $2, due_at = $3 \
-         WHERE app = $4 AND mode = $5 AND id = $6 AND token = $7 AND next = 'lookup'",
+         WHERE app = $4 AND mode = $5 AND id = $6 AND token = $7 AND next = 'lookup' AND ask = $8",
         &[
             next.into(),
             ask.into(),
@@ -141,6 +144,7 @@ pub(crate) fn claim(sql: &mut dyn Sql, world: World, attempt: &Attempt, lease_un
             mode_number(world.mode).into(),
             attempt.id.as_str().into(),
             attempt.token.into(),
+            seen.into(),
         ],
     )?;
     Ok(changed == 1)
