@@ -72,8 +72,8 @@ pub enum Alarm {
         /// The refund.
         refund: RefundId,
     },
-    /// A refund failed for certain that the engine made by itself, or that had gone through before: the
-    /// money is here, and is somebody else's.
+    /// A refund failed for certain, or was called off, that the engine made by itself or that had gone
+    /// through before: the money is here, and is somebody else's.
     #[non_exhaustive]
     RefundFailed {
         /// The app's slug.
@@ -83,7 +83,8 @@ pub enum Alarm {
         /// The refund.
         refund: RefundId,
     },
-    /// A refund went through that had failed before, and of whose amount nothing may be left by now.
+    /// A refund went through that had failed before, over its amount or another, and of which nothing may
+    /// be left of the charge by now: compare it with the payment service.
     #[non_exhaustive]
     RefundContradicted {
         /// The app's slug.
@@ -177,8 +178,9 @@ pub(crate) fn raised_by(app: &str, subject: &Subject, happenings: &[Happening]) 
 fn of_refund(app: &str, refund: &Refund, happenings: &[Happening]) -> Option<Alarm> {
     let (app, charge, id) = (app.to_owned(), refund.charge.clone(), refund.id.clone());
     let happened = |kind| happenings.iter().any(|happening| happening.kind == kind);
+    let states = [RefundState::Failed, RefundState::Canceled].map(RefundState::as_str);
     let fell_back = |happening: &Happening| {
-        happening.kind == EventKind::RefundFailed
+        happening.to.is_some_and(|to| states.contains(&to))
             && (refund.is_automatic() || happening.from == Some(RefundState::Succeeded.as_str()))
     };
     if happened(EventKind::RefundContradicted) {

@@ -47,20 +47,43 @@ fn money_that_is_on_its_way_back_waits_for_nobody_unless_it_is_another_amount() 
 #[test]
 fn of_refunds_only_what_somebody_has_to_look_at_is_worth_an_alarm() {
     let failed = |from: RefundState| Happening::moved(EventKind::RefundFailed, from.as_str(), "failed");
+    let updated = |to: RefundState| Happening::moved(EventKind::RefundUpdated, "pending", to.as_str());
     let plain = Happening::plain;
-    for (source, happening, alarming) in [
-        (RefundSource::Requested, plain(EventKind::RefundCreated), false),
-        (RefundSource::Late, plain(EventKind::RefundUpdated), false),
-        (RefundSource::Requested, failed(RefundState::Pending), false),
-        (RefundSource::Requested, failed(RefundState::Succeeded), true),
-        (RefundSource::Late, failed(RefundState::Pending), true),
-        (RefundSource::Surplus, failed(RefundState::Unknown), true),
-        (RefundSource::Requested, plain(EventKind::RefundUnresolved), true),
-        (RefundSource::Requested, plain(EventKind::RefundContradicted), true),
+    let (requested, late, surplus) = (RefundSource::Requested, RefundSource::Late, RefundSource::Surplus);
+    let contradicted = plain(EventKind::RefundContradicted);
+    let unresolved = plain(EventKind::RefundUnresolved);
+    for (source, happenings, alarm) in [
+        (requested, vec![plain(EventKind::RefundCreated)], ""),
+        (late, vec![plain(EventKind::RefundUpdated)], ""),
+        (late, vec![updated(RefundState::Succeeded)], ""),
+        (requested, vec![failed(RefundState::Pending)], ""),
+        (requested, vec![updated(RefundState::Canceled)], ""),
+        (requested, vec![failed(RefundState::Succeeded)], "failed"),
+        (late, vec![failed(RefundState::Pending)], "failed"),
+        (surplus, vec![failed(RefundState::Unknown)], "failed"),
+        (surplus, vec![updated(RefundState::Canceled)], "failed"),
+        (requested, vec![unresolved], "unresolved"),
+        (requested, vec![updated(RefundState::Unknown), unresolved], "unresolved"),
+        (requested, vec![contradicted], "contradicted"),
+        // One case for one person.
+        (
+            requested,
+            vec![contradicted, updated(RefundState::Succeeded)],
+            "contradicted",
+        ),
+        (late, vec![contradicted, unresolved], "contradicted"),
     ] {
         let mut refund = refund(RefundState::Failed);
         refund.source = source;
-        let raised = raised_by("shop", &Subject::Refund(refund), &[happening]);
-        assert_eq!(raised.is_some(), alarming, "{source:?} {happening:?}");
+        let about = ("shop".to_owned(), refund.charge.clone(), refund.id.clone());
+        let raised = raised_by("shop", &Subject::Refund(refund), &happenings);
+        let (word, told) = match raised {
+            None => ("", about.clone()),
+            Some(Alarm::RefundFailed { app, charge, refund }) => ("failed", (app, charge, refund)),
+            Some(Alarm::RefundUnresolved { app, charge, refund }) => ("unresolved", (app, charge, refund)),
+            Some(Alarm::RefundContradicted { app, charge, refund }) => ("contradicted", (app, charge, refund)),
+            Some(other) => panic!("{other:?}"),
+        };
+        assert_eq!((word, told), (alarm, about), "{source:?} {happenings:?}");
     }
 }

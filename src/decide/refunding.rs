@@ -112,7 +112,8 @@ pub(crate) fn intend(
         amount,
         state: RefundState::Pending,
         source: wish.source,
-        effect: wish.effect.unwrap_or(if nothing_left {
+        // What settled nothing has granted nothing: what the session sold was paid for otherwise.
+        effect: wish.effect.unwrap_or(if nothing_left && charge.settles {
             GrantEffect::Revoke
         } else {
             GrantEffect::Keep
@@ -190,7 +191,7 @@ fn share(
                 .collect::<Result<Vec<RefundedLine>, Error>>()?;
             let total: i64 = lines.iter().map(|line| line.amount).sum();
             if total == 0 {
-                let allowed = "units that come to more than nothing; take more of them at once";
+                let allowed = "units that together come to more than that; name more of them, or of other lines";
                 return Err(Invalid::new("units", "units that come to 0", allowed).into());
             }
             Ok((Amount::minor(total, currency)?, lines))

@@ -5,6 +5,8 @@ mod catalog;
 mod checkout;
 mod customer;
 mod pricing;
+mod refund_settlement;
+mod refunding;
 mod settlement;
 
 use crate::change::{Change, Setting};

@@ -81,7 +81,7 @@ impl BitOr for Work {
 pub struct Ran {
     /// Attempts whose call was lost and that are unknown now.
     pub recovered: usize,
-    /// Look-ups made.
+    /// Look-ups made, and refunds asked for.
     pub looked_up: usize,
     /// Sessions closed because their time had passed.
     pub expired: usize,
@@ -124,7 +124,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 
 impl Engine {
     /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
-    /// calls as unknown, looks up attempts, closes sessions, writes down lapses, delivers webhooks,
+    /// calls as unknown, looks up attempts, asks for refunds, closes sessions, writes down lapses, delivers webhooks,
     /// forgets what was kept long enough, in this order. Safe to call from many threads and processes at once; each item is done by
     /// one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
     ///

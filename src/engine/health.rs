@@ -16,10 +16,11 @@ pub struct Health {
     pub oldest_due: Option<Timestamp>,
     /// Host time since which a delivery has been due; none if none is overdue.
     pub oldest_overdue_delivery: Option<Timestamp>,
-    /// Charges whose outcome is awaited.
+    /// Charges and refunds whose outcome is awaited.
     pub open_charges: u64,
-    /// Charges among them of which the last eight look-ups said nothing, or that cannot be looked
-    /// up: somebody has to look. A charge that the processor says is pending is none of them.
+    /// Charges and refunds among them of which the last eight look-ups said nothing, that cannot be
+    /// looked up, or that went over another amount: somebody has to look. What the processor says is
+    /// pending is none of them.
     pub unresolved_charges: u64,
     /// Charges whose money settled nothing and waits for a decision; 100 stands for more.
     pub held_charges: u64,

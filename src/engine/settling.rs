@@ -76,7 +76,9 @@ impl Engine {
     /// # Events
     /// The last ones of [`crate::Sessions::pay`]; `charge.unknown`, `charge.pending`,
     /// `charge.requires_action`, `charge.authorized`, `charge.mismatch`, `charge.unresolved` as the
-    /// case may be; `checkout.session.late_payment` for money that arrives too late, which is held.
+    /// case may be; `checkout.session.late_payment` for money that arrives too late, and
+    /// `refund.created` where it goes back by itself. Of a refund, the last ones of
+    /// [`crate::Refunds::create`]; `refund.contradicted`, `refund.unresolved`.
     pub fn settle(&self, ask: &Ask, answer: &Answer) -> Result<Settled> {
         settle(&self.core, ask, answer)
     }

@@ -27,6 +27,7 @@ impl Source {
 }
 
 const NOT_SENT: &str = "not_sent";
+const DECLINED: &str = "declined";
 
 /// The outcomes from which nothing is learned: whoever was asked did not say that they know of it.
 const SILENT: [&str; 4] = ["not_found", "cannot_tell", "unknown", "no_answer"];
@@ -98,6 +99,13 @@ pub(crate) struct Said {
     pub(crate) detail: Option<String>,
 }
 
+impl Said {
+    /// As [`Verdict::is_not_sent`].
+    pub(crate) fn is_not_sent(&self) -> bool {
+        self.outcome == NOT_SENT
+    }
+}
+
 impl Verdict {
     /// Whether nothing is learned from it.
     pub(crate) fn is_silent(&self) -> bool {
@@ -107,6 +115,11 @@ impl Verdict {
     /// Whether the request certainly never left.
     pub(crate) fn is_not_sent(&self) -> bool {
         self.outcome == NOT_SENT
+    }
+
+    /// Whether the service itself says no.
+    pub(crate) fn is_declined(&self) -> bool {
+        self.outcome == DECLINED
     }
 
     pub(crate) fn said(&self) -> Said {
@@ -151,15 +164,21 @@ impl Finding {
 
     /// Weighs a finding about an attempt to move `asked`.
     ///
-    /// `age` is how long ago the call was allowed to take place at the latest, and
+    /// `age` is how long the call has been over, none if it may still be made, and
     /// `not_found_final_after` what the processor promises: a "not found" younger than that says
     /// nothing, because the call may still arrive.
-    pub(crate) fn weigh(&self, asked: Amount, age: Duration, not_found_final_after: Option<Duration>) -> Verdict {
+    pub(crate) fn weigh(
+        &self,
+        asked: Amount,
+        age: Option<Duration>,
+        not_found_final_after: Option<Duration>,
+    ) -> Verdict {
         match self {
             Finding::Executed(outcome) => weigh_outcome(Source::Answer, outcome, asked),
             Finding::LookedUp(Lookup::Found(outcome)) => weigh_outcome(Source::Lookup, outcome, asked),
             Finding::LookedUp(Lookup::NotFound) => {
-                let is_final = planted!(NotFoundIsFinal) || not_found_final_after.is_some_and(|settled| age >= settled);
+                let settled = age.zip(not_found_final_after);
+                let is_final = planted!(NotFoundIsFinal) || settled.is_some_and(|(age, settled)| age >= settled);
                 Verdict {
                     event: is_final.then_some(News::Failed),
                     ..nothing(Source::Lookup, if is_final { "never_arrived" } else { "not_found" })
@@ -217,7 +236,7 @@ fn weigh_outcome(source: Source, outcome: &Outcome, asked: Amount) -> Verdict {
         Outcome::Declined { code, .. } => Verdict {
             event: Some(News::Failed),
             detail: Some(kept(code, MAX_DETAIL)),
-            ..nothing(source, "declined")
+            ..nothing(source, DECLINED)
         },
         Outcome::NotSent { why } => Verdict {
             event: Some(News::Failed),

@@ -334,7 +334,8 @@ pub(crate) struct Attempt {
     pub(crate) unresolved: bool,
     /// Host time.
     pub(crate) created_at: Timestamp,
-    /// Host time of the first evidence: from then on the call is over.
+    /// Host time of the first evidence since the request was certainly not sent for the last time, or
+    /// at all: from then on the call is over. None while one may still be made.
     pub(crate) heard_at: Option<Timestamp>,
     /// How many pieces of evidence there are.
     pub(crate) evidence: u32,

@@ -82,8 +82,9 @@ proptest! {
 const ASKED: i64 = 999;
 
 /// What a finding weighs, for an attempt that asked for 9.99 EUR.
-fn weighed(finding: &Finding, age: u64, settled: Option<u64>) -> Verdict {
-    finding.weigh(eur(ASKED), Duration::from_secs(age), settled.map(Duration::from_secs))
+fn weighed(finding: &Finding, age: impl Into<Option<u64>>, settled: Option<u64>) -> Verdict {
+    let seconds = |count: Option<u64>| count.map(Duration::from_secs);
+    finding.weigh(eur(ASKED), seconds(age.into()), seconds(settled))
 }
 
 fn text(text: &str) -> String {
@@ -183,17 +184,24 @@ fn a_verdict_is_silent_exactly_if_it_teaches_no_more_than_doubt() {
 #[test]
 fn not_found_counts_only_once_the_processor_says_that_it_is_final() {
     for (age, settled, is_final) in [
-        (0, None, false),
-        (1_000_000, None, false),
-        (59, Some(60), false),
-        (60, Some(60), true),
-        (61, Some(60), true),
-        (0, Some(0), true),
+        (Some(0), None, false),
+        (Some(1_000_000), None, false),
+        (Some(59), Some(60), false),
+        (Some(60), Some(60), true),
+        (Some(61), Some(60), true),
+        (Some(0), Some(0), true),
+        // The call may still be made.
+        (None, Some(0), false),
+        (None, Some(60), false),
     ] {
         let verdict = weighed(&Finding::LookedUp(Lookup::NotFound), age, settled);
         let event = is_final.then_some(News::Failed);
         let outcome = if is_final { "never_arrived" } else { "not_found" };
-        assert_eq!((verdict.event, verdict.outcome), (event, outcome), "{age} {settled:?}");
+        assert_eq!(
+            (verdict.event, verdict.outcome),
+            (event, outcome),
+            "{age:?} {settled:?}"
+        );
     }
 }
 

@@ -13,7 +13,8 @@ use crate::time::Timestamp;
 const ATTEMPT: &str = "SELECT a.id, a.operation, a.subject, a.processor, a.key, a.request, a.request_hash, \
      a.reference, a.token, a.next, a.due_at, a.asked, a.unresolved, a.created_at, \
      (SELECT e.host_time FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
-     AND e.number = 1), \
+     AND e.number = 1 + coalesce((SELECT max(n.number) FROM tillite_evidence n WHERE n.app = a.app \
+     AND n.mode = a.mode AND n.attempt = a.id AND n.outcome = 'not_sent'), 0)), \
      (SELECT count(*) FROM tillite_evidence e WHERE e.app = a.app AND e.mode = a.mode AND e.attempt = a.id), a.ask \
      FROM tillite_attempt a WHERE a.app = $1 AND a.mode = $2";
 
@@ -160,9 +161,11 @@ pub(crate) fn call_off(sql: &mut dyn Sql, world: World, attempt: &Attempt, due: 
 
 fn put_next(sql: &mut dyn Sql, world: World, attempt: &Attempt, next: Await, due: Timestamp) -> Result<bool> {
     let (next, ask) = awaiting(next);
+    // What is awaited may have changed under the same token, by what the call before has answered.
+    let (seen_next, seen_ask) = attempt.next.map_or(("", "lookup"), |(seen, _)| awaiting(seen));
     let changed = sql.exec(
         "UPDATE tillite_attempt SET token = token + 1, next = $1, ask = $2, due_at = $3 \
-         WHERE app = $4 AND mode = $5 AND id = $6 AND token = $7",
+         WHERE app = $4 AND mode = $5 AND id = $6 AND token = $7 AND coalesce(next, '') = $8 AND ask = $9",
         &[
             next.into(),
             ask.into(),
@@ -171,6 +174,8 @@ fn put_next(sql: &mut dyn Sql, world: World, attempt: &Attempt, next: Await, due
             mode_number(world.mode).into(),
             attempt.id.as_str().into(),
             attempt.token.into(),
+            seen_next.into(),
+            seen_ask.into(),
         ],
     )?;
     Ok(changed == 1)

@@ -33,6 +33,7 @@ mod outbox;
 #[cfg(feature = "testing")]
 mod power;
 mod race;
+mod refund;
 mod remembered;
 mod repeat;
 mod retention;

@@ -1,5 +1,6 @@
 //! Whoever pays a session at the same moment as somebody else: one of them pays, the other hears
-//! so. It holds between threads and between processes on one file.
+//! so. And whoever gives money back at the same moment as others: together they give back what was
+//! taken, and no more. It holds between threads and between processes on one file.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -7,14 +8,16 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
+use std::time::Duration;
 
 use tillite::{
-    Budget, Capabilities, Engine, Error, Lookup, LookupKey, Mode, Outcome, Processor, Request, Session, SessionId,
-    SessionState, Timestamp,
+    App, Budget, Capabilities, Charge, ChargeId, Engine, Error, Lookup, LookupKey, Mode, NewLine, NewRefund,
+    NewSession, Operation, Outcome, Processor, RefundState, Request, Session, SessionId, SessionState, Timestamp,
 };
 
 use crate::kit::{
-    ManualClock, Receiver, Shop, Till, another_process, builder, is_another_process, money_taken, take_money,
+    ManualClock, Receiver, Shop, Till, another_process, builder, clean, euro, is_another_process, money_taken,
+    take_money,
 };
 
 const CHILD: &str = "race::the_other_process";
@@ -189,4 +192,204 @@ fn eight_threads_that_pay_the_same_sessions_charge_each_once() {
         assert_eq!(read.payment_intent.unwrap().charges.len(), 1);
     }
     shop.clean();
+}
+
+const REFUNDING: &str = "race::the_other_process_that_gives_back";
+
+/// How many threads of each process give money back.
+const CLERKS: u64 = 4;
+
+/// Gives back into a file that the processes share, whatever it is asked for: it knows no bound. By its
+/// key, a refund is declined, given with or without an answer, or neither given nor answered.
+struct Generous {
+    taken: PathBuf,
+    given: PathBuf,
+}
+
+impl Processor for Generous {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new()
+            .lookup()
+            .not_found_final_after(Duration::from_secs(60))
+    }
+
+    fn execute(&self, request: &Request, _deadline: Timestamp) -> Outcome {
+        if request.operation == Operation::Charge {
+            return take_money(&self.taken, request);
+        }
+        let why = "the connection broke".to_owned();
+        match request.idempotency_key.bytes().fold(0, |sum, byte| sum ^ byte) % 16 {
+            0 | 1 => Outcome::Declined {
+                code: "card_gone".to_owned(),
+                message: String::new(),
+                advice: None,
+            },
+            2 => Outcome::Unknown { why },
+            3 | 4 => {
+                take_money(&self.given, request);
+                Outcome::Unknown { why }
+            }
+            _ => take_money(&self.given, request),
+        }
+    }
+
+    fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
+        let wanted = &key.request.idempotency_key;
+        match money_taken(&self.given).iter().any(|(_, given)| given == wanted) {
+            true => Lookup::Found(Outcome::succeeded(wanted, key.request.money().unwrap())),
+            false => Lookup::NotFound,
+        }
+    }
+}
+
+fn open_generous(dir: &Path, clock: &ManualClock) -> (Engine, App) {
+    let till = Generous {
+        taken: dir.join("taken"),
+        given: dir.join("given"),
+    };
+    let setup = Engine::builder().clock(clock.clone()).test_processor("till", till);
+    let engine = setup.open(dir.join("shop.db")).unwrap();
+    let app = engine.app("lixblogs", Mode::Test).unwrap();
+    (engine, app)
+}
+
+/// The charge as it is in the file, in which no more is on its way back or there than was taken.
+fn within_bounds(app: &App, charge: &ChargeId, session: &SessionId) -> Charge {
+    let session = app.sessions().get(session).unwrap();
+    let mut charges = session.payment_intent.unwrap().charges.into_iter();
+    let found = charges.find(|known| known.id == *charge).unwrap();
+    assert!(found.refund_reserved >= 0 && found.refunded >= 0, "{found:?}");
+    assert!(found.refund_reserved + found.refunded <= found.captured, "{found:?}");
+    found
+}
+
+/// Gives back parts of a charge until nothing is left of it; answers how many, and how often too much
+/// was asked for.
+fn give_back(engine: &Engine, app: &App, charge: &Charge, mut lot: u64) -> (u32, u32) {
+    let (mut made, mut too_large) = (0, 0);
+    loop {
+        lot = lot
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        let drawn = lot >> 33;
+        let new = NewRefund::charge(&charge.id);
+        let new = match drawn % 8 {
+            0 => new.units(0, u32::try_from(drawn / 8 % 3 + 1).unwrap()),
+            // More than anybody could have, as others are at it too; and then all that there is.
+            1 if too_large % 2 == 0 => new.amount(charge.amount),
+            1 => new,
+            _ => new.amount(euro(i64::try_from(drawn / 8 % 60_00 + 1).unwrap())),
+        };
+        match app.refunds().create(new) {
+            Ok(_) => made += 1,
+            Err(Error::RefundTooLarge { .. }) => too_large += 1,
+            Err(Error::Invalid(units)) => assert_eq!(units.field, "units[0].quantity"),
+            Err(Error::Refused(_)) => return (made, too_large),
+            Err(error) => panic!("{error}"),
+        }
+        within_bounds(app, &charge.id, &charge.session);
+        if drawn.is_multiple_of(5) {
+            engine.run_due(Budget::items(1)).unwrap();
+        }
+    }
+}
+
+/// Gives back what a charge took, with several threads.
+#[test]
+fn the_other_process_that_gives_back() {
+    if !is_another_process(REFUNDING) {
+        return;
+    }
+    let variable = |name: &str| std::env::var(name).unwrap();
+    let (engine, app) = open_generous(Path::new(&variable("TILLITE_DIR")), &ManualClock::new());
+    let seed: u64 = variable("TILLITE_SEED").parse().unwrap();
+    // The harness has left its own line unfinished.
+    println!("\n@ ready");
+    let session = SessionId::parse(&next_line().unwrap()).unwrap();
+    let charge = app.sessions().get(&session).unwrap().payment_intent.unwrap().charges[0].clone();
+    let start = Barrier::new(usize::try_from(CLERKS).unwrap());
+    std::thread::scope(|scope| {
+        for clerk in 0..CLERKS {
+            let (engine, app, charge, start) = (&engine, &app, &charge, &start);
+            scope.spawn(move || {
+                start.wait();
+                let (made, too_large) = give_back(engine, app, charge, seed * CLERKS + clerk);
+                println!("\n@ {made} {too_large}");
+            });
+        }
+    });
+}
+
+#[test]
+fn clerks_in_two_processes_never_give_back_more_than_was_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let clock = ManualClock::new();
+    let (engine, app) = open_generous(dir.path(), &clock);
+    let things = NewSession::empty().line(NewLine::inline("A thing", euro(50_00)).quantity(20));
+    let session = app.sessions().create(things).unwrap();
+    let charge = app.sessions().pay(&session.id, "tok_1").unwrap().charge.unwrap();
+    let children = [1_u64, 2].map(|seed| {
+        let variables = [
+            ("TILLITE_DIR", dir.path().display().to_string()),
+            ("TILLITE_SEED", seed.to_string()),
+        ];
+        let mut command = another_process(REFUNDING, &variables);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut said = said.map_while(Result::ok).filter(|line| line.starts_with("@ "));
+        assert_eq!(said.next().unwrap(), "@ ready");
+        (child.stdin.take().unwrap(), said, child)
+    });
+    let begun = children.map(|(mut input, said, child)| {
+        writeln!(input, "{}", session.id).unwrap();
+        (said, child)
+    });
+    let (mut made, mut too_large) = (0, 0);
+    for (said, mut child) in begun {
+        let each: Vec<Vec<usize>> = said
+            .map(|line| line.split(' ').skip(1).map(|word| word.parse().unwrap()).collect())
+            .collect();
+        assert!(child.wait().unwrap().success());
+        assert_eq!(each.len() as u64, CLERKS);
+        made += each.iter().map(|counts| counts[0]).sum::<usize>();
+        too_large += each.iter().map(|counts| counts[1]).sum::<usize>();
+    }
+    // While nobody knows what came of some of them, their amounts are reserved.
+    let left = within_bounds(&app, &charge.id, &session.id);
+    assert_eq!(left.refundable(), 0);
+    clean(&engine);
+    for _ in 0..20 {
+        clock.turn(Duration::from_secs(21_600));
+        while engine.run_due(Budget::items(1_000)).unwrap().total() > 0 {}
+    }
+    let after = within_bounds(&app, &charge.id, &session.id);
+    let refunds = app.refunds().of(&charge.id).unwrap();
+    assert_eq!((refunds.len(), after.refund_reserved), (made, 0));
+
+    // Line by line, what went out is what the file says went back.
+    let given = std::fs::read_to_string(dir.path().join("given")).unwrap();
+    let given: Vec<(&str, i64)> = given
+        .lines()
+        .map(|line| {
+            let words: Vec<&str> = line.split(' ').collect();
+            (words[1], words[2].parse().unwrap())
+        })
+        .collect();
+    let once: BTreeMap<_, _> = given.iter().copied().collect();
+    assert_eq!(given.len(), once.len(), "a refund went out twice");
+    let booked: BTreeMap<_, _> = refunds
+        .iter()
+        .filter(|refund| refund.state == RefundState::Succeeded)
+        .map(|refund| (refund.reference.as_deref().unwrap(), refund.amount.as_minor()))
+        .collect();
+    assert_eq!(once, booked);
+    assert_eq!(once.values().sum::<i64>(), after.refunded);
+    assert!(after.refunded <= after.captured);
+    assert!(
+        too_large > 0 && made > 20,
+        "{made} refunds, {too_large} too large: nobody met"
+    );
+    let open = refunds.iter().filter(|refund| refund.state.is_open());
+    assert_eq!(open.count(), 0);
+    clean(&engine);
 }

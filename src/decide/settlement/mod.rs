@@ -83,9 +83,7 @@ impl Case {
         // What the processor has acknowledged has arrived: that it is not found later ends nothing.
         let verdict = learned.finding.weigh(
             asked,
-            learned
-                .asked_at
-                .since(self.attempt.heard_at.unwrap_or(self.attempt.created_at)),
+            self.attempt.heard_at.map(|heard| learned.asked_at.since(heard)),
             learned
                 .capabilities
                 .filter(|_| !self.past.acknowledged)
@@ -95,6 +93,14 @@ impl Case {
         let awaited = matches!(self.attempt.next, Some((Await::Answer, _))) && learned.token == self.attempt.token;
         let known = verdict.source == Source::Answer && !awaited && self.answers.contains(&verdict.said());
         (!known).then_some(verdict)
+    }
+
+    /// Whether it is an earlier call's word after which another call was made, since nothing had been
+    /// sent: it does not say what came of the other.
+    fn is_superseded(&self, learned: &Learned<'_>, verdict: &Verdict) -> bool {
+        verdict.source == Source::Answer
+            && learned.token != self.attempt.token
+            && self.answers.iter().any(Said::is_not_sent)
     }
 
     /// Whether the call's lease has ended without an answer.
@@ -148,7 +154,11 @@ impl Case {
     fn note(mut self, verdict: Verdict, moved: bool, learned: &Learned<'_>, at: &Setting<'_>, change: &mut Change) {
         let attempt = &mut self.attempt;
         attempt.evidence = attempt.evidence.saturating_add(1);
-        attempt.heard_at.get_or_insert(at.host_now);
+        attempt.heard_at = if verdict.is_not_sent() {
+            None
+        } else {
+            attempt.heard_at.or(Some(at.host_now))
+        };
         // Evidence that moved nothing must not rename the payment that is looked up.
         if moved && verdict.reference.is_some() {
             attempt.reference.clone_from(&verdict.reference);

@@ -6,7 +6,7 @@ use crate::decide::access;
 use crate::entitlement::{Grant, GrantSource, Holding};
 use crate::error::Error;
 use crate::event::{EventKind, Happening, Subject};
-use crate::payment::{Await, Charge, GrantEffect, News, Refund, RefundState};
+use crate::payment::{Await, Charge, GrantEffect, News, Refund, RefundState, Source, Verdict};
 use crate::session::Session;
 
 /// After a refund of the engine's own was not sent for so many times in a row, somebody is told. It
@@ -50,34 +50,11 @@ pub(crate) fn settle_refund(
         return Ok(before);
     };
 
+    let news = case.news_of(&before, learned, &verdict);
+    let retried = news.is_some() && verdict.is_not_sent() && before.is_automatic() && before.state.is_open();
+    let news = news.filter(|_| !retried);
     let mut refund = before.clone();
-    let mut refund_moves = Vec::new();
-    let retried = verdict.is_not_sent() && before.is_automatic() && before.state.is_open();
-    let news = verdict.event.filter(|_| !retried);
-    let weighs = |news| !before.mismatched || news == News::Succeeded;
-    // What was taken for over freed its amount. If that has gone back otherwise since, there is nothing
-    // left of the charge that this could be booked on.
-    let fits = before.state.is_open() || charge.refundable() >= before.amount.as_minor();
-    let contradicts =
-        news == Some(News::Succeeded) && matches!(before.state, RefundState::Failed | RefundState::Canceled);
-    let moved = news.is_some_and(|news| weighs(news) && (!contradicts || fits) && refund.step(news, at.now).is_ok());
-    if contradicts {
-        refund_moves.push(Happening::plain(EventKind::RefundContradicted));
-    }
-    if let Some(news) = news.filter(|_| moved) {
-        refund.mismatched = news == News::Mismatched;
-        refund.failure = (refund.state == RefundState::Failed).then(|| failure(learned.finding));
-        if verdict.reference.is_some() {
-            refund.reference.clone_from(&verdict.reference);
-        }
-        let kind = match refund.state {
-            RefundState::Failed => EventKind::RefundFailed,
-            RefundState::Pending | RefundState::Unknown | RefundState::Succeeded | RefundState::Canceled => {
-                EventKind::RefundUpdated
-            }
-        };
-        refund_moves.push(Happening::moved(kind, before.state.as_str(), refund.state.as_str()));
-    }
+    let (mut moves, moved) = move_on(&mut refund, news, &charge, &verdict, learned, at);
     let unresolved = if retried {
         // Nothing was sent, so the same bytes go out under the same key.
         case.attempt.asked = case.attempt.asked.saturating_add(1);
@@ -93,11 +70,11 @@ pub(crate) fn settle_refund(
         case.schedule(standing, learned, &verdict, at.host_now)
     };
     if unresolved {
-        refund_moves.push(Happening::plain(EventKind::RefundUnresolved));
+        moves.push(Happening::plain(EventKind::RefundUnresolved));
     }
     case.note(verdict, moved, learned, at, change);
-    let counted = count(&refund_moves);
-    change.record_all(Subject::Refund(refund.clone()), refund_moves);
+    let counted = count(&moves);
+    change.record_all(Subject::Refund(refund.clone()), moves);
     refund.revision += counted;
     if book(&before, &refund, &mut charge) {
         charge.updated_at = at.now;
@@ -105,12 +82,87 @@ pub(crate) fn settle_refund(
             RefundState::Succeeded => EventKind::ChargeRefunded,
             _ => EventKind::ChargeUpdated,
         };
-        change.record(Subject::Charge(charge), [Happening::plain(kind)]);
+        change.record(Subject::Charge(charge.clone()), [Happening::plain(kind)]);
     }
     if refund.state == RefundState::Succeeded && before.state != RefundState::Succeeded {
-        take_back(&refund, &session, &refunds, holdings, at, change);
+        take_back(&refund, &charge, &session, &refunds, holdings, at, change);
     }
     Ok(refund)
+}
+
+impl Case {
+    /// What a verdict says of a refund, as far as it counts.
+    fn news_of(&self, before: &Refund, learned: &Learned<'_>, verdict: &Verdict) -> Option<News> {
+        let counts = |news: &News| match (news, before.state) {
+            // Another amount than asked waits for a decision; only that it went through as asked after
+            // all ends that.
+            _ if before.mismatched => *news == News::Succeeded,
+            // The word of a call that was followed by another one.
+            (News::Failed | News::Canceled, _) if self.is_superseded(learned, verdict) => false,
+            // What was accepted and is not answered for just now is accepted all the same.
+            (News::Unclear, RefundState::Pending) => self.attempt.heard_at.is_none(),
+            // That a bank has sent the money back shows when somebody looks. What a call says late, or
+            // for the second time, is older than the success, and would give the same money free twice.
+            (News::Failed, RefundState::Succeeded) => {
+                verdict.source == Source::Lookup && verdict.is_declined() && learned.token == self.attempt.token
+            }
+            _ => true,
+        };
+        verdict.event.filter(counts)
+    }
+}
+
+/// Moves a refund by what was learned. What happened to it, and whether the evidence moved anything.
+fn move_on(
+    refund: &mut Refund,
+    news: Option<News>,
+    charge: &Charge,
+    verdict: &Verdict,
+    learned: &Learned<'_>,
+    at: &Setting<'_>,
+) -> (Vec<Happening>, bool) {
+    let mut moves = Vec::new();
+    let Some(news) = news else {
+        return (moves, false);
+    };
+    let from = refund.state;
+    let is_over = matches!(from, RefundState::Failed | RefundState::Canceled);
+    if is_over && matches!(news, News::Succeeded | News::Mismatched) {
+        moves.push(Happening::plain(EventKind::RefundContradicted));
+        // What was taken for over freed its amount. If that has gone back otherwise since, there is
+        // nothing left of the charge that this could be booked on; and another amount than the one
+        // that was asked cannot be.
+        if news == News::Mismatched || charge.refundable() < refund.amount.as_minor() {
+            refund.mismatched |= news == News::Mismatched;
+            refund.updated_at = at.now;
+            return (moves, false);
+        }
+    }
+    let names = verdict.reference.is_some();
+    if refund.step(news, at.now).is_err() {
+        // A refund begins as pending, so that it was accepted moves it no further; but the name by which
+        // it is looked up may come with that.
+        let accepted = from.is_open() && matches!(news, News::Pending | News::ActionRequired);
+        if !(accepted && names && refund.reference.is_none()) {
+            return (moves, false);
+        }
+        refund.updated_at = at.now;
+        moves.push(Happening::plain(EventKind::RefundUpdated));
+    } else {
+        refund.mismatched = news == News::Mismatched;
+        refund.failure = (refund.state == RefundState::Failed).then(|| failure(learned.finding));
+        let kind = match refund.state {
+            RefundState::Failed => EventKind::RefundFailed,
+            RefundState::Pending | RefundState::Unknown | RefundState::Succeeded | RefundState::Canceled => {
+                EventKind::RefundUpdated
+            }
+        };
+        moves.push(Happening::moved(kind, from.as_str(), refund.state.as_str()));
+    }
+    if names {
+        refund.reference.clone_from(&verdict.reference);
+    }
+    (moves, true)
 }
 
 /// Moves the amount between what is reserved and what was given back. False if it stays where it is.
@@ -135,25 +187,48 @@ fn book(before: &Refund, after: &Refund, charge: &mut Charge) -> bool {
     (reserve, refunded) != (0, 0)
 }
 
-/// Takes back what the sale granted, as the refund says: of the lines that it names those of which no
-/// unit is left, or of all.
+/// Takes back what the sale granted: of a line of which no unit is left, or of all lines once nothing is
+/// left of the charge, as the newest refund says that had to do with it, so that it does not matter in
+/// which order their outcomes are learned; and of all lines at once if the refund is for none in
+/// particular and says so.
 fn take_back(
     refund: &Refund,
+    charge: &Charge,
     session: &Session,
     refunds: &[Refund],
     holdings: Vec<Holding>,
     at: &Setting<'_>,
     change: &mut Change,
 ) {
-    if refund.effect == GrantEffect::Keep {
-        return;
-    }
-    let gone: Vec<GrantSource> = (0..session.lines.len())
-        .filter(|position| refund.lines.is_empty() || is_used_up(*position, refund, session, refunds))
-        .map(|position| GrantSource::of_line(&session.id, position))
+    let others = refunds.iter().filter(|other| other.id != refund.id);
+    let done: Vec<&Refund> = others
+        .filter(|other| other.state == RefundState::Succeeded)
+        .chain([refund])
+        .collect();
+    let newest = |concerned: &dyn Fn(&Refund) -> bool| {
+        let concerned = done.iter().filter(|refund| concerned(refund));
+        concerned.max_by_key(|refund| refund.number).map(|refund| refund.effect)
+    };
+    let nothing_left = charge.refunded == charge.captured;
+    let effects = |position: usize| {
+        let own = refund.lines.is_empty().then_some(refund.effect);
+        let last = nothing_left.then(|| newest(&|_| true)).flatten();
+        let used_up = names(refund, position) && is_used_up(position, session, &done);
+        let of_line = used_up.then(|| newest(&|done| names(done, position))).flatten();
+        [own, last, of_line]
+    };
+    let falls: Vec<(GrantSource, [Option<GrantEffect>; 3])> = (0..session.lines.len())
+        .map(|position| (GrantSource::of_line(&session.id, position), effects(position)))
         .collect();
     let falls = |grant: &Grant| {
-        gone.contains(&grant.source) && (refund.effect == GrantEffect::Revoke || grant.ends_at.is_none())
+        let of_its_line = falls.iter().find(|(source, _)| *source == grant.source);
+        of_its_line.is_some_and(|(_, effects)| {
+            effects.iter().flatten().any(|effect| match effect {
+                GrantEffect::Keep => false,
+                GrantEffect::Revoke => true,
+                GrantEffect::AtPeriodEnd => grant.ends_at.is_none(),
+            })
+        })
     };
     for mut holding in holdings {
         if holding.grants.iter().any(falls) {
@@ -162,20 +237,17 @@ fn take_back(
     }
 }
 
-/// Whether every unit of a line has gone back, and this refund has to do with it.
-fn is_used_up(position: usize, refund: &Refund, session: &Session, refunds: &[Refund]) -> bool {
-    let others = refunds
-        .iter()
-        .filter(|other| other.id != refund.id && other.state == RefundState::Succeeded);
-    let units = |refund: &Refund| -> u64 {
-        let parts = refund.lines.iter().filter(|part| part.position == position);
-        parts.map(|part| u64::from(part.quantity)).sum()
-    };
-    let own = units(refund);
-    let gone = own + others.map(units).sum::<u64>();
-    own > 0
-        && session
-            .lines
-            .get(position)
-            .is_some_and(|line| gone >= u64::from(line.quantity))
+fn names(refund: &Refund, position: usize) -> bool {
+    refund.lines.iter().any(|part| part.position == position)
+}
+
+/// Whether every unit of a line has gone back.
+fn is_used_up(position: usize, session: &Session, done: &[&Refund]) -> bool {
+    let parts = done.iter().flat_map(|refund| &refund.lines);
+    let gone: u64 = parts
+        .filter(|part| part.position == position)
+        .map(|part| u64::from(part.quantity))
+        .sum();
+    let line = session.lines.get(position);
+    line.is_some_and(|line| gone >= u64::from(line.quantity))
 }

@@ -10,10 +10,12 @@ use crate::decide::settlement::{Case, Learned, Unsettled, settle};
 use crate::entitlement::{GrantSource, Holding};
 use crate::error::Error;
 use crate::event::Subject;
-use crate::hook::{Action, Capabilities, Lookup, Outcome};
+use crate::hook::{Action, Capabilities, Lookup, Outcome, Request};
 use crate::id::Mint;
 use crate::money::{Amount, Currency};
-use crate::payment::{Attempt, Await, Charge, ChargeState, Finding, Hold, LatePayments, Past};
+use crate::payment::{
+    Attempt, Await, Charge, ChargeState, Finding, GrantEffect, Hold, LatePayments, Past, RefundSource, RefundState,
+};
 use crate::samples::{at, eur, grant, id, line, mint, session};
 use crate::session::{ExpiredReason, Session, SessionState};
 
@@ -29,6 +31,7 @@ struct Sale {
     /// Source and outcome of every piece of evidence about the newest attempt, the newest first.
     said: VecDeque<(&'static str, &'static str)>,
     capabilities: Option<Capabilities>,
+    late_payments: LatePayments,
     mint: Mint,
     seconds: i64,
 }
@@ -42,6 +45,7 @@ impl Sale {
             holdings: Vec::new(),
             said: VecDeque::new(),
             capabilities: Some(Capabilities::new().lookup().not_found_final_after(settled)),
+            late_payments: LatePayments::Hold,
             mint: mint(8),
             seconds: 100,
         };
@@ -99,7 +103,7 @@ impl Sale {
         if let Some(LedgerEntry {
             attempt: after,
             evidence,
-        }) = change.ledger.last()
+        }) = change.ledger.first()
         {
             self.attempts[attempt] = after.clone();
             let verdicts = evidence.iter().map(|evidence| &evidence.verdict);
@@ -125,7 +129,7 @@ impl Sale {
             },
             session: self.session.clone(),
             holdings: self.holdings.clone(),
-            late_payments: LatePayments::Hold,
+            late_payments: self.late_payments,
         };
         let learned = Learned {
             finding,
@@ -314,6 +318,65 @@ fn a_second_success_is_surplus_and_changes_nothing_that_was_settled() {
         .collect();
     assert_eq!(holds, [(Some(Hold::Surplus), false), (None, true)]);
     assert_eq!(sale.session.state, SessionState::Complete);
+}
+
+#[test]
+fn money_that_settles_nothing_goes_back_by_itself_in_the_same_change() {
+    let late = || {
+        let mut sale = Sale::begun();
+        sale.hear(&declined());
+        sale
+    };
+    let surplus = || {
+        let mut sale = late();
+        sale.begin();
+        sale.hear(&took(eur(999)));
+        sale
+    };
+    for (mut sale, source, hold) in [
+        (late(), RefundSource::Late, Hold::Late),
+        (surplus(), RefundSource::Surplus, Hold::Surplus),
+    ] {
+        sale.late_payments = LatePayments::Refund;
+        let change = sale.learn_of(0, &took(eur(999)), 0);
+        assert_eq!(
+            told(&change),
+            [
+                "charge.contradicted",
+                "charge.succeeded failed>succeeded",
+                "refund.created >pending",
+                "checkout.session.late_payment",
+            ]
+        );
+        let charge = &sale.charges()[0];
+        assert_eq!(
+            (charge.captured, charge.refund_reserved, charge.hold),
+            (999, 999, Some(hold))
+        );
+        let refunds = change.entries.iter().filter_map(|entry| match &entry.subject {
+            Subject::Refund(refund) => Some(refund),
+            _ => None,
+        });
+        let [refund] = refunds.collect::<Vec<_>>()[..] else {
+            panic!("one refund");
+        };
+        assert_eq!((refund.amount, refund.source, refund.number), (eur(999), source, 1));
+        assert_eq!((refund.state, refund.effect), (RefundState::Pending, GrantEffect::Keep));
+        let attempt = &change.ledger[1].attempt;
+        assert_eq!(attempt.subject, refund.id.as_str());
+        assert_eq!(attempt.next, Some((Await::Call, at(sale.seconds + HOST_AHEAD))));
+        let related = Request::from_bytes(&attempt.request).unwrap().related.unwrap();
+        assert_eq!(related.attempt, sale.attempts[0].id.to_string());
+        assert_eq!(related.reference.as_deref(), Some("r_1"));
+    }
+    // What settles its session stays, and so does what came over another amount.
+    for (finding, hold) in [(took(eur(999)), None), (took(eur(998)), Some(Hold::Mismatch))] {
+        let mut sale = Sale::begun();
+        sale.late_payments = LatePayments::Refund;
+        let change = sale.learn(&finding);
+        assert!(!told(&change).contains(&"refund.created >pending".to_owned()));
+        assert_eq!((sale.charge().refund_reserved, sale.charge().hold), (0, hold));
+    }
 }
 
 #[test]

@@ -44,10 +44,14 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
     (
         "refunded_units_within_their_line",
         "tillite_session_line",
+        // One that went through after all was booked although its units had gone back otherwise since.
         "SELECT l.session || ':' || l.position FROM tillite_session_line l WHERE EXISTS (SELECT 1 \
          FROM tillite_refund r JOIN tillite_refund_line p ON p.app = r.app AND p.mode = r.mode AND p.refund = r.id \
          WHERE r.app = l.app AND r.mode = l.mode AND r.session = l.session AND p.position = l.position \
-         AND r.state NOT IN ('failed', 'canceled') GROUP BY r.charge HAVING sum(p.quantity) > l.quantity)",
+         AND r.state NOT IN ('failed', 'canceled') \
+         AND NOT EXISTS (SELECT 1 FROM tillite_event e WHERE e.app = r.app AND e.mode = r.mode \
+         AND e.object_id = r.id AND e.type = 'refund.contradicted') \
+         GROUP BY r.charge HAVING sum(p.quantity) > l.quantity)",
     ),
     (
         "refund_has_its_attempt",
