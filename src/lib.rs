@@ -41,9 +41,9 @@
 //!
 //! # How the types relate
 //! An [`Engine`] is one file. An [`App`] is a world in it, in one [`Mode`]; test and live never
-//! meet. Its verbs are grouped by noun: [`App::catalog`], [`App::sessions`], [`App::customers`],
-//! [`App::entitlements`], [`App::endpoints`], [`App::keys`]. Every verb says what errors it has,
-//! what is on disk when it returns, and which events it makes. [`Error::what_now`] says what to do
+//! meet. Its verbs are grouped by noun: [`App::catalog`], [`App::sessions`], [`App::refunds`],
+//! [`App::customers`], [`App::entitlements`], [`App::endpoints`], [`App::keys`]. Every verb says what
+//! errors it has, what is on disk when it returns, and which events it makes. [`Error::what_now`] says what to do
 //! after an error.
 //!
 //! # What it promises
@@ -54,6 +54,9 @@
 //!   frozen request), *ask* (call the processor, with no transaction open), *settle* (commit what
 //!   came of it). An attempt that nobody answered is *unknown* until there is evidence; it never
 //!   fails by time.
+//! * No more goes back than was taken. A refund moves in the same beats, and its amount is reserved from
+//!   the first one until its outcome is known. Money that paid for nothing goes back by itself
+//!   ([`App::set_late_payments`]).
 //! * A row changes together with its event, the event's webhook bodies and their deliveries, or
 //!   not at all. Events form a chain of hashes that [`Engine::verify`] checks.
 //! * A webhook arrives at least once, with the same id and bytes each time.

@@ -175,7 +175,7 @@ fn share(
             Err(Invalid::new("amount.currency", amount.currency().code(), allowed).into())
         }
         Share::Units(units) => {
-            let lines = units
+            let mut lines = units
                 .iter()
                 .enumerate()
                 .map(|(at, (position, quantity))| {
@@ -189,6 +189,7 @@ fn share(
                     })
                 })
                 .collect::<Result<Vec<RefundedLine>, Error>>()?;
+            lines.sort_unstable_by_key(|line| line.position);
             let total: i64 = lines.iter().map(|line| line.amount).sum();
             if total == 0 {
                 let allowed = "units that together come to more than that; name more of them, or of other lines";

@@ -2,8 +2,10 @@ use std::collections::BTreeSet;
 
 use super::head::SCHEMA;
 use super::*;
-use crate::payment::{ChargeState, RefundState};
-use crate::samples::at;
+use crate::hook::Operation;
+use crate::id::Mode;
+use crate::payment::{Attempt, Await, ChargeState, RefundState};
+use crate::samples::{at, id};
 use crate::session::{ExpiredReason, SessionState};
 use crate::webhook::{DeliveryEvent, DeliveryState, EndpointState, next_state};
 
@@ -213,4 +215,48 @@ fn what_a_command_answers_is_seen_only_after_its_commit_and_what_failed_left_not
     assert_eq!((failed.unwrap_err().code(), apps(&store)), ("storage_corrupt", 0));
     let wrote = store.write_raw(Access::Shared, move |sql| sql.exec(insert, &["a".into(), 0i64.into()]));
     assert_eq!((wrote, apps(&store)), (Ok(1), 1));
+}
+
+#[test]
+fn an_attempt_is_taken_by_one_and_only_for_what_is_still_to_be_asked() {
+    let world = World {
+        app: 1,
+        mode: Mode::Test,
+    };
+    let waiting = |next: Await| Attempt {
+        id: id(1),
+        operation: Operation::Refund,
+        subject: "re_test_1".to_owned(),
+        processor: "main".to_owned(),
+        key: "k_1".to_owned(),
+        request: b"{}".to_vec(),
+        request_hash: [0; 32],
+        reference: None,
+        token: 1,
+        next: Some((next, at(0))),
+        asked: 0,
+        unresolved: false,
+        created_at: at(0),
+        heard_at: None,
+        evidence: 0,
+    };
+    let store = in_memory(at(0));
+    let put = |next: Await, fresh: bool| {
+        let put = move |sql: &mut dyn Sql| attempt::put_attempt(sql, world, &waiting(next), fresh);
+        store.write_raw(Access::Shared, put).unwrap();
+    };
+    let claim = |next: Await| {
+        let claim = move |sql: &mut dyn Sql| attempt::claim(sql, world, &waiting(next), at(40));
+        store.write_raw(Access::Shared, claim).unwrap()
+    };
+    put(Await::Call, true);
+    assert!(!claim(Await::Lookup), "it is to be carried out by now");
+    put(Await::Lookup, false);
+    assert!(!claim(Await::Call), "it is to be looked up by now");
+    assert!(!claim(Await::Answer));
+    put(Await::Call, false);
+    assert!(claim(Await::Call));
+    assert!(!claim(Await::Call), "it is taken");
+    let taken = store.read(|sql| attempt::attempt(sql, world, &id(1))).unwrap().unwrap();
+    assert_eq!((taken.next, taken.token), (Some((Await::Answer, at(40))), 2));
 }

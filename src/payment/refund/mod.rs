@@ -41,7 +41,7 @@ pub struct Refund {
     pub source: RefundSource,
     /// What it does to what the sale granted, once the money is back.
     pub effect: GrantEffect,
-    /// The lines of the session that it is for; empty: for no line in particular.
+    /// The lines of the session that it is for, in their order; empty: for no line in particular.
     pub lines: Vec<RefundedLine>,
     /// The reason in the host's words.
     pub reason: Option<String>,
