@@ -31,14 +31,14 @@ CREATE TABLE tillite_attempt (
     due_at INTEGER,
     asked INTEGER NOT NULL DEFAULT 0 CHECK (asked >= 0),
     unresolved INTEGER NOT NULL DEFAULT 0 CHECK (unresolved IN (0, 1)),
-    created_at INTEGER NOT NULL, ask TEXT NOT NULL DEFAULT 'lookup' CHECK (ask IN ('execute', 'lookup')),
+    created_at INTEGER NOT NULL, ask TEXT NOT NULL DEFAULT 'lookup' CHECK (ask IN ('execute', 'lookup', 'cancel')),
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, key),
     CHECK ((next IS NULL) = (due_at IS NULL))
 ) STRICT;
 CREATE INDEX tillite_attempt_due ON tillite_attempt (app, mode, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX tillite_attempt_subject ON tillite_attempt (app, mode, subject);
-CREATE TABLE tillite_charge (
+CREATE TABLE "tillite_charge" (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id TEXT NOT NULL,
@@ -47,6 +47,8 @@ CREATE TABLE tillite_charge (
     number INTEGER NOT NULL CHECK (number >= 1),
     processor TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized', 'succeeded', 'failed', 'voided')),
+    capture TEXT NOT NULL CHECK (capture IN ('automatic', 'manual')),
+    asked TEXT CHECK (asked IN ('capture', 'void')),
     amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
     currency TEXT NOT NULL,
     authorized INTEGER NOT NULL DEFAULT 0 CHECK (authorized BETWEEN 0 AND amount),
@@ -69,9 +71,13 @@ CREATE TABLE tillite_charge (
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, intent, number),
     CHECK (refund_reserved + refunded <= captured),
-    CHECK (settles = 0 OR (state = 'succeeded' AND hold IS NULL AND captured = amount)),
+    CHECK (settles = 0 OR (state = 'succeeded' AND hold IS NULL AND captured > 0 AND (captured = amount OR capture = 'manual'))),
+    CHECK (asked IS NULL OR state = 'authorized'),
     CHECK ((state = 'failed') = (failure_code IS NOT NULL))
 ) STRICT;
+CREATE INDEX tillite_charge_action ON tillite_charge (app, mode, action_deadline) WHERE action_deadline IS NOT NULL;
+CREATE INDEX tillite_charge_authorized ON tillite_charge (app, mode, authorized_until)
+    WHERE authorized_until IS NOT NULL;
 CREATE INDEX tillite_charge_held ON tillite_charge (app, mode, id) WHERE hold IS NOT NULL;
 CREATE UNIQUE INDEX tillite_charge_live ON tillite_charge (app, mode, intent)
     WHERE state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized');
@@ -411,7 +417,7 @@ CREATE TABLE tillite_session (
     updated_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL,
     completed_at INTEGER,
-    revision INTEGER NOT NULL,
+    revision INTEGER NOT NULL, capture TEXT NOT NULL DEFAULT 'automatic' CHECK (capture IN ('automatic', 'manual')),
     PRIMARY KEY (app, mode, id),
     CHECK ((state = 'expired') = (expired_reason IS NOT NULL)),
     CHECK ((state = 'complete') = (completed_at IS NOT NULL)),

@@ -14,7 +14,8 @@ use crate::hook::{Action, Capabilities, Lookup, Outcome, Request};
 use crate::id::Mint;
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    Attempt, Await, Charge, ChargeState, Finding, GrantEffect, Hold, LatePayments, Past, RefundSource, RefundState,
+    Attempt, Await, CaptureMethod, Charge, ChargeState, Finding, GrantEffect, Hold, LatePayments, Past, RefundSource,
+    RefundState,
 };
 use crate::samples::{at, eur, grant, id, line, mint, session};
 use crate::session::{ExpiredReason, Session, SessionState};
@@ -507,17 +508,13 @@ fn a_live_charge_that_look_ups_say_nothing_about_is_a_case_for_a_human_until_it_
         action: Action::Client("x".to_owned()),
         within: Duration::from_secs(1),
     };
-    let held = Outcome::Authorized {
-        receipt: crate::hook::Receipt::new("r_1", eur(999)),
-        expires_at: None,
-    };
     let accepted = Outcome::Pending {
         reference: "r_1".to_owned(),
     };
     let lost = Outcome::Unknown { why: "cut".to_owned() };
     let nowhere = Finding::LookedUp(Lookup::NotFound);
     let nothing = [cannot_tell(), Finding::LookedUp(Lookup::Found(lost)), nowhere];
-    for live in [accepted, acted, held] {
+    for live in [accepted, acted] {
         let still = Finding::LookedUp(Lookup::Found(live.clone()));
         let mut sale = Sale::begun();
         sale.hear(&answer(live));
@@ -702,7 +699,10 @@ fn what_the_buyer_must_do_is_kept_until_something_else_is_learned() {
 
 #[test]
 fn an_authorisation_is_held_for_the_same_span_of_engine_time() {
-    let mut sale = Sale::begun();
+    let mut sale = Sale::of(Session {
+        capture: CaptureMethod::Manual,
+        ..session()
+    });
     let authorized = answer(Outcome::Authorized {
         receipt: crate::hook::Receipt::new("r_1", eur(999)),
         expires_at: Some(at(100 + HOST_AHEAD + 3_600)),
@@ -717,8 +717,8 @@ fn an_authorisation_is_held_for_the_same_span_of_engine_time() {
     let charge = sale.charge();
     assert_eq!((charge.authorized, charge.captured), (999, 0));
     assert_eq!(charge.authorized_until, Some(at(100 + 3_600)));
-    // It is asked after: the processor may have captured it, or let it lapse.
-    assert!(matches!(sale.attempt().next, Some((Await::Lookup, _))));
+    // It waits for what the host says, or for its time to be over.
+    assert_eq!(sale.attempt().next, None);
     sale.hear(&declined());
     let charge = sale.charge();
     assert_eq!(
