@@ -61,7 +61,8 @@ pub(crate) fn held(session: &Session, followup: Followup, amount: Option<Amount>
 /// Commits to asking what becomes of a held amount. Without an amount a capture takes all of it.
 ///
 /// # Errors
-/// `Invalid` for an amount that is none, more than is held, or of another currency.
+/// `PaymentInProgress` while the amount is being called off; `Invalid` for an amount that is none, more
+/// than is held, or of another currency.
 pub(crate) fn begin(
     mut session: Session,
     of: &Of<'_>,
@@ -71,6 +72,14 @@ pub(crate) fn begin(
     at: &mut Setting<'_>,
     change: &mut Change,
 ) -> Result<(Session, Attempt), Error> {
+    if let Some((Await::Cancel, _)) = of.made_by.next {
+        // The service is being asked to give it free: whichever of the two came first, the other would
+        // be weighed against an amount that it does not mean.
+        return Err(Error::PaymentInProgress {
+            attempt: of.charge.id.to_string(),
+            since_ms: of.charge.created_at.as_millis(),
+        });
+    }
     let held = Amount::minor(of.charge.authorized, of.charge.amount.currency())?;
     let amount = amount.unwrap_or(held);
     let fits = (1..=held.as_minor()).contains(&amount.as_minor());

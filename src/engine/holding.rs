@@ -207,6 +207,8 @@ impl Sessions<'_> {
             }
             let charge = live.as_ref().map(|charge| charge.id.to_string());
             let awaited = match &charge {
+                // What is called off is the payment itself, also where nothing is awaited of it.
+                Some(charge) if kind == AskKind::Cancel => Some(store::attempt::that_made(tx.sql, tx.world, charge)?),
                 Some(charge) => store::attempt::awaited_of(tx.sql, tx.world, charge)?,
                 None => None,
             };

@@ -62,7 +62,8 @@ impl Engine {
     /// Brings a processor's answer back: the last beat of a payment or refund, and the only way in for
     /// what was learned about one. Idempotent by state: bringing the same answer again moves nothing, and
     /// neither does an answer that says less than what is known; that a look-up was heard is written down
-    /// each time. While the file fails, what a processor was made to do is tried again for up to ten
+    /// each time. That a bank has sent back what a refund gave is taken from the newest look-up only: what
+    /// a call answers late is older than the success. While the file fails, what a processor was made to do is tried again for up to ten
     /// seconds.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ pub trait Processor: Send + Sync {
     /// after that. Asked again until it is answered so, or with what came of the attempt.
     ///
     /// A service that cannot do it leaves this as it is; then such attempts wait for what a look-up
-    /// finds.
+    /// finds of them. That it does not find one ends nothing here.
     fn cancel(&self, key: &LookupKey<'_>) -> Cancel {
         match self.lookup(key) {
             Lookup::Found(outcome) => Cancel::TooLate(outcome),

@@ -490,3 +490,107 @@ fn a_look_up_of_what_was_called_off_says_so() {
     );
     shop.clean();
 }
+
+#[test]
+fn what_an_older_capture_says_late_ends_nothing_of_a_newer_one() {
+    let shop = Shop::open();
+    let session = held(&shop);
+    let sessions = shop.app.sessions();
+    let Begun::Ask(slept) = sessions.begin_capture(&session.id, Some(euro(50_00))).unwrap() else {
+        panic!("nothing to ask");
+    };
+    // Its lease ends, and the service has never seen it.
+    shop.clock.turn(2 * MINUTE);
+    shop.run();
+    shop.clock.turn(2 * MINUTE);
+    shop.run();
+    assert_eq!(charge(&shop, &session).asked, None);
+    shop.till.tell(Told::TakeAndLose);
+    sessions.capture(&session.id, Some(euro(60_00))).unwrap();
+    let late = Answer::Executed(Outcome::NotSent { why: String::new() });
+    shop.engine.settle(&slept, &late).unwrap();
+    assert_eq!(charge(&shop, &session).asked, Some(Followup::Capture));
+    assert!(matches!(
+        sessions.void(&session.id),
+        Err(Error::PaymentInProgress { .. })
+    ));
+    shop.clock.turn(2 * MINUTE);
+    shop.run();
+    assert!(shop.read(&session).is_complete());
+    assert_eq!(charge(&shop, &session).captured, 60_00);
+    assert_eq!(shop.till.charges().len(), 1);
+    shop.clean();
+}
+
+#[test]
+fn what_is_being_called_off_is_not_taken_meanwhile() {
+    let shop = Shop::open();
+    let new = NewSession::tier("member", Currency::EUR)
+        .customer("u_1")
+        .capture_later();
+    let session = shop.app.sessions().create(new).unwrap();
+    shop.till.tell(Told::AskBuyer);
+    shop.pay(&session).unwrap();
+    shop.clock.turn(15 * MINUTE);
+    shop.engine.run_due(Budget::items(10).work(Work::TIME)).unwrap();
+    // The buyer acts in the last moment, and the service says that it holds the amount by now.
+    let ask = shop.engine.claim_asks(10).unwrap().remove(0);
+    let held = Outcome::Authorized {
+        receipt: Receipt::new("till_1", euro(PRICE)),
+        expires_at: None,
+    };
+    shop.engine
+        .settle(&ask, &Answer::Canceled(Cancel::TooLate(held)))
+        .unwrap();
+    assert_eq!(charge(&shop, &session).state, ChargeState::Authorized);
+    for error in [
+        shop.app.sessions().capture(&session.id, None).unwrap_err(),
+        shop.app.sessions().void(&session.id).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::PaymentInProgress { .. }), "{error}");
+    }
+    shop.clock.turn(MINUTE);
+    shop.run();
+    assert_eq!(charge(&shop, &session).state, ChargeState::Voided);
+    assert_eq!(shop.read(&session).state, SessionState::Open);
+    shop.clean();
+}
+
+#[test]
+fn what_the_engine_takes_by_itself_is_asked_for_until_it_is_sent_and_told_of_if_it_is_refused() {
+    for refused in [false, true] {
+        let shop = Shop::open();
+        let session = shop.session("u_1");
+        shop.till.answer(Outcome::Authorized {
+            receipt: Receipt::new("till_1", euro(PRICE)),
+            expires_at: None,
+        });
+        shop.pay(&session).unwrap();
+        for _ in 0..3 {
+            shop.till.answer(Outcome::NotSent { why: String::new() });
+            shop.run();
+            assert_eq!(charge(&shop, &session).asked, Some(Followup::Capture));
+            shop.clock.turn(HOUR);
+        }
+        shop.till.answer(if refused {
+            declined()
+        } else {
+            Outcome::succeeded("till_1", euro(PRICE))
+        });
+        shop.run();
+        assert_eq!(shop.read(&session).is_complete(), !refused);
+        let told = shop
+            .kinds(&charge(&shop, &session).id)
+            .contains(&"charge.unresolved".to_owned());
+        assert_eq!(told, refused);
+        let mut keys: Vec<_> = shop
+            .till
+            .requests()
+            .into_iter()
+            .map(|request| request.idempotency_key)
+            .collect();
+        keys.dedup();
+        assert_eq!(keys.len(), 2, "each time under the same key");
+        shop.clean();
+    }
+}

@@ -85,7 +85,7 @@ pub(crate) fn settle(
     let made_by = case.attempt.clone();
     case.note(verdict, moved.is_some(), learned, at, change);
     // The service was asked to take the amount and holds it instead, so it is to take it now.
-    let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic;
+    let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic && !is_called_off;
     let capture = taken_late.then(|| {
         on.charge.asked = Some(Followup::Capture);
         capturing::attempt_of(

@@ -2,12 +2,12 @@
 
 use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
-use super::{Learned, Standing, failure};
+use super::{Learned, Standing, failure, gap};
 use crate::change::{Change, Setting};
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
-use crate::payment::{Attempt, ChargeState, Failure, Followup, Hold, News};
+use crate::payment::{Attempt, Await, CaptureMethod, ChargeState, Failure, Followup, Hold, News};
 use crate::session::Session;
 
 /// Works a finding about a capture or a void into the charge, its intent, its session, and what a sale
@@ -32,6 +32,9 @@ pub(crate) fn settle_followup(
     } = found;
     let asked = Request::from_bytes(&case.attempt.request)?.money()?;
     let mut on = Progress::of(session, &case.attempt)?;
+    // One that was found not to have been done is over, and another may be in flight since: what its own
+    // call says late ends nothing of that.
+    let is_open = case.attempt.next.is_some() || case.attempt.unresolved;
     let Some(verdict) = case.weigh(learned, asked, at) else {
         return Ok((on.unmoved(), None));
     };
@@ -45,7 +48,10 @@ pub(crate) fn settle_followup(
     // The amount is held on, and the host may say again what is to become of it.
     let is_refused = verdict.event == Some(News::Failed)
         || planted!(LostCaptureIsFailed) && matches!(verdict.event, Some(News::Unclear | News::LeaseEnded));
-    let declined = is_refused && on.before.asked == Some(followup);
+    let is_own = is_open && on.before.asked == Some(followup);
+    // What the engine takes by itself, because it was to be taken at once, is asked for until it is.
+    let retried = verdict.is_not_sent() && is_own && on.before.capture == CaptureMethod::Automatic;
+    let declined = is_refused && is_own && !retried;
     if let Some(news) = moved {
         on.charge.asked = None;
         if verdict.reference.is_some() && followup == Followup::Capture {
@@ -89,14 +95,23 @@ pub(crate) fn settle_followup(
         on.charge.asked = None;
         on.charge.updated_at = at.now;
         on.charge_moves.push(Happening::plain(EventKind::ChargeUpdated));
+        if on.charge.capture == CaptureMethod::Automatic {
+            // The host did not ask for it, so it has to be told that the amount is held on.
+            on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
+        }
     }
-    let standing = match (on.charge.hold, on.charge.asked) {
-        (Some(Hold::Mismatch), _) => Standing::Held,
-        (_, Some(open)) if open == followup => Standing::Open,
-        _ => Standing::Settled,
-    };
-    if case.schedule(standing, learned, &verdict, at.host_now) {
-        on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
+    if retried {
+        case.attempt.asked = case.attempt.asked.saturating_add(1);
+        case.attempt.next = Some((Await::Call, at.host_now.plus(gap(case.attempt.asked))));
+    } else {
+        let standing = match on.charge.hold {
+            Some(Hold::Mismatch) => Standing::Held,
+            _ if is_open && on.charge.asked == Some(followup) => Standing::Open,
+            _ => Standing::Settled,
+        };
+        if case.schedule(standing, learned, &verdict, at.host_now) {
+            on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
+        }
     }
     case.note(verdict, moved.is_some() || declined, learned, at, change);
     let beside = Beside {

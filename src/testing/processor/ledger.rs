@@ -168,6 +168,10 @@ impl Ledger {
 
     /// Sees to it that nothing comes of a request any more, if it is not too late for that.
     pub(super) fn call_off(&mut self, key: &str, now: Option<Timestamp>) -> Cancel {
+        let is_capture = |taken: &&Taken| taken.of.as_deref() == Some(key) && taken.operation == Operation::Capture;
+        if let Some(captured) = self.booked.values().find(is_capture) {
+            return Cancel::TooLate(captured.outcome());
+        }
         if self.held_under(Some(key)) == 0
             && let Some(outcome) = self.known(key, now)
             && matches!(outcome, Outcome::Succeeded(_) | Outcome::Declined { .. })
