@@ -580,9 +580,10 @@ fn what_nobody_knows_stays_reserved_until_there_is_evidence() {
         assert!(shop.has("u_1"));
         shop.clean();
         shop.run();
-        let (state, booked) = match went {
-            true => (RefundState::Succeeded, (0, PRICE)),
-            false => (RefundState::Failed, (0, 0)),
+        let (state, booked) = if went {
+            (RefundState::Succeeded, (0, PRICE))
+        } else {
+            (RefundState::Failed, (0, 0))
         };
         assert_eq!((shop.refund(&refund.id).state, shop.booked(&charge)), (state, booked));
         assert_eq!(shop.has("u_1"), !went);
@@ -1096,7 +1097,7 @@ fn what_goes_back_by_itself_is_sent_again_with_the_same_bytes_while_nothing_was_
         assert_eq!(locked(&heard).len(), usize::from(round + 1 >= 8), "call {}", round + 1);
         let unresolved = shop.engine.health().unwrap().unresolved_charges;
         assert_eq!(unresolved, u64::from(round + 1 >= 8));
-        shop.clock.turn(Duration::from_secs(gap) - Duration::from_millis(1));
+        shop.clock.turn(Duration::from_millis(gap * 1_000 - 1));
         assert_eq!(shop.run().looked_up, 0, "call {}", round + 2);
         shop.clock.turn(Duration::from_millis(1));
     }
@@ -1264,9 +1265,10 @@ fn what_was_taken_for_failed_and_went_back_is_booked_if_it_fits_and_told_of_in_a
         }
         let after = shop.tell_looked_up(&ask, Lookup::Found(gave(100_00)));
         assert_eq!(*locked(&heard), [("contradicted", refund.id.to_string())]);
-        let (state, back) = match fits {
-            true => (RefundState::Succeeded, meanwhile + 100_00),
-            false => (RefundState::Failed, meanwhile),
+        let (state, back) = if fits {
+            (RefundState::Succeeded, meanwhile + 100_00)
+        } else {
+            (RefundState::Failed, meanwhile)
         };
         assert_eq!((after.state, shop.booked(&charge)), (state, (0, back)), "{meanwhile}");
         assert_eq!(after.failure.is_none(), fits);
