@@ -71,8 +71,6 @@ faults! {
     UnknownRefundFrees,
     /// That a processor cannot tell whether it has called something off counts as if it had.
     CancelNotConfirmed,
-    /// A capture whose answer says nothing counts as failed.
-    LostCaptureIsFailed,
     /// A session whose time has passed, and that nobody has closed yet, can be paid.
     OverdueIsPaid,
     /// A call may be made for longer than its answer is waited for.

@@ -46,8 +46,7 @@ pub(crate) fn settle_followup(
     };
     let moved = news.filter(|news| on.before.hold != Some(Hold::Mismatch) && on.charge.step(*news, at.now).is_ok());
     // The amount is held on, and the host may say again what is to become of it.
-    let is_refused = verdict.event == Some(News::Failed)
-        || planted!(LostCaptureIsFailed) && matches!(verdict.event, Some(News::Unclear | News::LeaseEnded));
+    let is_refused = verdict.event == Some(News::Failed);
     let is_own = is_open && on.before.asked == Some(followup);
     // What the engine takes by itself, because it was to be taken at once, is asked for until it is.
     let retried = verdict.is_not_sent() && is_own && on.before.capture == CaptureMethod::Automatic;
