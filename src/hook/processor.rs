@@ -58,13 +58,11 @@ pub trait Processor: Send + Sync {
     /// after that. Asked again until it is answered so, or with what came of the attempt.
     ///
     /// A service that cannot do it leaves this as it is; then such attempts wait for what a look-up
-    /// finds of them. That it does not find one ends nothing here.
+    /// finds.
     fn cancel(&self, key: &LookupKey<'_>) -> Cancel {
         match self.lookup(key) {
             Lookup::Found(outcome) => Cancel::TooLate(outcome),
-            Lookup::NotFound => Cancel::CannotTell {
-                why: "the service does not know it".to_owned(),
-            },
+            Lookup::NotFound => Cancel::NotFound,
             Lookup::CannotTell { why } => Cancel::CannotTell { why },
         }
     }
@@ -249,8 +247,9 @@ pub struct Related {
     pub attempt: String,
     /// The key under which it was made.
     pub idempotency_key: String,
-    /// The service's own name for it, exactly as it gave it; none where none was learned, or none that
-    /// is kept (see [`Receipt::reference`]).
+    /// The service's own name for it, exactly as it gave it, and after a capture the name that the capture
+    /// was answered with; none where none was learned, or none that is kept (see
+    /// [`Receipt::reference`]).
     pub reference: Option<String>,
 }
 
@@ -445,6 +444,9 @@ pub enum Cancel {
     Canceled,
     /// It was not called off: this came of it, so far.
     TooLate(Outcome),
+    /// The service has never seen it, and cannot keep it from arriving. Counts as [`Lookup::NotFound`]
+    /// does, only after `Capabilities::not_found_final_after`.
+    NotFound,
     /// Nothing was learned: it is asked for again.
     CannotTell {
         /// Why, for the operator.

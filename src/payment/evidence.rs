@@ -157,7 +157,7 @@ impl Finding {
             | Finding::LookedUp(Lookup::Found(outcome))
             | Finding::Canceled(Cancel::TooLate(outcome)) => Some(outcome),
             Finding::LookedUp(Lookup::NotFound | Lookup::CannotTell { .. })
-            | Finding::Canceled(Cancel::Canceled | Cancel::CannotTell { .. })
+            | Finding::Canceled(Cancel::Canceled | Cancel::NotFound | Cancel::CannotTell { .. })
             | Finding::LeaseEnded => None,
         }
     }
@@ -176,7 +176,7 @@ impl Finding {
         match self {
             Finding::Executed(outcome) => weigh_outcome(Source::Answer, outcome, asked),
             Finding::LookedUp(Lookup::Found(outcome)) => weigh_outcome(Source::Lookup, outcome, asked),
-            Finding::LookedUp(Lookup::NotFound) => {
+            Finding::LookedUp(Lookup::NotFound) | Finding::Canceled(Cancel::NotFound) => {
                 let settled = age.zip(not_found_final_after);
                 let is_final = planted!(NotFoundIsFinal) || settled.is_some_and(|(age, settled)| age >= settled);
                 Verdict {

@@ -85,34 +85,31 @@ pub(crate) fn held(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> 
     )
 }
 
+/// What has a deadline: the column that it stands in, and the state in which it counts. Each has an
+/// index of its own.
+const DEADLINES: [(&str, &str); 2] = [
+    ("action_deadline", "requires_action"),
+    ("authorized_until", "authorized"),
+];
+
+/// The charges with a deadline in a column that nobody calls off yet.
+fn not_called_off(selected: &str, column: &str, state: &str) -> String {
+    format!(
+        "SELECT {selected} FROM tillite_charge c WHERE c.app = $1 AND c.mode = $2 AND c.{column} IS NOT NULL \
+         AND c.state = '{state}' AND c.asked IS NULL AND NOT EXISTS (SELECT 1 FROM tillite_attempt a \
+         WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id AND a.next IS NOT NULL AND a.ask = 'cancel')"
+    )
+}
+
 /// Charges whose buyer has not acted in time, or whose amount was held for too long, and that nobody
-/// calls off yet, the longest overdue first.
+/// calls off yet.
 pub(crate) fn lapsed(sql: &mut dyn Sql, world: World, now: Timestamp, limit: u32) -> Result<Vec<ChargeId>> {
     let mut found = Vec::new();
-    // Each half has an index of its own.
-    for (column, state) in [
-        ("action_deadline", "requires_action"),
-        ("authorized_until", "authorized"),
-    ] {
-        let query = format!(
-            "SELECT c.id FROM tillite_charge c WHERE c.app = $1 AND c.mode = $2 AND c.{column} <= $3 \
-             AND c.state = '{state}' AND c.asked IS NULL AND NOT EXISTS (SELECT 1 FROM tillite_attempt a \
-             WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id AND a.next IS NOT NULL AND a.ask = 'cancel') \
-             ORDER BY c.{column}, c.id LIMIT $4"
-        );
-        sql.each(
-            &query,
-            &[
-                world.app.into(),
-                mode_number(world.mode).into(),
-                now.as_millis().into(),
-                limit.into(),
-            ],
-            &mut |row| {
-                found.push(id(&row.text(0)?)?);
-                Ok(())
-            },
-        )?;
+    for (column, state) in DEADLINES {
+        let query = not_called_off("c.id", column, state);
+        let rest = format!("AND c.{column} <= $3 ORDER BY c.{column}, c.id LIMIT $4");
+        let values = [now.as_millis().into(), limit.into()];
+        found.extend(rows(sql, world, &query, &rest, &values, |row| id(&row.text(0)?))?);
     }
     found.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
     Ok(found)
@@ -120,26 +117,14 @@ pub(crate) fn lapsed(sql: &mut dyn Sql, world: World, now: Timestamp, limit: u32
 
 /// Engine time at which the next of [`lapsed`] will be one, or became one.
 pub(crate) fn next_lapse(sql: &mut dyn Sql, world: World) -> Result<Option<Timestamp>> {
-    let mut earliest: Option<Timestamp> = None;
-    for (column, state) in [
-        ("action_deadline", "requires_action"),
-        ("authorized_until", "authorized"),
-    ] {
-        let query = format!(
-            "SELECT min(c.{column}) FROM tillite_charge c WHERE c.app = $1 AND c.mode = $2 AND c.{column} IS NOT NULL \
-             AND c.state = '{state}' AND c.asked IS NULL AND NOT EXISTS (SELECT 1 FROM tillite_attempt a \
-             WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id AND a.next IS NOT NULL AND a.ask = 'cancel')"
-        );
-        sql.each(
-            &query,
-            &[world.app.into(), mode_number(world.mode).into()],
-            &mut |row| {
-                earliest = earliest.into_iter().chain(maybe_instant(row.maybe_int(0)?)?).min();
-                Ok(())
-            },
-        )?;
+    let mut ends = Vec::new();
+    for (column, state) in DEADLINES {
+        let query = not_called_off(&format!("min(c.{column})"), column, state);
+        ends.extend(rows(sql, world, &query, "", &[], |row| {
+            maybe_instant(row.maybe_int(0)?)
+        })?);
     }
-    Ok(earliest)
+    Ok(ends.into_iter().flatten().min())
 }
 
 /// The session that a charge is for, if there is such a charge.

@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use tillite::{
-    Action, Answer, AskKind, Begun, Budget, Cancel, CaptureMethod, ChargeState, Currency, Error, ExpiredReason,
-    Followup, IntentStatus, Lookup, NewRefund, NewSession, Operation, Outcome, Receipt, RefundState, Session,
-    SessionState, Timestamp, Work,
+    Action, Answer, AskKind, Begun, Budget, Cancel, Capabilities, CaptureMethod, ChargeState, Currency, Error,
+    ExpiredReason, Followup, IntentStatus, Lookup, LookupKey, Mode, NewRefund, NewSession, Operation, Outcome,
+    Processor, Receipt, RefundState, Request, Session, SessionState, Timestamp, Work,
 };
 
-use crate::kit::{Shop, Told, euro};
+use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, declined, euro, unknown};
 
 const PRICE: i64 = 199_00;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -31,20 +31,16 @@ fn charge(shop: &Shop, session: &Session) -> tillite::Charge {
     intent.charges.last().unwrap().clone()
 }
 
+/// Says what is to be called off, without asking for it yet; answers of how many payments.
+fn mark_lapsed(shop: &Shop) -> usize {
+    shop.engine
+        .run_due(Budget::items(10).work(Work::TIME))
+        .unwrap()
+        .called_off
+}
+
 fn status(shop: &Shop, session: &Session) -> IntentStatus {
     shop.read(session).payment_intent.unwrap().status()
-}
-
-fn declined() -> Outcome {
-    Outcome::Declined {
-        code: "too_late".to_owned(),
-        message: "It is too late.".to_owned(),
-        advice: None,
-    }
-}
-
-fn unknown() -> Outcome {
-    Outcome::Unknown { why: String::new() }
 }
 
 #[test]
@@ -180,7 +176,7 @@ fn what_the_processor_declines_leaves_the_amount_held() {
     let shop = Shop::open();
     let session = held(&shop);
     for (number, followup) in [(1, Followup::Capture), (2, Followup::Capture), (3, Followup::Void)] {
-        shop.till.answer(declined());
+        shop.till.answer(declined("too_late", "It is too late."));
         let sessions = shop.app.sessions();
         let answered = match followup {
             Followup::Capture => sessions.capture(&session.id, None),
@@ -352,9 +348,8 @@ fn an_action_that_is_not_taken_in_time_is_called_off_before_the_session_opens_ag
     let session = acting(&shop);
     shop.clock.turn(15 * MINUTE);
     // Only said so far: the processor has not confirmed it.
-    let work = Work::TIME;
-    assert_eq!(shop.engine.run_due(Budget::items(10).work(work)).unwrap().called_off, 1);
-    assert_eq!(shop.engine.run_due(Budget::items(10).work(work)).unwrap().called_off, 0);
+    assert_eq!(mark_lapsed(&shop), 1);
+    assert_eq!(mark_lapsed(&shop), 0);
     assert_eq!(shop.read(&session).state, SessionState::Processing);
     assert!(matches!(shop.pay(&session), Err(Error::PaymentInProgress { .. })));
 
@@ -377,8 +372,7 @@ fn a_buyer_who_acts_in_the_last_moment_has_paid() {
     let shop = Shop::open();
     let session = acting(&shop);
     shop.clock.turn(15 * MINUTE);
-    let work = Work::TIME;
-    assert_eq!(shop.engine.run_due(Budget::items(10).work(work)).unwrap().called_off, 1);
+    assert_eq!(mark_lapsed(&shop), 1);
     assert!(shop.till.act(&session.id, true));
     shop.run();
     assert!(shop.read(&session).is_complete());
@@ -392,7 +386,7 @@ fn what_cannot_be_called_off_yet_goes_on_being_asked() {
     let session = acting(&shop);
     shop.clock.turn(15 * MINUTE);
     let asks = || {
-        shop.engine.run_due(Budget::items(10).work(Work::TIME)).unwrap();
+        mark_lapsed(&shop);
         let mut asks = shop.engine.claim_asks(10).unwrap();
         assert_eq!(asks.len(), 1);
         assert_eq!(asks[0].kind, AskKind::Cancel);
@@ -532,7 +526,7 @@ fn what_is_being_called_off_is_not_taken_meanwhile() {
     shop.till.tell(Told::AskBuyer);
     shop.pay(&session).unwrap();
     shop.clock.turn(15 * MINUTE);
-    shop.engine.run_due(Budget::items(10).work(Work::TIME)).unwrap();
+    mark_lapsed(&shop);
     // The buyer acts in the last moment, and the service says that it holds the amount by now.
     let ask = shop.engine.claim_asks(10).unwrap().remove(0);
     let held = Outcome::Authorized {
@@ -573,7 +567,7 @@ fn what_the_engine_takes_by_itself_is_asked_for_until_it_is_sent_and_told_of_if_
             shop.clock.turn(HOUR);
         }
         shop.till.answer(if refused {
-            declined()
+            declined("too_late", "It is too late.")
         } else {
             Outcome::succeeded("till_1", euro(PRICE))
         });
@@ -591,6 +585,50 @@ fn what_the_engine_takes_by_itself_is_asked_for_until_it_is_sent_and_told_of_if_
             .collect();
         keys.dedup();
         assert_eq!(keys.len(), 2, "each time under the same key");
+        shop.clean();
+    }
+}
+
+/// A service that has look-ups and cannot call anything off.
+struct LooksUpOnly(Till);
+
+impl Processor for LooksUpOnly {
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    fn execute(&self, request: &Request, deadline: Timestamp) -> Outcome {
+        self.0.execute(request, deadline)
+    }
+
+    fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
+        self.0.lookup(key)
+    }
+}
+
+#[test]
+fn what_a_service_cannot_call_off_ends_by_what_a_look_up_finds() {
+    for (told, ended) in [
+        (Told::LoseRequest, SessionState::Open),
+        (Told::TakeAndLose, SessionState::Complete),
+    ] {
+        let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+        let builder = builder(&clock, &till, &receiver).test_processor("till", LooksUpOnly(till.clone()));
+        let engine = builder.open_in_memory().unwrap();
+        let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
+        let session = shop.session("u_1");
+        shop.till.tell(told);
+        shop.pay(&session).unwrap();
+        if ended == SessionState::Open {
+            // A request that is not there yet may still arrive.
+            let early = shop.app.sessions().cancel_payment(&session.id).unwrap();
+            assert_eq!(early.session.state, SessionState::Processing);
+            shop.clock.turn(2 * MINUTE);
+            shop.run();
+        } else {
+            shop.app.sessions().cancel_payment(&session.id).unwrap();
+        }
+        assert_eq!(shop.read(&session).state, ended);
         shop.clean();
     }
 }

@@ -10,21 +10,13 @@ use tillite::{
     NewPrice, NewProduct, NewSession, Outcome, Session, SessionState,
 };
 
-use crate::kit::{ManualClock, Receiver, SEAL_KEY, Shop, Till, euro};
+use crate::kit::{ManualClock, Receiver, SEAL_KEY, Shop, Till, declined, euro};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
 fn conflict(key: &str) -> Error {
     let key = key.to_owned();
     Error::IdempotencyConflict { key }
-}
-
-fn declined() -> Outcome {
-    Outcome::Declined {
-        code: "insufficient_funds".to_owned(),
-        message: String::new(),
-        advice: None,
-    }
 }
 
 fn open(path: &Path, clock: &ManualClock, till: &Till) -> Engine {
@@ -144,7 +136,7 @@ fn a_repeated_payment_gets_its_own_outcome_a_decline_included() {
         let payment = NewPayment::with("tok_1").idempotency_key(key);
         app.sessions().pay(&session.id, payment)
     };
-    shop.till.answer(declined());
+    shop.till.answer(declined("insufficient_funds", ""));
     let first = pay(&shop.app, "1").unwrap();
     assert_eq!(first.charge.as_ref().unwrap().state, ChargeState::Failed);
     for app in [&shop.app, &elsewhere] {
@@ -194,7 +186,7 @@ fn a_key_with_another_payment_is_refused_and_writes_nothing() {
     let (session, other) = (shop.session("u_1"), shop.session("u_2"));
     let sessions = shop.app.sessions();
     let payment = || NewPayment::with("tok_1").idempotency_key("k");
-    shop.till.answer(declined());
+    shop.till.answer(declined("insufficient_funds", ""));
     sessions.pay(&session.id, payment()).unwrap();
     let before = shop.engine.dump().unwrap();
     let others = [

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tillite::webhook::{self, Format, NewEndpoint};
 use tillite::{
-    Amount, App, Builder, Currency, Engine, Mode, NewPrice, NewProduct, Outcome, Request, Secret, SignedRequest,
-    Timestamp,
+    Amount, App, Builder, Currency, Engine, Lookup, Mode, NewPrice, NewProduct, Outcome, Request, Secret,
+    SignedRequest, Timestamp,
 };
 
 pub use tillite::testing::{FakeProcessor as Till, FakeReceiver as Receiver, ManualClock, SeededEntropy, Told};
@@ -98,6 +98,36 @@ pub fn clean(engine: &Engine) {
 
 pub fn euro(minor: i64) -> Amount {
     Amount::minor(minor, Currency::EUR).unwrap()
+}
+
+pub fn declined(code: &str, message: &str) -> Outcome {
+    Outcome::Declined {
+        code: code.to_owned(),
+        message: message.to_owned(),
+        advice: None,
+    }
+}
+
+pub fn unknown() -> Outcome {
+    Outcome::Unknown {
+        why: "no answer".to_owned(),
+    }
+}
+
+pub fn not_sent() -> Outcome {
+    Outcome::NotSent {
+        why: "no route to host".to_owned(),
+    }
+}
+
+pub fn pending(reference: &str) -> Outcome {
+    Outcome::Pending {
+        reference: reference.to_owned(),
+    }
+}
+
+pub fn cannot_tell() -> Lookup {
+    Lookup::CannotTell { why: "403".to_owned() }
 }
 
 /// What the tests of sessions and payments do again and again.

@@ -12,36 +12,12 @@ use tillite::{
     Outcome, Processor, Ran, Request, RouteInput, Session, SessionState, SessionUpdate, Timestamp, Work,
 };
 
-use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, clean, euro};
+use crate::kit::{
+    ManualClock, Receiver, Shop, Till, Told, builder, cannot_tell, clean, declined, euro, not_sent, pending, unknown,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 const PRICE: i64 = 199_00;
-
-fn declined() -> Outcome {
-    Outcome::Declined {
-        code: "insufficient_funds".to_owned(),
-        message: "Not enough money.".to_owned(),
-        advice: None,
-    }
-}
-
-fn unknown() -> Outcome {
-    Outcome::Unknown {
-        why: "no answer".to_owned(),
-    }
-}
-
-fn not_sent() -> Outcome {
-    Outcome::NotSent {
-        why: "no route to host".to_owned(),
-    }
-}
-
-fn pending() -> Outcome {
-    Outcome::Pending {
-        reference: "p_1".to_owned(),
-    }
-}
 
 fn requires_action() -> Outcome {
     Outcome::RequiresAction {
@@ -60,10 +36,6 @@ fn authorized() -> Outcome {
 
 fn succeeded(amount: tillite::Amount) -> Outcome {
     Outcome::succeeded("p_1", amount)
-}
-
-fn cannot_tell() -> Lookup {
-    Lookup::CannotTell { why: "403".to_owned() }
 }
 
 /// The newest charge of a session, as it is stored.
@@ -158,7 +130,7 @@ fn shop_on(path: &Path, clock: &ManualClock, tills: &[(&str, &Till)]) -> Shop {
 fn a_decline_is_an_answer_and_the_session_can_be_paid_again() {
     let shop = Shop::open();
     let session = shop.session("u_1");
-    shop.till.answer(declined());
+    shop.till.answer(declined("insufficient_funds", "Not enough money."));
     let first = shop.pay(&session).unwrap();
     let failed = first.charge.unwrap();
     let failure = failed.failure.clone().unwrap();
@@ -234,12 +206,16 @@ fn only_a_definite_failure_frees_the_buyer() {
         }
         shop.clean();
     };
-    check(Told::Answer(declined()), Failed, IntentStatus::RequiresPaymentMethod);
+    check(
+        Told::Answer(declined("insufficient_funds", "Not enough money.")),
+        Failed,
+        IntentStatus::RequiresPaymentMethod,
+    );
     check(Told::Answer(not_sent()), Failed, IntentStatus::RequiresPaymentMethod);
     check(Told::Answer(unknown()), Unknown, IntentStatus::Processing);
     check(Told::TakeAndLose, Unknown, IntentStatus::Processing);
     check(Told::Panic, Unknown, IntentStatus::Processing);
-    check(Told::Answer(pending()), Pending, IntentStatus::Processing);
+    check(Told::Answer(pending("p_1")), Pending, IntentStatus::Processing);
     check(
         Told::Answer(requires_action()),
         RequiresAction,
@@ -434,7 +410,7 @@ fn not_found_counts_only_once_a_late_call_would_have_shown() {
     check(None, just_before, false);
     check(None, in_time, true);
     // What the processor has acknowledged has arrived; that it is not found is its own riddle.
-    check(Some(pending()), 365 * DAY, false);
+    check(Some(pending("p_1")), 365 * DAY, false);
     check(Some(requires_action()), 365 * DAY, false);
 }
 
@@ -458,7 +434,7 @@ fn a_session_whose_time_passes_while_paying_closes_only_if_the_payment_fails() {
         shop.clean();
     };
     check(
-        declined(),
+        declined("insufficient_funds", "Not enough money."),
         SessionState::Expired(ExpiredReason::Timeout),
         &["checkout.payment.failed", "checkout.session.expired"],
     );
@@ -500,7 +476,12 @@ fn money_that_arrives_after_its_attempt_was_closed_is_held_where_it_is_to_be() {
 
         let once = standing(&shop, &session);
         shop.engine.settle(&ask, &Answer::Executed(arrived)).unwrap();
-        shop.engine.settle(&ask, &Answer::Executed(declined())).unwrap();
+        shop.engine
+            .settle(
+                &ask,
+                &Answer::Executed(declined("insufficient_funds", "Not enough money.")),
+            )
+            .unwrap();
         assert_eq!(standing(&shop, &session), once);
         // The hold is a matter of its own: an open session can still be paid by another attempt.
         if before.state == SessionState::Open {
@@ -551,10 +532,10 @@ fn another_amount_than_asked_is_held_whatever_is_said_afterwards() {
         let once = standing(&shop, &session);
         for said in [
             taken,
-            declined(),
+            declined("insufficient_funds", "Not enough money."),
             not_sent(),
             unknown(),
-            pending(),
+            pending("p_1"),
             requires_action(),
             authorized(),
         ] {
@@ -842,7 +823,7 @@ fn a_request_is_frozen_and_its_key_belongs_to_its_attempt() {
     let looked_up = again.engine.claim_asks(1).unwrap().remove(0);
     assert_eq!((looked_up.kind, &looked_up.request), (AskKind::LookUp, &request));
     assert_eq!(stored(&again), frozen);
-    let found = Answer::LookedUp(Lookup::Found(declined()));
+    let found = Answer::LookedUp(Lookup::Found(declined("insufficient_funds", "Not enough money.")));
     again.engine.settle(&looked_up, &found).unwrap();
 
     // The next attempt is another one, with a key of its own.
@@ -861,7 +842,7 @@ fn no_two_attempts_share_a_key() {
     for buyer in 0..5 {
         let session = shop.session(&format!("u_{buyer}"));
         for _ in 0..5 {
-            shop.till.answer(declined());
+            shop.till.answer(declined("insufficient_funds", "Not enough money."));
             shop.pay(&session).unwrap();
         }
     }
@@ -875,7 +856,7 @@ fn after_fifty_attempts_a_session_is_not_tried_again() {
     let shop = Shop::open();
     let session = shop.session("u_1");
     for _ in 0..50 {
-        shop.till.answer(declined());
+        shop.till.answer(declined("insufficient_funds", "Not enough money."));
         shop.pay(&session).unwrap();
     }
     let before = shop.engine.dump().unwrap();
@@ -1014,15 +995,18 @@ fn the_beats_by_hand_write_what_pay_and_run_due_write() {
         by_hand.clean();
     };
     check(succeeded(euro(PRICE)), None);
-    check(declined(), None);
+    check(declined("insufficient_funds", "Not enough money."), None);
     check(not_sent(), None);
     check(authorized(), None);
     check(succeeded(euro(1)), None);
     check(unknown(), Some(cannot_tell()));
     check(unknown(), Some(Lookup::NotFound));
     check(unknown(), Some(Lookup::Found(succeeded(euro(PRICE)))));
-    check(pending(), Some(Lookup::Found(declined())));
-    check(requires_action(), Some(Lookup::Found(pending())));
+    check(
+        pending("p_1"),
+        Some(Lookup::Found(declined("insufficient_funds", "Not enough money."))),
+    );
+    check(requires_action(), Some(Lookup::Found(pending("p_1"))));
 }
 
 #[test]
@@ -1124,13 +1108,25 @@ fn an_answer_that_comes_twice_or_says_less_changes_nothing() {
     let paid = || succeeded(euro(PRICE));
     check(
         paid(),
-        &[declined(), not_sent(), unknown(), pending(), requires_action()],
+        &[
+            declined("insufficient_funds", "Not enough money."),
+            not_sent(),
+            unknown(),
+            pending("p_1"),
+            requires_action(),
+        ],
     );
-    check(declined(), &[unknown(), pending(), requires_action(), not_sent()]);
-    check(not_sent(), &[unknown(), declined()]);
-    check(pending(), &[unknown(), requires_action()]);
+    check(
+        declined("insufficient_funds", "Not enough money."),
+        &[unknown(), pending("p_1"), requires_action(), not_sent()],
+    );
+    check(
+        not_sent(),
+        &[unknown(), declined("insufficient_funds", "Not enough money.")],
+    );
+    check(pending("p_1"), &[unknown(), requires_action()]);
     check(requires_action(), &[unknown()]);
-    check(authorized(), &[unknown(), pending()]);
+    check(authorized(), &[unknown(), pending("p_1")]);
     check(unknown(), &[]);
 }
 

@@ -19,7 +19,7 @@ use tillite::{
 };
 
 use crate::file::{Disk, sql};
-use crate::kit::{Shop, clean, euro, verified};
+use crate::kit::{Shop, clean, declined, euro, verified};
 
 const MODES: [Mode; 2] = [Mode::Test, Mode::Live];
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -60,14 +60,6 @@ fn payment(key: &str) -> NewPayment {
 
 fn grant() -> NewGrant {
     NewGrant::tier("u_granted", "member").days(30).idempotency_key("gift-1")
-}
-
-fn declined() -> Outcome {
-    Outcome::Declined {
-        code: "card_declined".to_owned(),
-        message: "No".to_owned(),
-        advice: None,
-    }
 }
 
 fn refused() -> TransportOutcome {
@@ -125,7 +117,7 @@ fn live_through(shop: &Shop) {
 fn leave_off(shop: &Shop) {
     let sessions = shop.app.sessions();
     let session = sessions.create(part("declined")).unwrap();
-    shop.till.answer(declined());
+    shop.till.answer(declined("card_declined", "No"));
     assert!(!sessions.pay(&session.id, payment("pay-2")).unwrap().is_complete());
     sessions.create(part("open")).unwrap();
     let session = sessions.create(part("unknown")).unwrap();

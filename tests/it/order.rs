@@ -10,7 +10,7 @@ use tillite::{
 };
 
 use crate::file::{Disk, sql};
-use crate::kit::{Shop, clean};
+use crate::kit::{Shop, clean, declined};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -33,14 +33,6 @@ fn taken(order: &str, session: &Session) -> Error {
             SessionState::Complete => OrderState::Complete,
             other => panic!("{other:?} takes no order"),
         },
-    }
-}
-
-fn declined() -> Outcome {
-    Outcome::Declined {
-        code: "card_declined".to_owned(),
-        message: String::new(),
-        advice: None,
     }
 }
 
@@ -113,7 +105,7 @@ fn an_order_that_is_being_paid_or_was_gets_no_other_session() {
 fn an_order_whose_session_failed_or_ended_can_be_tried_again() {
     let shop = Shop::open();
     let first = create(&shop.app, "o_1").unwrap();
-    shop.till.answer(declined());
+    shop.till.answer(declined("card_declined", ""));
     shop.pay(&first).unwrap();
     let second = create(&shop.app, "o_1").unwrap();
     let state = |session: &Session| shop.read(session).state;

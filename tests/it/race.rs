@@ -388,7 +388,11 @@ fn clerks_in_two_processes_never_give_back_more_than_was_taken() {
     assert_eq!(once, booked);
     assert_eq!(once.values().sum::<i64>(), after.refunded);
     assert!(after.refunded <= after.captured);
-    assert!(too_large > 0 && made > 1, "{made} refunds, {too_large} too large");
+    // No part is more than 50.00 of the 3,000.00.
+    assert!(
+        too_large > 0 && made >= 20,
+        "{made} refunds, {too_large} too large: nobody met"
+    );
     let open = refunds.iter().filter(|refund| refund.state.is_open());
     assert_eq!(open.count(), 0);
     clean(&engine);

@@ -16,44 +16,21 @@ use tillite::{
 };
 
 use crate::file::{Disk, sql};
-use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, clean, euro, locked};
+use crate::kit::{
+    ManualClock, Receiver, Shop, Till, Told, builder, cannot_tell, clean, declined, euro, locked, not_sent, pending,
+    unknown,
+};
 
 const PRICE: i64 = 199_00;
 const DAY: Duration = Duration::from_secs(86_400);
 const LONGEST_GAP: Duration = Duration::from_secs(21_600);
 
 fn no() -> Outcome {
-    Outcome::Declined {
-        code: "expired_or_canceled_card".to_owned(),
-        message: "The card is gone.".to_owned(),
-        advice: None,
-    }
-}
-
-fn lost() -> Outcome {
-    Outcome::Unknown {
-        why: "no answer".to_owned(),
-    }
-}
-
-fn not_sent() -> Outcome {
-    Outcome::NotSent {
-        why: "no route to host".to_owned(),
-    }
-}
-
-fn accepted() -> Outcome {
-    Outcome::Pending {
-        reference: "re_1".to_owned(),
-    }
+    declined("expired_or_canceled_card", "The card is gone.")
 }
 
 fn gave(minor: i64) -> Outcome {
     Outcome::succeeded("re_1", euro(minor))
-}
-
-fn cannot_tell() -> Lookup {
-    Lookup::CannotTell { why: "403".to_owned() }
 }
 
 /// What the tests of refunds do again and again.
@@ -318,7 +295,7 @@ fn more_than_is_left_is_refused_and_nothing_is_written() {
     // What is on its way is not there any more, whether it arrives or not.
     let (ask, _) = shop.begin_refund(of(100_00));
     too_large(of(99_01), "99.01 EUR", "99.00 EUR");
-    shop.tell(&ask, lost());
+    shop.tell(&ask, unknown());
     too_large(of(99_01), "99.01 EUR", "99.00 EUR");
     shop.tell(&ask, no());
     shop.back(of(PRICE)).unwrap();
@@ -378,8 +355,8 @@ fn a_charge_that_took_nothing_gives_nothing_back() {
     let other = gave(PRICE + 1);
     for (outcome, state) in [
         (no(), ChargeState::Failed),
-        (lost(), ChargeState::Unknown),
-        (accepted(), ChargeState::Pending),
+        (unknown(), ChargeState::Unknown),
+        (pending("re_1"), ChargeState::Pending),
         (action, ChargeState::RequiresAction),
         (held, ChargeState::Authorized),
         (other, ChargeState::Unknown),
@@ -522,7 +499,7 @@ fn an_accepted_refund_is_looked_up_by_its_name_until_it_is_decided() {
     ] {
         let shop = Shop::open();
         let (_, charge) = shop.member("u_1");
-        shop.till.answer(accepted());
+        shop.till.answer(pending("re_1"));
         let refund = shop.back(NewRefund::charge(&charge.id).amount(euro(50_00))).unwrap();
         assert_eq!(
             (refund.state, refund.reference.as_deref()),
@@ -533,8 +510,8 @@ fn an_accepted_refund_is_looked_up_by_its_name_until_it_is_decided() {
             let still = match round % 4 {
                 0 => cannot_tell(),
                 1 => Lookup::NotFound,
-                2 => Lookup::Found(lost()),
-                _ => Lookup::Found(accepted()),
+                2 => Lookup::Found(unknown()),
+                _ => Lookup::Found(pending("re_1")),
             };
             shop.till.answer_lookup(still);
             assert_eq!(shop.run().looked_up, 1, "{round}");
@@ -755,7 +732,7 @@ fn the_same_key_refunds_once() {
     // While it is in flight, when it is lost, and when it is done.
     let (ask, begun) = shop.begin_refund(new());
     assert_eq!(shop.back(new()).unwrap(), begun);
-    shop.tell(&ask, lost());
+    shop.tell(&ask, unknown());
     assert_eq!(shop.back(new()).unwrap().state, RefundState::Unknown);
     let done = shop.tell(&ask, gave(50_00));
     let before = shop.engine.dump().unwrap();
@@ -795,10 +772,10 @@ fn a_key_is_known_for_as_long_as_its_refund_is_open() {
             .amount(euro(50_00))
             .idempotency_key("k_1")
     };
-    shop.till.answer(accepted());
+    shop.till.answer(pending("re_1"));
     let refund = shop.back(new()).unwrap();
     for _ in 0..30 {
-        shop.till.answer_lookup(Lookup::Found(accepted()));
+        shop.till.answer_lookup(Lookup::Found(pending("re_1")));
         shop.run();
         shop.clock.turn(DAY);
     }
@@ -853,7 +830,7 @@ fn what_was_sold_falls_as_the_refund_says() {
         let session = cart(&shop);
         let new = new(NewRefund::session(&session.id));
         let new = effect.into_iter().fold(new, NewRefund::effect);
-        shop.till.answer(accepted());
+        shop.till.answer(pending("re_1"));
         let refund = shop.back(new).unwrap();
         assert_eq!(uses(&shop), (true, true), "the money is not back yet");
         shop.till.answer_lookup(Lookup::Found(gave(refund.amount.as_minor())));
@@ -1191,7 +1168,7 @@ fn another_amount_given_back_than_asked_is_for_a_person_to_decide() {
             shop.kinds(&refund.id),
             ["refund.created", "refund.updated", "refund.unresolved"]
         );
-        for said in [outcome, no(), not_sent(), lost(), accepted()] {
+        for said in [outcome, no(), not_sent(), unknown(), pending("re_1")] {
             assert_eq!(shop.tell(&ask, said), held);
         }
         shop.clock.turn(30 * DAY);
@@ -1214,13 +1191,20 @@ fn only_a_look_up_gives_free_what_had_gone_back() {
     // What the call says late is older than that the money went; were it believed, the money could go a
     // second time.
     let why = "x".to_owned();
-    for late in [no(), not_sent(), Outcome::Canceled { why }, lost(), accepted(), gave(1)] {
+    for late in [
+        no(),
+        not_sent(),
+        Outcome::Canceled { why },
+        unknown(),
+        pending("re_1"),
+        gave(1),
+    ] {
         assert_eq!(shop.tell(&ask, late.clone()), done, "{late:?}");
     }
     for silent in [
         Lookup::NotFound,
         cannot_tell(),
-        Lookup::Found(lost()),
+        Lookup::Found(unknown()),
         Lookup::Found(not_sent()),
     ] {
         shop.clock.turn(DAY);
@@ -1344,10 +1328,10 @@ fn the_beats_by_hand_write_what_create_and_run_due_write() {
     check(gave(1), None);
     check(no(), None);
     check(not_sent(), None);
-    check(lost(), Some(cannot_tell()));
-    check(lost(), Some(Lookup::NotFound));
-    check(accepted(), Some(Lookup::Found(gave(50_00))));
-    check(accepted(), Some(Lookup::Found(no())));
+    check(unknown(), Some(cannot_tell()));
+    check(unknown(), Some(Lookup::NotFound));
+    check(pending("re_1"), Some(Lookup::Found(gave(50_00))));
+    check(pending("re_1"), Some(Lookup::Found(no())));
 }
 
 #[test]

@@ -187,7 +187,7 @@ fn failure(finding: &Finding) -> Failure {
         (_, Some(Outcome::Declined { code, message, advice })) => (kept(code, 64), kept(message, 500), *advice),
         (_, Some(Outcome::Canceled { why })) => ("canceled".to_owned(), kept(why, 500), None),
         (Finding::Canceled(Cancel::Canceled), _) => ("canceled".to_owned(), "It was called off.".to_owned(), None),
-        (Finding::LookedUp(Lookup::NotFound), _) => (
+        (Finding::LookedUp(Lookup::NotFound) | Finding::Canceled(Cancel::NotFound), _) => (
             "never_arrived".to_owned(),
             "The processor never saw the request.".to_owned(),
             None,
