@@ -12,15 +12,16 @@
 //! up: a payment as unknown, to be looked up, a delivery when its claim has ended.
 
 mod clock;
+mod outcome;
 mod processor;
+mod request;
 mod transport;
 
 #[doc = include_str!("stripe.md")]
 pub mod stripe_mapping {}
 
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
-pub use processor::{
-    Action, Advice, Answer, Cancel, Capabilities, Initiator, Lookup, LookupKey, Operation, Outcome, Processor, Receipt,
-    Related, Request, RequestLine, RouteInput,
-};
+pub use outcome::{Action, Advice, Cancel, Lookup, Outcome, Receipt};
+pub use processor::{Answer, Capabilities, LookupKey, Processor, RouteInput};
+pub use request::{Initiator, Operation, Related, Request, RequestLine};
 pub use transport::{Answered, SignedRequest, Transport, TransportOutcome};

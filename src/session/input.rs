@@ -7,7 +7,7 @@ use crate::error::{Error, Invalid};
 use crate::id::{CustomerId, Mode, PriceId};
 use crate::money::{Amount, Currency};
 use crate::payment::CaptureMethod;
-use crate::text::{self, Metadata, Patch, Url};
+use crate::text::{self, Metadata, Url};
 
 /// The most lines of a session.
 const MAX_LINES: usize = 100;
@@ -384,71 +384,7 @@ impl Checked {
     }
 }
 
-/// What changes in an open session; given to `sessions().update`. What is not given stays.
-#[derive(Clone, Debug, Default)]
-pub struct SessionUpdate {
-    pub(crate) lines: Option<Vec<NewLine>>,
-    pub(crate) metadata: Option<Metadata>,
-    pub(crate) completion: Option<Completion>,
-    pub(crate) cancel_url: Patch,
-}
-
-impl SessionUpdate {
-    /// Changes nothing.
-    #[must_use]
-    pub fn new() -> SessionUpdate {
-        SessionUpdate::default()
-    }
-
-    /// Replaces the lines. Refused from the first attempt to pay on.
-    #[must_use]
-    pub fn lines(mut self, lines: impl IntoIterator<Item = NewLine>) -> Self {
-        self.lines = Some(lines.into_iter().collect());
-        self
-    }
-
-    /// Replaces the metadata.
-    #[must_use]
-    pub fn metadata(mut self, metadata: Metadata) -> Self {
-        self.metadata = Some(metadata);
-        self
-    }
-
-    /// Sends the buyer to this URL after payment.
-    #[must_use]
-    pub fn return_to(mut self, url: impl Into<String>) -> Self {
-        self.completion = Some(Completion::Redirect(url.into()));
-        self
-    }
-
-    /// Lets the hosted page say thanks.
-    #[must_use]
-    pub fn hosted_confirmation(mut self) -> Self {
-        self.completion = Some(Completion::HostedConfirmation);
-        self
-    }
-
-    /// Replaces the URL for buyers who give up; none removes it.
-    #[must_use]
-    pub fn cancel_url(mut self, url: Option<String>) -> Self {
-        self.cancel_url = Patch::to(url);
-        self
-    }
-
-    pub(crate) fn checked(self, dialect: Dialect, mode: Mode) -> Result<SessionUpdate, Error> {
-        Ok(SessionUpdate {
-            lines: self.lines.map(checked_lines).transpose()?,
-            metadata: self.metadata,
-            completion: self
-                .completion
-                .map(|completion| checked_completion(dialect, mode, completion))
-                .transpose()?,
-            cancel_url: self.cancel_url.checked(|url| checked_url("cancel_url", url))?,
-        })
-    }
-}
-
-fn checked_lines(lines: Vec<NewLine>) -> Result<Vec<NewLine>, Error> {
+pub(super) fn checked_lines(lines: Vec<NewLine>) -> Result<Vec<NewLine>, Error> {
     if lines.len() > MAX_LINES {
         return Err(Invalid::new("lines", lines.len(), format!("at most {MAX_LINES} lines")).into());
     }
@@ -469,11 +405,11 @@ fn checked_lines(lines: Vec<NewLine>) -> Result<Vec<NewLine>, Error> {
     Ok(lines)
 }
 
-fn checked_url(field: &str, url: &str) -> Result<String, Error> {
+pub(super) fn checked_url(field: &str, url: &str) -> Result<String, Error> {
     Url::parse(field, url).map(|_| url.to_owned())
 }
 
-fn checked_completion(dialect: Dialect, mode: Mode, completion: Completion) -> Result<Completion, Error> {
+pub(super) fn checked_completion(dialect: Dialect, mode: Mode, completion: Completion) -> Result<Completion, Error> {
     if let Completion::Redirect(raw) = &completion {
         let url = Url::parse("return_url", raw)?;
         let guarded = dialect == Dialect::XPay && mode == Mode::Live;

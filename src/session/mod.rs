@@ -6,11 +6,13 @@
 
 mod input;
 mod state;
+mod update;
 
 pub(crate) use input::{Checked, Choice, Payer};
-pub use input::{Completion, NewLine, NewSession, SessionUpdate};
+pub use input::{Completion, NewLine, NewSession};
 pub(crate) use state::SessionEvent;
 pub use state::{ExpiredReason, SessionState};
+pub use update::SessionUpdate;
 
 use crate::customer::Customer;
 use crate::digest::Fields;

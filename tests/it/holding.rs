@@ -4,12 +4,12 @@
 use std::time::Duration;
 
 use tillite::{
-    Action, Answer, AskKind, Begun, Budget, Cancel, Capabilities, CaptureMethod, ChargeState, Currency, Error,
+    Action, Answer, AskKind, Begun, Budget, Cancel, Capabilities, CaptureMethod, ChargeState, Currency, Engine, Error,
     ExpiredReason, Followup, IntentStatus, Lookup, LookupKey, Mode, NewRefund, NewSession, Operation, Outcome,
     Processor, Receipt, RefundState, Request, Session, SessionState, Timestamp, Work,
 };
 
-use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, declined, euro, unknown};
+use crate::kit::{ManualClock, Receiver, Shop, Till, Told, declined, euro, unknown};
 
 const PRICE: i64 = 199_00;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -613,7 +613,9 @@ fn what_a_service_cannot_call_off_ends_by_what_a_look_up_finds() {
         (Told::TakeAndLose, SessionState::Complete),
     ] {
         let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
-        let builder = builder(&clock, &till, &receiver).test_processor("till", LooksUpOnly(till.clone()));
+        let builder = Engine::builder()
+            .clock(clock.clone())
+            .test_processor("till", LooksUpOnly(till.clone()));
         let engine = builder.open_in_memory().unwrap();
         let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
         let session = shop.session("u_1");

@@ -10,13 +10,12 @@ use super::plan::{Goods, Op};
 use super::world::{World, euro};
 use super::{Broken, Invariant, Program, violated};
 use crate::catalog::NewPrice;
-use crate::engine::{App, Ask, Begun, Budget, Engine, NewPayment, Payment, Settled};
+use crate::engine::{App, Ask, Budget, Engine};
 use crate::entitlement::NewGrant;
 use crate::error::{Error, Result, StorageKind};
-use crate::hook::{Answer, Clock as _, Outcome, Processor as _, Transport as _};
+use crate::hook::{Clock as _, Transport as _};
 use crate::id::SessionId;
 use crate::money::Currency;
-use crate::payment::NewRefund;
 use crate::session::{NewLine, NewSession, Session};
 use crate::testing::locked;
 use crate::time::Timestamp;
@@ -36,9 +35,9 @@ pub(super) struct Host<'w> {
 #[derive(Default)]
 pub(super) struct Memory {
     /// The latest engine time that it was shown.
-    shown: Mutex<Option<Timestamp>>,
+    pub(super) shown: Mutex<Option<Timestamp>>,
     /// Calls to the processor that it has put off.
-    put_off: Mutex<VecDeque<Ask>>,
+    pub(super) put_off: Mutex<VecDeque<Ask>>,
 }
 
 /// What came of a call: what is written down of it, or that it cannot be.
@@ -46,7 +45,7 @@ pub(super) type Seen = std::result::Result<String, Broken>;
 
 /// A name of the simulation's own: with a prefix that is promised in the documentation of [`Program`],
 /// so that no program beside it has the same.
-fn own(name: impl fmt::Display) -> String {
+pub(super) fn own(name: impl fmt::Display) -> String {
     format!("tillite-sim-{name}")
 }
 
@@ -238,7 +237,7 @@ impl Host<'_> {
     }
 
     /// The same for a call that the state of an object may stand in the way of.
-    fn or_refused<T>(&self, answer: Result<T>, take_in: impl FnOnce(T) -> Seen) -> Seen {
+    pub(super) fn or_refused<T>(&self, answer: Result<T>, take_in: impl FnOnce(T) -> Seen) -> Seen {
         match answer {
             Err(error) if stands_in_the_way(&error) => Ok(error.code().to_owned()),
             answer => self.answered(answer, take_in),
@@ -273,7 +272,7 @@ impl Host<'_> {
 
     /// Takes in an engine time that was shown to this process, or given to something that a call has
     /// made, which began when `before` had been shown.
-    fn see_time(&self, at: Timestamp, before: Option<Timestamp>) -> std::result::Result<(), Broken> {
+    pub(super) fn see_time(&self, at: Timestamp, before: Option<Timestamp>) -> std::result::Result<(), Broken> {
         if before.is_some_and(|before| at < before) {
             return violated(Invariant::TimeNeverGoesBack, format!("{at} after {before:?}"));
         }
@@ -295,17 +294,17 @@ impl Host<'_> {
     }
 
     /// What was last shown of a session.
-    fn believed(&self, id: &SessionId) -> Option<Session> {
+    pub(super) fn believed(&self, id: &SessionId) -> Option<Session> {
         self.world.beliefs().sessions.get(id).cloned()
     }
 
-    fn session(&self, session: &Session, before: Option<&Session>) -> Seen {
+    pub(super) fn session(&self, session: &Session, before: Option<&Session>) -> Seen {
         self.world.beliefs().see_session(session, before)?;
         Ok(format!("{} {:?}", session.id, session.state))
     }
 
     /// Calls for a session: for the newest every second time, which can most likely be paid.
-    fn with_session(&self, number: u64, call: impl FnOnce(&SessionId) -> Seen) -> Seen {
+    pub(super) fn with_session(&self, number: u64, call: impl FnOnce(&SessionId) -> Seen) -> Seen {
         let known = {
             let beliefs = self.world.beliefs();
             let count = beliefs.sessions.len().max(1) as u64;
@@ -366,104 +365,8 @@ impl Host<'_> {
         }
     }
 
-    fn pay(&self, session: u64, key: Option<u64>) -> Seen {
-        self.with_session(session, |id| {
-            let mut payment = NewPayment::with("tok_1");
-            // The method belongs to the session, so that a key comes with the same request again.
-            if let Some(key) = key {
-                payment = payment.idempotency_key(own(format_args!("pay-{id}-{key}")));
-            }
-            let before = key.and_then(|key| self.world.beliefs().paid.get(&(id.clone(), key)).cloned());
-            let (known, shown) = (self.believed(id), *locked(&self.memory.shown));
-            self.or_refused(self.app.sessions().pay(id, payment), |payment| {
-                if let (None, Some(charge)) = (key, &payment.charge) {
-                    self.see_time(charge.created_at, shown)?;
-                }
-                let mut beliefs = self.world.beliefs();
-                beliefs.see_session(&payment.session, known.as_ref())?;
-                let charge = payment.charge.map(|charge| (charge.id.to_string(), charge.state));
-                if let (Some(before), Some(now)) = (&before, &charge)
-                    && before.0 != now.0
-                {
-                    return violated(
-                        Invariant::OneAnswerPerKey,
-                        format!("{id} was paid by {before:?}, then {now:?}"),
-                    );
-                }
-                if let (Some(key), Some(charge)) = (key, &charge) {
-                    beliefs.paid.insert((id.clone(), key), charge.clone());
-                }
-                Ok(format!("{:?} {charge:?}", payment.session.state))
-            })
-        })
-    }
-
-    /// Pays in three beats, with the call between them made here.
-    fn pay_by_hand(&self, session: u64, asleep: u64, answers: u64) -> Seen {
-        self.with_session(session, |id| {
-            let known = self.believed(id);
-            self.or_refused(self.app.sessions().begin_payment(id, "tok_1"), |begun| match begun {
-                Begun::Done(payment) => self.session(&payment.session, known.as_ref()),
-                Begun::Ask(ask) if answers == 0 => {
-                    locked(&self.memory.put_off).push_back(*ask);
-                    Ok("the call is put off".to_owned())
-                }
-                Begun::Ask(ask) => {
-                    if asleep > 0 {
-                        self.sleep(asleep)?;
-                    }
-                    self.call(&ask, answers)
-                }
-            })
-        })
-    }
-
-    /// A call that asks the processor about the payment of a session.
-    fn asking(&self, session: u64, call: impl FnOnce(&SessionId) -> Result<Payment>) -> Seen {
-        self.with_session(session, |id| {
-            let before = self.believed(id);
-            self.or_refused(call(id), |payment| self.session(&payment.session, before.as_ref()))
-        })
-    }
-
-    fn refund(&self, id: &SessionId, part: Option<i64>) -> Seen {
-        let new = NewRefund::session(id);
-        let new = match part.map(euro).transpose()? {
-            Some(part) => new.amount(part),
-            None => new,
-        };
-        let refunded = self.app.refunds().create(new);
-        self.or_refused(refunded, |refund| {
-            self.world.beliefs().see_refund(&refund)?;
-            Ok(format!("{} {:?}", refund.amount, refund.state))
-        })
-    }
-
-    /// Makes a call to the processor and brings the answer so many times.
-    fn call(&self, ask: &Ask, answers: u64) -> Seen {
-        // Where its time is over before it is made, it must not be made.
-        let outcome = if self.world.clock.now() > ask.deadline {
-            let why = "too late".to_owned();
-            Outcome::NotSent { why }
-        } else {
-            self.world.till.execute(&ask.request, ask.deadline)
-        };
-        let mut said = format!("{outcome:?}");
-        let answer = Answer::Executed(outcome);
-        for _ in 0..answers {
-            let known = SessionId::parse(&ask.request.session)
-                .ok()
-                .and_then(|id| self.believed(&id));
-            said = self.answered(self.engine.settle(ask, &answer), |settled| match settled {
-                Settled::Payment(payment) => self.session(&payment.session, known.as_ref()),
-                Settled::Refund(refund) => Ok(refund.state.as_str().to_owned()),
-            })?;
-        }
-        Ok(said)
-    }
-
     /// Lets so much time pass, in which what falls due is done.
-    fn sleep(&self, minutes: u64) -> Seen {
+    pub(super) fn sleep(&self, minutes: u64) -> Seen {
         let until = self.world.clock.now().plus(Duration::from_secs(60 * minutes));
         self.answered(self.idle(until), |steps| Ok(format!("{steps} steps")))
     }

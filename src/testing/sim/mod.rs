@@ -27,6 +27,7 @@ mod belief;
 mod check;
 mod invariant;
 mod lists;
+mod paying;
 mod plan;
 mod rest;
 mod shrink;

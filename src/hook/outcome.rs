@@ -1,0 +1,172 @@
+//! What a payment service says of what it was asked.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::money::Amount;
+use crate::time::Timestamp;
+
+/// What came of an operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The amount was taken.
+    Succeeded(Receipt),
+    /// The amount is held and can be captured.
+    Authorized {
+        /// What is held.
+        receipt: Receipt,
+        /// Host time at which the authorisation lapses, if the service says.
+        expires_at: Option<Timestamp>,
+    },
+    /// The service accepted the operation and will know later.
+    Pending {
+        /// The service's own name for the payment, kept as [`Receipt::reference`] is.
+        reference: String,
+    },
+    /// The buyer must do something first, such as 3-D Secure.
+    RequiresAction {
+        /// The service's own name for the payment, kept as [`Receipt::reference`] is.
+        reference: String,
+        /// What the buyer must do.
+        action: Action,
+        /// How long the action is awaited.
+        within: Duration,
+    },
+    /// The service refused for certain; no money moved or will move.
+    Declined {
+        /// The reason as a word, such as `insufficient_funds`; at most 64 characters are kept.
+        code: String,
+        /// The reason for people; at most 500 characters are kept.
+        message: String,
+        /// Whether trying again can help.
+        advice: Option<Advice>,
+    },
+    /// The request certainly never left this machine.
+    NotSent {
+        /// Why, for the operator.
+        why: String,
+    },
+    /// It was called off at the service, for certain: no money moved or will move, and what was held is
+    /// free.
+    Canceled {
+        /// Why, for the operator.
+        why: String,
+    },
+    /// Nobody knows: a timeout, a broken connection, an answer that makes no sense.
+    Unknown {
+        /// Why, for the operator.
+        why: String,
+    },
+}
+
+impl Outcome {
+    /// The amount was taken, under the service's own name for the payment.
+    #[must_use]
+    pub fn succeeded(reference: impl Into<String>, amount: Amount) -> Outcome {
+        Outcome::Succeeded(Receipt::new(reference, amount))
+    }
+}
+
+/// What a service says of money that it took or holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Receipt {
+    /// The service's own name for the payment, by which it is looked up. It is kept to the byte or
+    /// not at all: not if it is empty, longer than 255 characters, holds a control character or
+    /// looks like a card number. What was said with it counts all the same, an earlier reference
+    /// stays, and the evidence says why this one was not kept; look-ups then go by the attempt's id.
+    pub reference: String,
+    /// What was taken or is held; anything but the requested amount is held for an operator.
+    pub amount: Amount,
+    /// What the service keeps of it, in the same currency; none if it does not say.
+    pub fee: Option<Amount>,
+}
+
+impl Receipt {
+    /// An amount under the service's own name for the payment.
+    #[must_use]
+    pub fn new(reference: impl Into<String>, amount: Amount) -> Receipt {
+        Receipt {
+            reference: reference.into(),
+            amount,
+            fee: None,
+        }
+    }
+
+    /// With what the service keeps of it. A fee in another currency is not kept.
+    #[must_use]
+    pub fn fee(mut self, fee: Amount) -> Self {
+        self.fee = Some(fee);
+        self
+    }
+}
+
+/// What a buyer must do before a payment goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Action {
+    /// Visit this URL.
+    Redirect(String),
+    /// Let the host's own page handle this text.
+    Client(String),
+}
+
+/// What the service advises after a decline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Advice {
+    /// This method will not work.
+    Never,
+    /// The same method may work later.
+    Later,
+    /// Another method may work.
+    OtherMethod,
+}
+
+impl Advice {
+    /// The advice's name.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Advice::Never => "never",
+            Advice::Later => "later",
+            Advice::OtherMethod => "other_method",
+        }
+    }
+}
+
+/// What a look-up found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Lookup {
+    /// The service knows the attempt: this came of it.
+    Found(Outcome),
+    /// The service has never seen it. Counts only after `Capabilities::not_found_final_after`.
+    NotFound,
+    /// The look-up failed, was forbidden, or did not make sense: nothing was learned.
+    CannotTell {
+        /// Why, for the operator.
+        why: String,
+    },
+}
+
+/// What came of asking to call an attempt off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Cancel {
+    /// It is called off, for certain: no money moved or will move, and what was held is free.
+    Canceled,
+    /// It was not called off: this came of it, so far.
+    TooLate(Outcome),
+    /// The service has never seen it, and cannot keep it from arriving. Counts as [`Lookup::NotFound`]
+    /// does, only after `Capabilities::not_found_final_after`.
+    NotFound,
+    /// Nothing was learned: it is asked for again.
+    CannotTell {
+        /// Why, for the operator.
+        why: String,
+    },
+}
