@@ -22,12 +22,12 @@ pub enum Outcome {
     },
     /// The service accepted the operation and will know later.
     Pending {
-        /// The service's own name for the payment, kept as [`Receipt::reference`] is.
+        /// The service's own name for the payment, kept as [`crate::Receipt::reference`] is.
         reference: String,
     },
     /// The buyer must do something first, such as 3-D Secure.
     RequiresAction {
-        /// The service's own name for the payment, kept as [`Receipt::reference`] is.
+        /// The service's own name for the payment, kept as [`crate::Receipt::reference`] is.
         reference: String,
         /// What the buyer must do.
         action: Action,

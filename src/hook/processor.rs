@@ -153,7 +153,7 @@ pub struct LookupKey<'a> {
     /// The frozen request, with the attempt's id and idempotency key.
     pub request: &'a Request,
     /// The service's own name, exactly as it gave it; none where none was learned, or none that is
-    /// kept (see [`Receipt::reference`]). A service must be able to find the attempt without it.
+    /// kept (see [`crate::Receipt::reference`]). A service must be able to find the attempt without it.
     pub reference: Option<&'a str>,
 }
 

@@ -107,7 +107,7 @@ pub struct Related {
     pub idempotency_key: String,
     /// The service's own name for it, exactly as it gave it, and after a capture the name that the capture
     /// was answered with; none where none was learned, or none that is kept (see
-    /// [`Receipt::reference`]).
+    /// [`crate::Receipt::reference`]).
     pub reference: Option<String>,
 }
 
