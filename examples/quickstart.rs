@@ -11,6 +11,7 @@ use std::error::Error;
 use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use tillite::webhook::{self, Format, NewEndpoint};
@@ -21,8 +22,10 @@ use tillite::{
 
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/transport.rs"]
+mod transport;
 
-use http::{Received, Receiver};
+use http::{Received, Reply, Server};
 
 /// Seals webhook secrets in the file. A real host draws 32 random bytes once and keeps them apart
 /// from the file and its backups.
@@ -33,7 +36,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let path = fresh_file("quickstart.db")?;
 
     // The host says how webhooks travel. In test mode the built-in sandbox is the processor.
-    let engine = Engine::builder().seal_key(SEAL_KEY).transport(http::send).open(&path)?;
+    let engine = Engine::builder()
+        .seal_key(SEAL_KEY)
+        .transport(transport::send)
+        .open(&path)?;
     timeline.say("engine", "opened", "quickstart.db");
 
     let app = engine.app("lixblogs", Mode::Test)?;
@@ -121,11 +127,11 @@ fn deliver(engine: &Engine, timeline: Timeline) -> Result<(), Box<dyn Error>> {
     for delivery in engine.claim_deliveries(1)? {
         let mut forged = delivery.request.clone();
         forged.body.push(b' ');
-        timeline.say("stranger", "POST, one byte more", &status(&http::send(&forged)));
+        timeline.say("stranger", "POST, one byte more", &status(&transport::send(&forged)));
 
-        let lost = http::send(&delivery.request);
+        let lost = transport::send(&delivery.request);
         timeline.say("engine", "POST, answer lost", &status(&lost));
-        let answer = http::send(&delivery.request);
+        let answer = transport::send(&delivery.request);
         timeline.say("engine", "POST once more", &status(&answer));
         engine.acknowledge(&delivery, &answer)?;
     }
@@ -144,23 +150,24 @@ fn status(outcome: &TransportOutcome) -> String {
 
 /// Starts a program that receives webhooks: 400 for what it cannot believe, 204 for the rest, and
 /// each event only once, however often it comes.
-fn start_receiver(listener: TcpListener, secret: Secret, timeline: Timeline) -> io::Result<Receiver> {
+fn start_receiver(listener: TcpListener, secret: Secret, timeline: Timeline) -> io::Result<Server> {
     // A real receiver keeps the ids in the transaction in which it acts on the event.
-    let mut seen = BTreeSet::new();
-    Receiver::start(listener, move |request: &Received| {
+    let seen = Mutex::new(BTreeSet::new());
+    Server::start(listener, move |request: &Received| {
         // The signature is over the bytes as they came; nothing has parsed them yet.
         let header = |name: &str| request.header(name);
         if let Err(refused) = webhook::verify(Format::Standard, &secret, header, &request.body, SystemClock.now()) {
             timeline.say("receiver", "refused", &refused.reason().to_string());
-            return 400;
+            return Reply::status(400);
         }
         let id = request.header("webhook-id").unwrap_or_default();
-        if seen.insert(id.to_owned()) {
+        let is_new = seen.lock().is_ok_and(|mut seen| seen.insert(id.to_owned()));
+        if is_new {
             timeline.say("receiver", "verified", &kind(&request.body));
         } else {
             timeline.say("receiver", "seen before", id);
         }
-        204
+        Reply::status(204)
     })
 }
 

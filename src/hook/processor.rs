@@ -157,6 +157,25 @@ pub struct LookupKey<'a> {
     pub reference: Option<&'a str>,
 }
 
+impl<'a> LookupKey<'a> {
+    /// The attempt of a request, of which no name of the service's is known: for a host that makes the
+    /// calls itself, and for the tests of a processor.
+    #[must_use]
+    pub fn of(request: &'a Request) -> LookupKey<'a> {
+        LookupKey {
+            request,
+            reference: None,
+        }
+    }
+
+    /// With the service's own name.
+    #[must_use]
+    pub fn reference(mut self, reference: &'a str) -> Self {
+        self.reference = Some(reference);
+        self
+    }
+}
+
 /// What a host that makes the calls itself brings back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
