@@ -114,3 +114,48 @@ CREATE TABLE tillite_refund_line (
     PRIMARY KEY (app, mode, refund, position),
     FOREIGN KEY (app, mode, refund) REFERENCES tillite_refund (app, mode, id)
 ) STRICT, WITHOUT ROWID;
+
+-- What a payment service is known by is how it says what it speaks of.
+CREATE INDEX tillite_attempt_reference ON tillite_attempt (app, mode, processor, reference) WHERE reference IS NOT NULL;
+
+-- What payment services posted to us. One that brought nothing new is not kept.
+CREATE TABLE tillite_post (
+    app         INTEGER NOT NULL,
+    mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    number      INTEGER NOT NULL CHECK (number >= 1), -- that of its first new notice
+    processor   TEXT NOT NULL,      -- the name of the processor that vouched for it
+    body        BLOB NOT NULL,      -- as it came, for people to read; digits of card numbers are stars
+    received_at INTEGER NOT NULL,   -- host time
+    PRIMARY KEY (app, mode, number)
+) STRICT;
+
+-- What services said in them, each thing once. It is applied by run_due, in the order of the numbers
+-- where it is about the same attempt.
+CREATE TABLE tillite_notice (
+    app         INTEGER NOT NULL,
+    mode        INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    number      INTEGER NOT NULL CHECK (number >= 1), -- 1 for the world's first: the order in which they came
+    id          TEXT NOT NULL,
+    post        INTEGER NOT NULL,   -- the number of the post that brought it first
+    processor   TEXT NOT NULL,      -- the post's
+    key         TEXT NOT NULL,      -- the service's own name for it: by this it is known when it comes again
+    kind        TEXT NOT NULL CHECK (kind IN ('evidence', 'changed', 'ignored')), -- what kind of thing it says
+    said        TEXT NOT NULL,      -- what it says, as JSON
+    attempt     TEXT,               -- the attempt that it is about, as the service says; null: it does not say
+    reference   TEXT,               -- the service's own name for what it is about; null: it gave none that is kept
+    state       TEXT NOT NULL CHECK (state IN ('waiting', 'parked', 'applied', 'ignored', 'unmatched')), -- parked: nothing here is what it is about, and it is looked at again; unmatched: for good
+    why         TEXT,               -- why it stands there, for people; null: that is plain
+    matched     TEXT,               -- the attempt that it was found to be about; null: none yet
+    due_at      INTEGER,            -- host time at which it is looked at next; null: it is done
+    tries       INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0), -- how often it was looked at in vain
+    received_at INTEGER NOT NULL,   -- host time
+    PRIMARY KEY (app, mode, number),
+    UNIQUE (app, mode, id),
+    UNIQUE (app, mode, processor, key),
+    FOREIGN KEY (app, mode, post) REFERENCES tillite_post (app, mode, number),
+    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL))
+) STRICT;
+CREATE INDEX tillite_notice_due ON tillite_notice (app, mode, due_at) WHERE due_at IS NOT NULL;
+-- Those that wait for something to be heard of an attempt, or of a name.
+CREATE INDEX tillite_notice_matched ON tillite_notice (app, mode, matched) WHERE due_at IS NOT NULL AND matched IS NOT NULL;
+CREATE INDEX tillite_notice_parked ON tillite_notice (app, mode, reference) WHERE state = 'parked' AND reference IS NOT NULL;

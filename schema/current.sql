@@ -37,6 +37,7 @@ CREATE TABLE tillite_attempt (
     CHECK ((next IS NULL) = (due_at IS NULL))
 ) STRICT;
 CREATE INDEX tillite_attempt_due ON tillite_attempt (app, mode, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX tillite_attempt_reference ON tillite_attempt (app, mode, processor, reference) WHERE reference IS NOT NULL;
 CREATE INDEX tillite_attempt_subject ON tillite_attempt (app, mode, subject);
 CREATE TABLE "tillite_charge" (
     app INTEGER NOT NULL,
@@ -291,6 +292,33 @@ CREATE TABLE tillite_idempotency (
     PRIMARY KEY (app, mode, scope, key)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tillite_idempotency_end ON tillite_idempotency (app, mode, keep_until);
+CREATE TABLE tillite_notice (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    number INTEGER NOT NULL CHECK (number >= 1),
+    id TEXT NOT NULL,
+    post INTEGER NOT NULL,
+    processor TEXT NOT NULL,
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('evidence', 'changed', 'ignored')),
+    said TEXT NOT NULL,
+    attempt TEXT,
+    reference TEXT,
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'parked', 'applied', 'ignored', 'unmatched')),
+    why TEXT,
+    matched TEXT,
+    due_at INTEGER,
+    tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+    received_at INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, number),
+    UNIQUE (app, mode, id),
+    UNIQUE (app, mode, processor, key),
+    FOREIGN KEY (app, mode, post) REFERENCES tillite_post (app, mode, number),
+    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL))
+) STRICT;
+CREATE INDEX tillite_notice_due ON tillite_notice (app, mode, due_at) WHERE due_at IS NOT NULL;
+CREATE INDEX tillite_notice_matched ON tillite_notice (app, mode, matched) WHERE due_at IS NOT NULL AND matched IS NOT NULL;
+CREATE INDEX tillite_notice_parked ON tillite_notice (app, mode, reference) WHERE state = 'parked' AND reference IS NOT NULL;
 CREATE TABLE tillite_payment_intent (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -302,6 +330,15 @@ CREATE TABLE tillite_payment_intent (
     canceled_at INTEGER,
     revision INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id)
+) STRICT;
+CREATE TABLE tillite_post (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    number INTEGER NOT NULL CHECK (number >= 1),
+    processor TEXT NOT NULL,
+    body BLOB NOT NULL,
+    received_at INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, number)
 ) STRICT;
 CREATE TABLE tillite_price (
     app INTEGER NOT NULL,

@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::{Error, StorageError};
 use crate::event::{EventKind, Happening, Subject};
-use crate::id::{ChargeId, DeliveryId, EndpointId, Mode, RefundId, SessionId};
+use crate::id::{ChargeId, DeliveryId, EndpointId, Mode, NotificationId, RefundId, SessionId};
 use crate::payment::{Charge, Hold, Refund, RefundState};
 
 /// Something that has just come about and that somebody has to look at; told to the callback of
@@ -93,6 +93,18 @@ pub enum Alarm {
         charge: ChargeId,
         /// The refund.
         refund: RefundId,
+    },
+    /// A payment service spoke of something that nothing here is about, and for days nothing turned up: a
+    /// payment that somebody made there by hand, another program with the same account, or a file that was
+    /// restored from a backup. Compare with the service.
+    #[non_exhaustive]
+    NotificationUnmatched {
+        /// The app's slug.
+        app: String,
+        /// The processor's name.
+        processor: String,
+        /// The notice.
+        notification: NotificationId,
     },
     /// The last attempt of a delivery failed; there will be no other.
     #[non_exhaustive]
@@ -256,6 +268,15 @@ impl fmt::Display for Alarm {
                 f,
                 "{app}: refund {refund} of charge {charge} had failed and went through after all; compare with the \
                  payment service"
+            ),
+            Alarm::NotificationUnmatched {
+                app,
+                processor,
+                notification,
+            } => write!(
+                f,
+                "{app}: notification {notification} of processor {processor:?} is about nothing that is known here; \
+                 compare with the payment service"
             ),
             Alarm::DeliveryExhausted {
                 app,

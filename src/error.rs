@@ -135,6 +135,26 @@ pub enum Error {
         name: String,
     },
 
+    /// What was posted does not come from the payment service, or nobody can tell that it does; nothing
+    /// was stored. Over HTTP the answer is 400.
+    #[error("processor {processor:?} refused a notification: {why}")]
+    NotificationRefused {
+        /// The processor's name.
+        processor: String,
+        /// Why, in the processor's words, shortened.
+        why: String,
+    },
+
+    /// The host's own code did not read what was posted; nothing was stored. Over HTTP the answer is 500, so
+    /// that the service sends it again.
+    #[error("processor {processor:?} could not read a notification: {why}")]
+    NotificationUnread {
+        /// The processor's name.
+        processor: String,
+        /// Why.
+        why: String,
+    },
+
     /// Secrets cannot be stored or read because the engine was opened without the right key.
     #[error("webhook secrets need the sealing key: open the engine with Builder::seal_key ({0})")]
     NoSealKey(&'static str),
@@ -193,6 +213,7 @@ impl Error {
             | Error::WrongMode { .. }
             | Error::Refused(_)
             | Error::RefundTooLarge { .. }
+            | Error::NotificationRefused { .. }
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
             Error::PaymentInProgress { .. } => WhatNow::RetryLater,
             // What is being paid may fail; what was paid stays paid.
@@ -202,6 +223,7 @@ impl Error {
             },
             Error::NoProcessor { .. }
             | Error::UnsafeProcessor { .. }
+            | Error::NotificationUnread { .. }
             | Error::NoSealKey(_)
             | Error::NoEntropy
             | Error::SchemaMoved { .. }
@@ -230,6 +252,8 @@ impl Error {
             Error::IdempotencyConflict { .. } => "idempotency_conflict",
             Error::NoProcessor { .. } => "no_processor",
             Error::UnsafeProcessor { .. } => "unsafe_processor",
+            Error::NotificationRefused { .. } => "notification_refused",
+            Error::NotificationUnread { .. } => "notification_unread",
             Error::NoSealKey(_) => "no_seal_key",
             Error::NoEntropy => "no_entropy",
             Error::SchemaMoved { .. } => "schema_moved",

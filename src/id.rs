@@ -165,6 +165,8 @@ ids! {
     EventId = "evt", "event";
     /// A webhook endpoint.
     EndpointId = "we", "webhook endpoint";
+    /// A notice that a payment service gave.
+    NotificationId = "nt", "notification";
     /// A delivery of one event to one endpoint.
     DeliveryId = "dl", "delivery";
     /// An API key (not its secret).

@@ -162,7 +162,7 @@ mod wire;
 pub use crate::error::{ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, WhatNow};
 pub use crate::id::{
     ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
-    PaymentIntentId, PriceId, ProductId, RefundId, SessionId,
+    NotificationId, PaymentIntentId, PriceId, ProductId, RefundId, SessionId,
 };
 pub use crate::money::{Amount, Currency, Units};
 pub use crate::secret::Secret;
@@ -176,19 +176,21 @@ pub use crate::{
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
         App, Ask, AskKind, Begun, BegunRefund, Broken, Budget, Builder, Catalog, Customers, Endpoints, Engine,
-        Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Page, Payment, Ran, Refunds, Report, Runner,
-        Sessions, Settled, Work,
+        Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment, Ran, Refunds,
+        Report, Runner, Sessions, Settled, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
     hook::{
         Action, Advice, Answer, Answered, Cancel, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup,
-        LookupKey, Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput, SignedRequest,
-        SystemClock, SystemEntropy, Transport, TransportOutcome, stripe_mapping,
+        LookupKey, Notice, NoticeKind, Operation, Outcome, Post, Processor, Receipt, Reception, Related, Reply,
+        Request, RequestLine, RouteInput, SignedRequest, SystemClock, SystemEntropy, Transport, TransportOutcome,
+        stripe_mapping,
     },
     payment::{
         CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,
-        NewRefund, PaymentIntent, Refund, RefundSource, RefundState, RefundedLine,
+        NewRefund, Notification, NotificationKind, NotificationState, PaymentIntent, Refund, RefundSource, RefundState,
+        RefundedLine,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

@@ -7,6 +7,7 @@ pub(crate) mod capturing;
 pub(crate) mod catalog;
 pub(crate) mod checkout;
 pub(crate) mod customer;
+pub(crate) mod notices;
 pub(crate) mod pricing;
 pub(crate) mod refunding;
 pub(crate) mod settlement;

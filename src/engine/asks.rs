@@ -207,7 +207,7 @@ impl Core {
     }
 }
 
-fn processor_hook(mode: Mode, name: &str) -> Hook {
+pub(super) fn processor_hook(mode: Mode, name: &str) -> Hook {
     let name = name.to_owned();
     Hook::Processor { name, mode }
 }

@@ -22,8 +22,8 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// Up to this many items of all kinds of work together. An item is a call, a session, an
-    /// entitlement, a delivery, or something to forget.
+    /// Up to this many items of all kinds of work together. An item is a call, a notice, a session,
+    /// an entitlement, a delivery, or something to forget.
     pub const fn items(items: usize) -> Budget {
         Budget {
             items,
@@ -50,7 +50,7 @@ impl Budget {
 pub struct Work(u8);
 
 impl Work {
-    /// Marking lost calls as unknown, looking them up, calling off what is to be, and asking for what is
+    /// Marking lost calls as unknown, applying what payment services said by themselves, looking up, calling off what is to be, and asking for what is
     /// committed: calls the processor.
     pub const PAYMENTS: Work = Work(1);
     /// Closing sessions whose time has passed, writing down lapsed entitlements, and saying which
@@ -81,6 +81,8 @@ impl BitOr for Work {
 pub struct Ran {
     /// Attempts whose call was lost and that are unknown now.
     pub recovered: usize,
+    /// Notices of payment services that were looked at: applied, or left for later.
+    pub notified: usize,
     /// Look-ups made, and refunds asked for.
     pub looked_up: usize,
     /// Sessions closed because their time had passed.
@@ -103,6 +105,7 @@ impl Ran {
     #[must_use]
     pub const fn total(&self) -> usize {
         self.recovered
+            + self.notified
             + self.looked_up
             + self.expired
             + self.lapsed
@@ -124,7 +127,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 
 impl Engine {
     /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
-    /// calls as unknown, looks up attempts, asks for refunds, closes sessions, writes down lapses, delivers webhooks,
+    /// calls as unknown, applies notices, looks up attempts, asks for refunds, closes sessions, writes down lapses, delivers webhooks,
     /// forgets what was kept long enough, in this order. Safe to call from many threads and processes at once; each item is done by
     /// one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
     ///
@@ -156,6 +159,9 @@ impl Engine {
         }
         if let Some(left) = self.left(budget, *ran) {
             ran.recovered = self.recover(left)?;
+        }
+        if let Some(left) = self.left(budget, *ran) {
+            ran.notified = self.apply_notices(left)?;
         }
         while let Some(left) = self.left(budget, *ran) {
             let asks = self.claim_asks(left.min(1))?;
@@ -285,6 +291,7 @@ impl Engine {
                     due.extend(store::attempt::next_due(view.sql, view.world, |name| {
                         processors.contains_key(name)
                     })?);
+                    due.extend(store::notice::next_due(view.sql, view.world)?);
                 }
                 if work.has(Work::RETENTION) {
                     due.extend(store::idempotency::next_end(view.sql, view.world)?);

@@ -13,9 +13,9 @@ use crate::change::Change;
 use crate::decide::settlement::{self, Case, Learned, Unsettled, UnsettledRefund};
 use crate::entitlement::Holding;
 use crate::error::{Error, Result, StorageError, StorageKind};
-use crate::hook::{Answer, Operation};
+use crate::hook::{Answer, Capabilities, Operation};
 use crate::id::{AttemptId, ChargeId, World};
-use crate::payment::{Charge, Finding, Followup, Past, Refund};
+use crate::payment::{Attempt, Charge, Finding, Followup, Past, Refund, reference_of};
 use crate::session::Session;
 use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
@@ -167,15 +167,15 @@ fn may_pass(kind: StorageKind) -> bool {
 
 /// What was learned about an attempt, on its way into the file.
 #[derive(Clone)]
-struct Heard {
-    attempt: AttemptId,
+pub(super) struct Heard {
+    pub(super) attempt: AttemptId,
     /// The name of the processor that the attempt was made at.
-    processor: String,
-    finding: Finding,
-    token: i64,
+    pub(super) processor: String,
+    pub(super) finding: Finding,
+    pub(super) token: i64,
     /// Host time at which the processor was asked.
-    asked_at: Timestamp,
-    actor: Actor,
+    pub(super) asked_at: Timestamp,
+    pub(super) actor: Actor,
 }
 
 /// Works what was learned about an attempt into the file, and notes what of it somebody has to look
@@ -185,6 +185,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         Finding::Executed(_) => "settle.answer",
         Finding::LookedUp(_) => "settle.lookup",
         Finding::Canceled(_) => "settle.cancel",
+        Finding::Notified(_) => "settle.notification",
         Finding::LeaseEnded => "settle.lease",
     };
     let moment = core.moment(world, heard.actor.clone(), cause)?;
@@ -199,26 +200,41 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
             what: "attempt",
             id: heard.attempt.to_string(),
         })?;
-        let learned = Learned {
-            finding: &heard.finding,
-            actor: heard.actor.to_string(),
-            token: heard.token,
-            asked_at: heard.asked_at,
-            capabilities: capabilities.as_ref(),
-        };
-        let case = Case {
-            answers: store::attempt::answers(tx.sql, tx.world, &attempt.id)?,
-            past: match heard.finding {
-                Finding::LookedUp(_) | Finding::Canceled(_) => store::attempt::past(tx.sql, tx.world, &attempt.id)?,
-                Finding::Executed(_) | Finding::LeaseEnded => Past::default(),
-            },
-            attempt,
-        };
-        match case.attempt.operation {
-            Operation::Refund => settle_refund(tx, case, &learned).map(|refund| Settled::Refund(Box::new(refund))),
-            _ => settle_charge(tx, case, &learned).map(|payment| Settled::Payment(Box::new(payment))),
-        }
+        weigh_in(tx, attempt, &heard, capabilities.as_ref())
     })
+}
+
+/// The same inside a write.
+pub(super) fn weigh_in(
+    tx: &mut Tx<'_>,
+    attempt: Attempt,
+    heard: &Heard,
+    capabilities: Option<&Capabilities>,
+) -> Result<Settled> {
+    let learned = Learned {
+        finding: &heard.finding,
+        actor: heard.actor.to_string(),
+        token: heard.token,
+        asked_at: heard.asked_at,
+        capabilities,
+    };
+    let case = Case {
+        answers: store::attempt::answers(tx.sql, tx.world, &attempt.id)?,
+        past: match heard.finding {
+            Finding::LookedUp(_) | Finding::Canceled(_) => store::attempt::past(tx.sql, tx.world, &attempt.id)?,
+            Finding::Executed(_) | Finding::Notified(_) | Finding::LeaseEnded => Past::default(),
+        },
+        attempt,
+        to_ask: false,
+    };
+    let settled = match case.attempt.operation {
+        Operation::Refund => settle_refund(tx, case, &learned).map(|refund| Settled::Refund(Box::new(refund))),
+        _ => settle_charge(tx, case, &learned).map(|payment| Settled::Payment(Box::new(payment))),
+    }?;
+    // What waited for this, or for the name that came with it, has its turn.
+    let reference = heard.finding.outcome().and_then(reference_of);
+    store::notice::wake(tx.sql, tx.world, &heard.attempt, reference, tx.host_now)?;
+    Ok(settled)
 }
 
 fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Payment> {

@@ -12,6 +12,7 @@
 //! up: a payment as unknown, to be looked up, a delivery when its claim has ended.
 
 mod clock;
+mod notice;
 mod outcome;
 mod processor;
 mod request;
@@ -21,6 +22,7 @@ mod transport;
 pub mod stripe_mapping {}
 
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
+pub use notice::{Notice, NoticeKind, Post, Reception, Reply};
 pub use outcome::{Action, Advice, Cancel, Lookup, Outcome, Receipt};
 pub use processor::{Answer, Capabilities, LookupKey, Processor, RouteInput};
 pub use request::{Initiator, Operation, Related, Request, RequestLine};

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{Cancel, Lookup, Outcome, Request};
+use super::{Cancel, Lookup, Outcome, Post, Reception, Request};
 use crate::id::Mode;
 use crate::money::Amount;
 use crate::time::Timestamp;
@@ -11,7 +11,8 @@ use crate::time::Timestamp;
 /// [`execute`](Processor::execute) is called after the attempt and its frozen request have been
 /// committed, and before anything is decided about the outcome. [`lookup`](Processor::lookup) is
 /// called by `run_due` for attempts whose outcome is not known, [`cancel`](Processor::cancel) for those
-/// whose time is over. None is called by `open`.
+/// whose time is over. [`receive`](Processor::receive) is called when the host was sent something by the
+/// service. None is called by `open`.
 ///
 /// # From which thread
 /// The one that called the engine. No lock is held and no transaction is open; several calls may
@@ -64,6 +65,25 @@ pub trait Processor: Send + Sync {
             Lookup::CannotTell { why } => Cancel::CannotTell { why },
         }
     }
+
+    /// Says whether what was posted to the host comes from the service, and what it says.
+    ///
+    /// Called by [`crate::Notifications::receive`], before anything is stored. It must do nothing but
+    /// read: check the signature over the exact bytes, compare its time with
+    /// [`Post::received_at`], translate. What it answers is stored before the service is answered, and
+    /// applied later, by `run_due`. A notice that is not certain from the post alone is
+    /// [`NoticeKind::Changed`](crate::NoticeKind::Changed): then the service is asked. Whoever knows the
+    /// secret by which the service signs can bring money in and out of the books, so [`Reception::Refused`]
+    /// is the answer wherever there is doubt about the sender.
+    ///
+    /// A panic counts as no answer: nothing is stored, and the host answers so that the service sends it
+    /// again. Likewise where it answers more than [`Reception::MAX_NOTICES`].
+    ///
+    /// A service that posts nothing leaves this as it is.
+    fn receive(&self, post: &Post<'_>) -> Reception {
+        let _ = post;
+        Reception::refused("this processor takes no notifications")
+    }
 }
 
 impl<T: Processor + ?Sized> Processor for std::sync::Arc<T> {
@@ -81,6 +101,10 @@ impl<T: Processor + ?Sized> Processor for std::sync::Arc<T> {
 
     fn cancel(&self, key: &LookupKey<'_>) -> Cancel {
         (**self).cancel(key)
+    }
+
+    fn receive(&self, post: &Post<'_>) -> Reception {
+        (**self).receive(post)
     }
 }
 

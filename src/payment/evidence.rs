@@ -12,6 +12,8 @@ pub(crate) enum Source {
     Answer,
     /// A later look-up, or a later call to have it called off.
     Lookup,
+    /// The service, unasked.
+    Notification,
     /// Nobody: the call's lease ended.
     Lease,
 }
@@ -21,6 +23,7 @@ impl Source {
         match self {
             Source::Answer => "answer",
             Source::Lookup => "lookup",
+            Source::Notification => "notification",
             Source::Lease => "lease",
         }
     }
@@ -70,6 +73,8 @@ pub(crate) enum Finding {
     LookedUp(Lookup),
     /// The processor was asked to call it off.
     Canceled(Cancel),
+    /// The processor said so by itself.
+    Notified(Outcome),
     /// Nobody recorded an answer in time.
     LeaseEnded,
 }
@@ -155,7 +160,8 @@ impl Finding {
         match self {
             Finding::Executed(outcome)
             | Finding::LookedUp(Lookup::Found(outcome))
-            | Finding::Canceled(Cancel::TooLate(outcome)) => Some(outcome),
+            | Finding::Canceled(Cancel::TooLate(outcome))
+            | Finding::Notified(outcome) => Some(outcome),
             Finding::LookedUp(Lookup::NotFound | Lookup::CannotTell { .. })
             | Finding::Canceled(Cancel::Canceled | Cancel::NotFound | Cancel::CannotTell { .. })
             | Finding::LeaseEnded => None,
@@ -197,6 +203,12 @@ impl Finding {
                 detail: Some(kept(why, MAX_DETAIL)),
                 ..nothing(Source::Lookup, "cannot_tell")
             },
+            // Only who made the call knows that it was not sent, or that its answer is in doubt.
+            Finding::Notified(Outcome::NotSent { why } | Outcome::Unknown { why }) => Verdict {
+                detail: Some(kept(why, MAX_DETAIL)),
+                ..nothing(Source::Notification, "unknown")
+            },
+            Finding::Notified(outcome) => weigh_outcome(Source::Notification, outcome, asked),
             Finding::LeaseEnded => Verdict {
                 event: Some(planted!(LostCallIsFailed, News::Failed, News::LeaseEnded)),
                 ..nothing(Source::Lease, "no_answer")

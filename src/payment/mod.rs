@@ -7,11 +7,14 @@
 
 mod evidence;
 mod news;
+mod notice;
 mod refund;
 mod state;
 
 pub(crate) use evidence::{Evidence, Finding, Past, Said, Source, Verdict};
 pub(crate) use news::News;
+pub(crate) use notice::{Arrived, reference_of};
+pub use notice::{Notification, NotificationKind, NotificationState};
 pub(crate) use refund::{Checked as CheckedRefund, MAX_REFUNDS, Share, Target};
 pub use refund::{GrantEffect, NewRefund, Refund, RefundSource, RefundState, RefundedLine};
 pub use state::ChargeState;

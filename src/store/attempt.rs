@@ -81,6 +81,22 @@ pub(crate) fn attempt(sql: &mut dyn Sql, world: World, wanted: &AttemptId) -> Re
     Ok(attempts(sql, world, "AND a.id = $3", &[wanted.as_str().into()])?.pop())
 }
 
+/// The attempts at a processor that it knows by a name of its own, the newest first.
+pub(crate) fn known_as(sql: &mut dyn Sql, world: World, processor: &str, reference: &str) -> Result<Vec<Attempt>> {
+    let rest = "AND a.processor = $3 AND a.reference = $4 ORDER BY a.created_at DESC, a.id DESC LIMIT 100";
+    attempts(sql, world, rest, &[processor.into(), reference.into()])
+}
+
+/// Has an attempt looked up from a host time on, also one that nothing is awaited of. False if its call is
+/// in flight or yet to be made, or if it is being called off: that will tell as well. One that somebody
+/// looks up just now is looked up again, since what they hear may be older.
+pub(crate) fn look_up(sql: &mut dyn Sql, world: World, attempt: &Attempt, due: Timestamp) -> Result<bool> {
+    match attempt.next {
+        Some((Await::Answer | Await::Call | Await::Cancel, _)) => Ok(false),
+        Some((Await::Lookup, _)) | None => put_next(sql, world, attempt, Await::Lookup, due),
+    }
+}
+
 /// What an attempt's own call has answered so far.
 pub(crate) fn answers(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<Vec<Said>> {
     let query = "SELECT outcome, reference, amount, currency, detail FROM tillite_evidence \

@@ -9,7 +9,8 @@ use crate::hook::{Action, Advice, Operation};
 use crate::id::{Id, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    Await, CaptureMethod, ChargeState, Failure, Followup, GrantEffect, Hold, LatePayments, RefundSource, RefundState,
+    Await, CaptureMethod, ChargeState, Failure, Followup, GrantEffect, Hold, LatePayments, NotificationKind,
+    NotificationState, RefundSource, RefundState,
 };
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
@@ -143,6 +144,14 @@ pub(super) fn refund_source(text: &str) -> Result<RefundSource> {
 
 pub(super) fn grant_effect(text: &str) -> Result<GrantEffect> {
     word(&GrantEffect::ALL, GrantEffect::as_str, text)
+}
+
+pub(super) fn notification_kind(text: &str) -> Result<NotificationKind> {
+    word(&NotificationKind::ALL, NotificationKind::as_str, text)
+}
+
+pub(super) fn notification_state(text: &str) -> Result<NotificationState> {
+    word(&NotificationState::ALL, NotificationState::as_str, text)
 }
 
 /// Why something failed, in three columns from `first` on.

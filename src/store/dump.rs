@@ -22,6 +22,8 @@ const TABLES: &[(&str, &str)] = &[
     ("tillite_refund_line", "app, mode, refund, position"),
     ("tillite_attempt", "app, mode, id"),
     ("tillite_evidence", "app, mode, attempt, number"),
+    ("tillite_post", "app, mode, number"),
+    ("tillite_notice", "app, mode, number"),
     ("tillite_grant", "app, mode, id"),
     ("tillite_entitlement", "app, mode, id"),
     ("tillite_entitlement_version", "app, mode, entitlement, version"),

@@ -4,7 +4,7 @@ use super::head::SCHEMA;
 use super::*;
 use crate::hook::Operation;
 use crate::id::Mode;
-use crate::payment::{Attempt, Await, ChargeState, RefundState};
+use crate::payment::{Attempt, Await, ChargeState, NotificationState, RefundState};
 use crate::samples::{at, id};
 use crate::session::{ExpiredReason, SessionState};
 use crate::webhook::{DeliveryEvent, DeliveryState, EndpointState, next_state};
@@ -59,6 +59,8 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
         let all = [Open, Processing, Complete, Expired(ExpiredReason::Timeout)];
         words(&all, SessionState::as_str, counts)
     };
+    let notices =
+        |counts: fn(NotificationState) -> bool| words(&NotificationState::ALL, NotificationState::as_str, counts);
     let endpoints = words(&EndpointState::ALL, EndpointState::as_str, |_| true);
     let constraints = [
         charges(|_| true),
@@ -66,6 +68,7 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
         deliveries(|_| true),
         sessions(|_| true),
         endpoints,
+        notices(|_| true),
     ];
     let queries = [
         charges(ChargeState::is_live),
@@ -73,6 +76,7 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
         deliveries(|state| next_state(state, DeliveryEvent::Claim).is_ok()),
         // One that expired leaves its order to another.
         sessions(|state| !matches!(state, SessionState::Expired(_))),
+        notices(|state| matches!(state, NotificationState::Waiting | NotificationState::Parked)),
     ];
     let listed = listed_states();
     for (is_constraint, list) in &listed {

@@ -43,7 +43,7 @@ pub mod sim;
 
 pub use clock::ManualClock;
 pub use entropy::SeededEntropy;
-pub use processor::{FakeProcessor, Taken, Told};
+pub use processor::{FakeProcessor, Posted, Taken, Told};
 pub use receiver::FakeReceiver;
 pub use tillite_simdisk::{Disk, Fault, Survive};
 

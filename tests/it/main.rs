@@ -27,6 +27,7 @@ mod idempotency;
 mod input;
 mod kit;
 mod money;
+mod notification;
 mod older;
 mod order;
 mod outbox;

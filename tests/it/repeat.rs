@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use tillite::testing::Posted;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, Currency, CustomerUpdate, Error, Expect,
     JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
-    NewProduct, NewRefund, NewSession, Outcome, Price, Refund, Result, Session, SessionUpdate, TransportOutcome,
-    WhatNow, Work,
+    NewProduct, NewRefund, NewSession, Notice, NoticeKind, NotificationId, Outcome, Price, Refund, Result, Session,
+    SessionUpdate, TransportOutcome, WhatNow, Work,
 };
 
 use crate::kit::{Shop, Told, documented, euro};
@@ -65,6 +66,10 @@ struct Stage {
     held: Session,
     /// A session whose buyer must do something.
     acting: Session,
+    /// A notice that was stored.
+    notified: NotificationId,
+    /// What the service posts and was not received yet.
+    posted: Posted,
     /// A key in force.
     key: NewApiKey,
     drawn: NewApiKey,
@@ -104,6 +109,13 @@ impl Stage {
         shop.till.tell(Told::AskBuyer);
         shop.pay(&acting).unwrap();
         assert!(shop.till.act(&acting.id, true));
+        let changed = |id: &str| Notice::new(id, NoticeKind::Changed).attempt(&ask.request.attempt);
+        let first = shop.till.post([changed("n_1")]);
+        app.notifications()
+            .receive("till", &first.headers(), &first.body)
+            .unwrap();
+        let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
+        let posted = shop.till.post([changed("n_2")]);
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {
@@ -114,6 +126,8 @@ impl Stage {
             refunded,
             held,
             acting,
+            notified,
+            posted,
             key,
             drawn,
             shop,
@@ -186,6 +200,7 @@ const VERBS: &[(&str, Repeat)] = &[
     ("App::journal_head", Reads(|at| shown(at.shop.app.journal_head()))),
     ("App::keys", Reads(|at| Ok(format!("{:?}", at.shop.app.keys())))),
     ("App::mode", Reads(|at| Ok(format!("{:?}", at.shop.app.mode())))),
+    ("App::notifications", Reads(|at| Ok(format!("{:?}", at.shop.app.notifications())))),
     ("App::now", Reads(|at| shown(at.shop.app.now()))),
     ("App::refunds", Reads(|at| Ok(format!("{:?}", at.shop.app.refunds())))),
     ("App::sessions", Reads(|at| Ok(format!("{:?}", at.shop.app.sessions())))),
@@ -276,6 +291,12 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Keys::draw", Reads(|at| at.shop.app.keys().draw().map(|_| String::new()))),
     ("Keys::list", Reads(|at| shown(at.shop.app.keys().list(100, None)))),
     ("Keys::revoke", State(|at| shown(at.shop.app.keys().revoke(&at.key.key.id)))),
+    ("Notifications::body", Reads(|at| shown(at.shop.app.notifications().body(&at.notified)))),
+    ("Notifications::get", Reads(|at| shown(at.shop.app.notifications().get(&at.notified)))),
+    ("Notifications::list", Reads(|at| shown(at.shop.app.notifications().list(100, None)))),
+    ("Notifications::receive", State(|at| {
+        shown(at.shop.app.notifications().receive("till", &at.posted.headers(), &at.posted.body))
+    })),
     ("Refunds::begin", Key(|at, key, other| {
         Ok(match at.shop.app.refunds().begin(at.refund(key, other))? {
             BegunRefund::Done(refund) => format!("{refund:?}"),

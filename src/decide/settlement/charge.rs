@@ -47,6 +47,15 @@ pub(crate) fn settle(
     let Some(verdict) = case.weigh(learned, on.before.amount, at) else {
         return Ok(on.unmoved());
     };
+    let tries_again = on.before.state == ChargeState::RequiresAction;
+    let is_open = on.before.state.is_live();
+    let verdict = case.doubt(
+        verdict,
+        learned,
+        is_open,
+        is_open && on.before.asked.is_none(),
+        tries_again,
+    );
     // Money over another amount waits for a decision. Nothing that is said later puts it out of
     // sight, but that the amount was taken as asked after all.
     let awaits_decision = on.before.hold == Some(Hold::Mismatch);

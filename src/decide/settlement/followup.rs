@@ -38,6 +38,7 @@ pub(crate) fn settle_followup(
     let Some(verdict) = case.weigh(learned, asked, at) else {
         return Ok((on.unmoved(), None));
     };
+    let verdict = case.doubt(verdict, learned, is_open, is_open, false);
     let news = match (followup, verdict.event) {
         (Followup::Capture, Some(news @ (News::Succeeded | News::Mismatched | News::Canceled))) => Some(news),
         // To give free what is held is to call it off, whatever amount is named with it.

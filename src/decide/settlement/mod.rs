@@ -1,6 +1,7 @@
 //! What follows from what was learned about an attempt.
 //!
-//! There is one way in for all evidence: the processor's answer, a look-up, the end of a lease.
+//! There is one way in for all evidence: the processor's answer, a look-up, what the service says by itself,
+//! the end of a lease.
 //! Evidence is weighed against what is known; what is older or weaker is written down and changes
 //! nothing. What it is weighed for (a charge, what becomes of an amount that is held, a refund) has a
 //! file of its own; when to ask next and what is written down is the same for all, and stands here.
@@ -49,6 +50,8 @@ pub(crate) struct Case {
     pub(crate) answers: Vec<Said>,
     /// What was learned before, where a look-up is to be weighed.
     pub(crate) past: Past,
+    /// Whether the service is to be asked now, because what it said by itself is not taken at its word.
+    pub(crate) to_ask: bool,
 }
 
 /// What was learned, by whom, when.
@@ -95,6 +98,28 @@ impl Case {
         (!known).then_some(verdict)
     }
 
+    /// Puts a decline in doubt that the service tells of by itself: it may be older than what is known, or
+    /// be that of one try of several on the service's page. What can be looked up is, if it could end
+    /// something; where the buyer may be about to try again, nothing follows from it at all.
+    fn doubt(
+        &mut self,
+        mut verdict: Verdict,
+        learned: &Learned<'_>,
+        is_open: bool,
+        could_end: bool,
+        tries_again: bool,
+    ) -> Verdict {
+        let can_look_up = learned.capabilities.is_none_or(|known| known.lookup);
+        let is_told = verdict.source == Source::Notification;
+        // Of what is settled, a look-up is due only because something was said to have changed.
+        self.to_ask = is_told && !is_open && matches!(self.attempt.next, Some((Await::Lookup, _)));
+        if is_told && verdict.is_declined() && (can_look_up || tries_again) {
+            verdict.event = None;
+            self.to_ask |= could_end && can_look_up && !tries_again;
+        }
+        verdict
+    }
+
     /// Whether it is an earlier call's word after which another call was made, since nothing had been
     /// sent: it does not say what came of the other.
     fn is_superseded(&self, learned: &Learned<'_>, verdict: &Verdict) -> bool {
@@ -117,7 +142,7 @@ impl Case {
                 return !std::mem::replace(&mut attempt.unresolved, true);
             }
             Standing::Settled => {
-                attempt.next = None;
+                attempt.next = self.to_ask.then_some((Await::Lookup, host_now));
                 attempt.unresolved = false;
                 return false;
             }
@@ -127,6 +152,10 @@ impl Case {
         if heard {
             attempt.unresolved = false;
         }
+        if self.to_ask && matches!(attempt.next, None | Some((Await::Lookup, _))) {
+            attempt.next = Some((Await::Lookup, host_now));
+        }
+        // What the service says by itself moves no look-up that is due.
         if learned.token != attempt.token {
             return false;
         }
@@ -144,7 +173,7 @@ impl Case {
         };
         let silent = match verdict.source {
             Source::Lookup => self.past.silent.saturating_add(1),
-            Source::Answer | Source::Lease => 0,
+            Source::Answer | Source::Notification | Source::Lease => 0,
         };
         let stuck = !heard && (!can_look_up || silent >= LOOKUPS_UNTIL_UNRESOLVED);
         stuck && !std::mem::replace(&mut attempt.unresolved, true)
@@ -176,7 +205,7 @@ impl Case {
 }
 
 /// How long to wait before asking for the so manieth time.
-fn gap(asked: u32) -> Duration {
+pub(in crate::decide) fn gap(asked: u32) -> Duration {
     let last = LOOKUP_GAPS.len() - 1;
     LOOKUP_GAPS[usize::try_from(asked).unwrap_or(last).min(last)]
 }

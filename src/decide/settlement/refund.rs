@@ -49,6 +49,9 @@ pub(crate) fn settle_refund(
     let Some(verdict) = case.weigh(learned, before.amount, at) else {
         return Ok(before);
     };
+    let is_open = before.state.is_open();
+    let could_end = is_open || before.state == RefundState::Succeeded;
+    let verdict = case.doubt(verdict, learned, is_open, could_end, false);
 
     let news = case.news_of(&before, learned, &verdict);
     let retried = news.is_some() && verdict.is_not_sent() && before.is_automatic() && before.state.is_open();

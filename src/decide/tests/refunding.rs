@@ -202,9 +202,10 @@ impl Paid {
                 answers: answers.map(|evidence| evidence.verdict.said()).collect(),
                 past: match finding {
                     Finding::LookedUp(_) | Finding::Canceled(_) => Past::of(newest_first),
-                    Finding::Executed(_) | Finding::LeaseEnded => Past::default(),
+                    Finding::Executed(_) | Finding::Notified(_) | Finding::LeaseEnded => Past::default(),
                 },
                 attempt: self.attempts[refund].clone(),
+                to_ask: false,
             },
             refund: self.refunds[refund].clone(),
             session: self.session.clone(),

@@ -127,6 +127,7 @@ impl Sale {
                 answers: Vec::new(),
                 past: Past::of(self.said.iter().copied()),
                 attempt: self.attempts[attempt].clone(),
+                to_ask: false,
             },
             session: self.session.clone(),
             holdings: self.holdings.clone(),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::{Told, lost};
-use crate::hook::{Action, Cancel, Capabilities, Lookup, Operation, Outcome, Receipt, Request};
+use crate::hook::{Action, Cancel, Capabilities, Lookup, Notice, Operation, Outcome, Receipt, Request};
 use crate::money::{Amount, Currency};
 use crate::testing::chance::Chance;
 use crate::time::Timestamp;
@@ -26,6 +26,8 @@ pub(super) struct Ledger {
     /// What it did with money, by idempotency key.
     pub(super) booked: BTreeMap<String, Taken>,
     pub(super) requests: Vec<Request>,
+    /// What it posted, by number from 1 on.
+    pub(super) posted: Vec<Vec<Notice>>,
     pub(super) looked_up: usize,
     /// What it refused, by idempotency key.
     pub(super) declined: BTreeSet<String>,

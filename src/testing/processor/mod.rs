@@ -11,7 +11,9 @@ use ledger::{Ledger, declined};
 use super::chance::Chance;
 use super::locked;
 use super::sim::Outside;
-use crate::hook::{Cancel, Capabilities, Clock, Lookup, LookupKey, Operation, Outcome, Processor, Request};
+use crate::hook::{
+    Cancel, Capabilities, Clock, Lookup, LookupKey, Notice, Operation, Outcome, Post, Processor, Reception, Request,
+};
 use crate::id::SessionId;
 use crate::time::Timestamp;
 
@@ -168,6 +170,17 @@ impl FakeProcessor {
         self.ledger().act(session.as_str(), approves, now) > 0
     }
 
+    /// What it would post to the host to say this: give it to [`crate::Notifications::receive`], once, twice,
+    /// late or never.
+    pub fn post(&self, notices: impl IntoIterator<Item = Notice>) -> Posted {
+        let mut ledger = self.ledger();
+        ledger.posted.push(notices.into_iter().collect());
+        Posted {
+            headers: vec![(SIGNATURE.to_owned(), SIGNED.to_owned())],
+            body: ledger.posted.len().to_string().into_bytes(),
+        }
+    }
+
     /// Every request that reached it, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
@@ -307,6 +320,44 @@ impl Processor for FakeProcessor {
             return Cancel::CannotTell { why: why() };
         }
         ledger.call_off(&key.request.idempotency_key, now)
+    }
+
+    fn receive(&self, post: &Post<'_>) -> Reception {
+        if post.header(SIGNATURE) != Some(SIGNED) {
+            return Reception::refused("the signature is wrong");
+        }
+        let number = std::str::from_utf8(post.body)
+            .ok()
+            .and_then(|text| text.parse::<usize>().ok());
+        let ledger = self.ledger();
+        let posted = number.and_then(|number| ledger.posted.get(number.checked_sub(1)?));
+        match posted {
+            Some(notices) => Reception::genuine(notices.clone()),
+            None => Reception::refused("nothing was posted under that number"),
+        }
+    }
+}
+
+/// The header of a [`FakeProcessor`] that says that a post is its own, and what stands there.
+const SIGNATURE: &str = "till-signature";
+const SIGNED: &str = "genuine";
+
+/// What a [`FakeProcessor`] posts to the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Posted {
+    /// Names and values of the headers.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Posted {
+    /// The headers as [`crate::Notifications::receive`] takes them.
+    #[must_use]
+    pub fn headers(&self) -> Vec<(&str, &str)> {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 }
 

@@ -503,6 +503,7 @@ const NOUNS: &[&str] = &[
     "Engine",
     "Entitlements",
     "Keys",
+    "Notifications",
     "Refunds",
     "Sessions",
 ];
@@ -530,7 +531,7 @@ fn a_fault_while_something_is_read_is_an_error_and_then_over() {
 #[test]
 fn a_fault_leaves_all_or_nothing_of_what_is_set_up() {
     sweep(
-        &["App", "Catalog", "Customers", "Endpoints", "Keys"],
+        &["App", "Catalog", "Customers", "Endpoints", "Keys", "Notifications"],
         Start::AtRest,
         writes,
     );

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, SeededEntropy, Survive, Taken, Told};
+use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, SeededEntropy, Survive, Taken, Told};
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPrice, NewProduct, NewRefund, NewSession, PriceId, RefundId, Result, SessionId,
+    NewPrice, NewProduct, NewRefund, NewSession, Notice, NoticeKind, NotificationId, PriceId, RefundId, Result,
+    SessionId,
 };
 
 use crate::file::sql;
@@ -100,6 +101,10 @@ pub struct Known {
     pub held: SessionId,
     /// A session whose buyer must do something.
     pub acting: SessionId,
+    /// A notice that was stored.
+    pub notified: NotificationId,
+    /// What the service posts and was not received yet.
+    pub posted: Posted,
     /// A call that is on its way, for another session.
     pub ask: Ask,
     /// A delivery that is on its way; more are due.
@@ -116,6 +121,7 @@ pub struct Known {
 pub struct Template {
     disk: Disk,
     booked: Vec<Taken>,
+    notices: [Notice; 2],
     pub known: Known,
 }
 
@@ -132,6 +138,9 @@ impl Template {
         let world = World::new(self.disk.copy(1));
         world.clock.turn(LATER);
         world.till.add_charges(self.booked.iter().cloned());
+        for notice in &self.notices {
+            world.till.post([notice.clone()]);
+        }
         world
     }
 
@@ -183,6 +192,13 @@ impl Template {
         let Begun::Ask(ask) = sessions.begin_payment(&flying, "tok_1").unwrap() else {
             panic!("nothing to ask");
         };
+        let changed = |id: &str| Notice::new(id, NoticeKind::Changed).attempt(&ask.request.attempt);
+        let notices = ["n_1", "n_2"].map(changed);
+        let [first, posted] = notices.clone().map(|notice| world.till.post([notice]));
+        app.notifications()
+            .receive("till", &first.headers(), &first.body)
+            .unwrap();
+        let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
         let delivery = engine.claim_deliveries(1).unwrap().remove(0);
         clean(&engine);
         drop(app);
@@ -197,6 +213,7 @@ impl Template {
         Template {
             disk: world.disk,
             booked,
+            notices,
             known: Known {
                 open,
                 lost,
@@ -204,6 +221,8 @@ impl Template {
                 refund,
                 held,
                 acting,
+                notified,
+                posted,
                 ask: *ask,
                 delivery,
                 price,

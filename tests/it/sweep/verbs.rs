@@ -88,6 +88,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("App::journal_head", Reads(|at| shown(at.app.journal_head()))),
     ("App::keys", Nothing(HANDLE)),
     ("App::mode", Nothing(HANDLE)),
+    ("App::notifications", Nothing(HANDLE)),
     ("App::now", Reads(|at| shown(at.app.now()))),
     ("App::refunds", Nothing(HANDLE)),
     ("App::sessions", Nothing(HANDLE)),
@@ -175,6 +176,12 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Keys::draw", Nothing("nothing is written yet")),
     ("Keys::list", Reads(|at| shown(at.app.keys().list(100, None)))),
     ("Keys::revoke", Once(|at| shown(at.app.keys().revoke(&at.known.key.key.id)))),
+    ("Notifications::body", Reads(|at| shown(at.app.notifications().body(&at.known.notified)))),
+    ("Notifications::get", Reads(|at| shown(at.app.notifications().get(&at.known.notified)))),
+    ("Notifications::list", Reads(|at| shown(at.app.notifications().list(100, None)))),
+    ("Notifications::receive", Once(|at| {
+        shown(at.app.notifications().receive("till", &at.known.posted.headers(), &at.known.posted.body))
+    })),
     ("Refunds::begin", Once(|at| {
         let new = NewRefund::session(&at.known.paid).amount(euro(1_00)).idempotency_key("back-1");
         let refund = match at.app.refunds().begin(new)? {

@@ -1,0 +1,254 @@
+//! What payment services say by themselves: stored when it is posted, applied when its turn has come.
+
+use std::sync::Arc;
+
+use super::alarms::shielded;
+use super::asks::processor_hook;
+use super::core::Core;
+use super::settling::{Heard, weigh_in};
+use super::{App, Engine, Page, page, page_size};
+use crate::access::Actor;
+use crate::alarm::Alarm;
+use crate::decide::notices::{self, Turn};
+use crate::error::{Error, Invalid, Result, shortened};
+use crate::hook::{NoticeKind, Post, Reception, Reply};
+use crate::id::{NotificationId, World};
+use crate::payment::{Arrived, Attempt, Finding, Followup, Notification, NotificationState};
+use crate::store::{self, Tx};
+
+/// The most bytes of a post.
+const MAX_BODY: usize = 1_048_576;
+
+/// How many notices are chosen at once.
+const CHOSEN: u32 = 32;
+
+/// A token that no call has.
+const NO_CALL: i64 = -1;
+
+/// What payment services say by themselves, of an app in a mode.
+#[derive(Clone, Copy, Debug)]
+pub struct Notifications<'a>(pub(super) &'a App);
+
+impl Notifications<'_> {
+    /// Takes in what a payment service posted, for the processor of that name: names and values of the
+    /// headers, and the exact bytes of the body, up to 1 MiB. Answers what the service expects to hear.
+    ///
+    /// The processor's code says first whether the service sent it. Then the body and what is new in it are
+    /// stored, in one commit, and nothing else happens: `run_due` applies it, each notice once. Idempotent by
+    /// state: a notice is known by the service's own name for it, and one that came before is not stored
+    /// again, nor is a post that brings nothing new.
+    ///
+    /// # Errors
+    /// [`Error::NotificationRefused`] for what does not come from the service, [`Error::Invalid`] for a
+    /// body that is too long and [`Error::NoProcessor`]: answer the service with 400, 413 and 404.
+    /// [`Error::NotificationUnread`] after a panic of the processor's code, [`Error::NoEntropy`] and
+    /// [`Error::Storage`]: answer with 500, so that it sends it again.
+    ///
+    /// # Durability
+    /// What was posted is on disk when this returns.
+    ///
+    /// # Events
+    /// None; what follows from it comes with `run_due`.
+    pub fn receive(&self, processor: &str, headers: &[(&str, &str)], body: &[u8]) -> Result<Reply> {
+        let (core, world) = (&self.0.core, self.0.world);
+        if body.len() > MAX_BODY {
+            let found = format!("{} bytes", body.len());
+            return Err(Invalid::new("body", found, format!("up to {MAX_BODY} bytes")).into());
+        }
+        let moment = self.0.moment("notifications.receive")?;
+        let post = Post::new(headers, body, moment.host_now);
+        let (notices, reply) = match read(core, world, processor, &post)? {
+            Reception::Genuine { notices, reply } => (notices, reply),
+            Reception::Refused { why } => {
+                return Err(Error::NotificationRefused {
+                    processor: processor.to_owned(),
+                    why: shortened(&why),
+                });
+            }
+        };
+        if notices.len() > Reception::MAX_NOTICES {
+            return Err(Error::NotificationUnread {
+                processor: processor.to_owned(),
+                why: format!(
+                    "its code found {} notices in one post, allowed are {}",
+                    notices.len(),
+                    Reception::MAX_NOTICES
+                ),
+            });
+        }
+        let arrived: Vec<Arrived> = notices.iter().map(Arrived::of).collect();
+        if arrived.is_empty() {
+            return Ok(reply);
+        }
+        let (body, processor) = (body.to_vec(), processor.to_owned());
+        core.write(moment, move |tx| store::notice::put(tx, &processor, &body, &arrived))?;
+        Ok(reply)
+    }
+
+    /// What was stored of one notice.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].
+    pub fn get(&self, id: &NotificationId) -> Result<Notification> {
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let core = &self.0.core;
+        core.view(self.0.world, |view| store::notice::get(view.sql, view.world, id))
+    }
+
+    /// The body of the post that brought a notice first, as it came, with stars for the digits of card
+    /// numbers.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].
+    pub fn body(&self, id: &NotificationId) -> Result<Vec<u8>> {
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let core = &self.0.core;
+        core.view(self.0.world, |view| store::notice::body(view.sql, view.world, id))
+    }
+
+    /// Notices, the newest first, up to `limit` (1 to 100) after one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the limit; [`Error::WrongMode`]; [`Error::Storage`].
+    pub fn list(&self, limit: u32, after: Option<&NotificationId>) -> Result<Page<Notification>> {
+        let limit = page_size(limit)?;
+        if let Some(id) = after {
+            self.0.own_mode(id.as_str(), id.mode())?;
+        }
+        self.0.core.view(self.0.world, |view| {
+            Ok(page(
+                store::notice::list(view.sql, view.world, after, limit + 1)?,
+                limit,
+            ))
+        })
+    }
+}
+
+/// Has the processor's code read what was posted. No transaction is open.
+fn read(core: &Core, world: World, name: &str, post: &Post<'_>) -> Result<Reception> {
+    let processor = core.processor(world.mode, name).map(Arc::clone);
+    let processor = processor.ok_or_else(|| Error::NoProcessor {
+        name: shortened(name),
+        mode: world.mode.as_str(),
+    })?;
+    shielded(|| processor_hook(world.mode, name), || processor.receive(post)).map_err(|panicked| {
+        core.alarms.tell([panicked]);
+        Error::NotificationUnread {
+            processor: name.to_owned(),
+            why: "its code panicked".to_owned(),
+        }
+    })
+}
+
+impl Engine {
+    /// Looks at up to `limit` notices that are due. Answers how many.
+    pub(super) fn apply_notices(&self, limit: usize) -> Result<usize> {
+        let mut looked_at = 0;
+        for world in self.core.store.read(store::app::worlds)? {
+            while looked_at < limit {
+                let left = u32::try_from(limit - looked_at).unwrap_or(u32::MAX).min(CHOSEN);
+                let host_now = self.core.clock.now();
+                let due = self
+                    .core
+                    .store
+                    .read(|sql| store::notice::due(sql, world, host_now, left))?;
+                if due.is_empty() {
+                    break;
+                }
+                for (number, processor) in due {
+                    apply(&self.core, world, number, &processor)?;
+                    looked_at += 1;
+                }
+            }
+        }
+        Ok(looked_at)
+    }
+}
+
+/// Looks at one notice, in a transaction of its own.
+fn apply(core: &Core, world: World, number: i64, processor: &str) -> Result<()> {
+    let moment = core.moment(world, Actor::Processor(processor.to_owned()), "settle.notification")?;
+    let capabilities = core.capabilities(world.mode, processor).unwrap_or_else(|panicked| {
+        core.alarms.tell([panicked]);
+        None
+    });
+    let actor = moment.actor.clone();
+    let alarm = core.write(moment, move |tx| {
+        // Chosen before the write: somebody else may have applied it since.
+        let Some(stored) = store::notice::if_due(tx.sql, tx.world, number, tx.host_now)? else {
+            return Ok(None);
+        };
+        let mut notice = stored.notice;
+        let about = about(tx, &notice, &stored.said)?;
+        notice.matched = about.as_ref().map(|attempt| attempt.id.clone());
+        let after = match &about {
+            Some(attempt) => store::notice::before(tx.sql, tx.world, &attempt.id, number)?,
+            None => None,
+        };
+        let turn = notices::turn(&notice, about.as_ref(), after, tx.host_now);
+        let mut alarm = None;
+        (notice.state, notice.due_at) = match (turn, about) {
+            (Turn::Wait(until), _) => (NotificationState::Waiting, Some(until)),
+            (Turn::Apply, Some(attempt)) => {
+                match stored.said {
+                    NoticeKind::Evidence(outcome) => {
+                        let heard = Heard {
+                            attempt: attempt.id.clone(),
+                            processor: notice.processor.clone(),
+                            finding: Finding::Notified(outcome),
+                            token: NO_CALL,
+                            asked_at: notice.received_at,
+                            actor: actor.clone(),
+                        };
+                        weigh_in(tx, attempt, &heard, capabilities.as_ref())?;
+                    }
+                    NoticeKind::Changed => {
+                        store::attempt::look_up(tx.sql, tx.world, &attempt, tx.host_now)?;
+                    }
+                    NoticeKind::Ignored => {}
+                }
+                (NotificationState::Applied, None)
+            }
+            (Turn::Park(until), _) => (NotificationState::Parked, Some(until)),
+            (Turn::GiveUp, _) | (Turn::Apply, None) => {
+                alarm = Some(Alarm::NotificationUnmatched {
+                    app: tx.app.clone(),
+                    processor: notice.processor.clone(),
+                    notification: notice.id.clone(),
+                });
+                (NotificationState::Unmatched, None)
+            }
+        };
+        if notice.due_at.is_some() {
+            notice.tries = notice.tries.saturating_add(1);
+        }
+        store::notice::put_progress(tx.sql, tx.world, number, &notice)?;
+        Ok(alarm)
+    })?;
+    core.alarms.tell(alarm);
+    Ok(())
+}
+
+/// The attempt that a notice is about: the one that it names, else the newest that the service knows by the
+/// name that it gives.
+fn about(tx: &mut Tx<'_>, notice: &Notification, said: &NoticeKind) -> Result<Option<Attempt>> {
+    let (processor, reference) = (&notice.processor, notice.reference.as_deref());
+    let named = match &notice.attempt {
+        Some(id) => store::attempt::attempt(tx.sql, tx.world, id)?,
+        None => None,
+    };
+    let mut found = named.filter(|attempt| attempt.processor == *processor);
+    if let (None, Some(reference)) = (&found, reference) {
+        let known = store::attempt::known_as(tx.sql, tx.world, processor, reference)?;
+        found = known.into_iter().next();
+    }
+    let Some(found) = found else {
+        return Ok(None);
+    };
+    if notices::is_of_followup(said) {
+        let awaited = store::attempt::awaited_of(tx.sql, tx.world, &found.subject)?;
+        let followup = awaited.filter(|awaited| Followup::of(awaited.operation).is_some());
+        return Ok(Some(followup.unwrap_or(found)));
+    }
+    Ok(Some(found))
+}

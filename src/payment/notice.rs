@@ -1,0 +1,230 @@
+//! What payment services say unasked: stored when it comes, applied when its turn has come.
+
+use sha2::{Digest as _, Sha256};
+
+use crate::hook::{Action, Notice, NoticeKind, Outcome, Receipt};
+use crate::id::{AttemptId, NotificationId};
+use crate::text::{self, kept};
+use crate::time::Timestamp;
+
+const MAX_REFERENCE: usize = 255;
+
+/// The most characters of what a buyer must do.
+const MAX_ACTION: usize = 4_096;
+
+/// A notice that a payment service gave, as it was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Notification {
+    /// Its id.
+    pub id: NotificationId,
+    /// The name of the processor whose service gave it.
+    pub processor: String,
+    /// The service's own name for it; `sha256:` and the hash of that, where the name is empty, longer
+    /// than 255 characters, holds a control character or looks like a card number.
+    pub key: String,
+    /// What kind of thing it says.
+    pub kind: NotificationKind,
+    /// The id of the attempt that it is about, as the service says; none where it says none.
+    pub attempt: Option<AttemptId>,
+    /// The service's own name for what it is about; none where it gave none that can be kept (see
+    /// [`crate::Receipt::reference`]).
+    pub reference: Option<String>,
+    /// How far it has come.
+    pub state: NotificationState,
+    /// Why it is where it is, where that is not plain.
+    pub why: Option<String>,
+    /// The id of the attempt that it was found to be about, if any was.
+    pub matched: Option<AttemptId>,
+    /// Host time at which it arrived.
+    pub received_at: Timestamp,
+    /// Host time at which it is looked at next; none once it is done.
+    pub due_at: Option<Timestamp>,
+    /// How often it was looked at in vain.
+    pub tries: u32,
+}
+
+/// What kind of thing a notice says: [`NoticeKind`] without what is in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotificationKind {
+    /// What came of an attempt.
+    Evidence,
+    /// That an attempt is to be looked up.
+    Changed,
+    /// Nothing that matters.
+    Ignored,
+}
+
+impl NotificationKind {
+    pub(crate) const ALL: [NotificationKind; 3] = [
+        NotificationKind::Evidence,
+        NotificationKind::Changed,
+        NotificationKind::Ignored,
+    ];
+
+    /// The kind as a word, such as `evidence`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NotificationKind::Evidence => "evidence",
+            NotificationKind::Changed => "changed",
+            NotificationKind::Ignored => "ignored",
+        }
+    }
+
+    /// The kind of what a notice says.
+    pub(crate) const fn of(said: &NoticeKind) -> NotificationKind {
+        match said {
+            NoticeKind::Evidence(_) => NotificationKind::Evidence,
+            NoticeKind::Changed => NotificationKind::Changed,
+            NoticeKind::Ignored => NotificationKind::Ignored,
+        }
+    }
+}
+
+/// How far a notice has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum NotificationState {
+    /// It is to be applied, now or when what it is about allows it.
+    Waiting,
+    /// Nothing here is what it is about. It is looked at again for a few days.
+    Parked,
+    /// It was applied; what it says may have moved nothing.
+    Applied,
+    /// It says nothing that matters.
+    Ignored,
+    /// Nothing that it is about was found in time: see [`crate::Alarm::NotificationUnmatched`].
+    Unmatched,
+}
+
+impl NotificationState {
+    pub(crate) const ALL: [NotificationState; 5] = [
+        NotificationState::Waiting,
+        NotificationState::Parked,
+        NotificationState::Applied,
+        NotificationState::Ignored,
+        NotificationState::Unmatched,
+    ];
+
+    /// The state as a word, such as `waiting`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            NotificationState::Waiting => "waiting",
+            NotificationState::Parked => "parked",
+            NotificationState::Applied => "applied",
+            NotificationState::Ignored => "ignored",
+            NotificationState::Unmatched => "unmatched",
+        }
+    }
+}
+
+/// A notice on its way into the file: bounded, and without card numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Arrived {
+    pub(crate) key: String,
+    pub(crate) attempt: Option<AttemptId>,
+    pub(crate) reference: Option<String>,
+    pub(crate) said: NoticeKind,
+}
+
+impl Arrived {
+    /// What is kept of a notice.
+    pub(crate) fn of(notice: &Notice) -> Arrived {
+        Arrived {
+            key: named(&notice.id).unwrap_or_else(|| {
+                let hash = Sha256::digest(notice.id.as_bytes());
+                format!("sha256:{}", data_encoding::HEXLOWER.encode(&hash))
+            }),
+            attempt: notice.attempt.as_deref().and_then(|id| AttemptId::parse(id).ok()),
+            reference: notice.reference.as_deref().and_then(named),
+            said: match &notice.kind {
+                NoticeKind::Evidence(outcome) => NoticeKind::Evidence(bounded(outcome)),
+                NoticeKind::Changed => NoticeKind::Changed,
+                NoticeKind::Ignored => NoticeKind::Ignored,
+            },
+        }
+    }
+
+    /// Whether anything is to be done about it.
+    pub(crate) fn matters(&self) -> bool {
+        self.said != NoticeKind::Ignored
+    }
+
+    /// The name by which the service knows what it is about, wherever that stands in it.
+    pub(crate) fn known_as(&self) -> Option<&str> {
+        let said = match &self.said {
+            NoticeKind::Evidence(outcome) => reference_of(outcome).filter(|reference| !reference.is_empty()),
+            _ => None,
+        };
+        self.reference.as_deref().or(said)
+    }
+}
+
+/// A service's own name for something, to the byte, if it can be kept.
+fn named(name: &str) -> Option<String> {
+    text::text("reference", name, MAX_REFERENCE).ok()
+}
+
+/// The name that an outcome gives to what it is about.
+pub(crate) fn reference_of(outcome: &Outcome) -> Option<&str> {
+    match outcome {
+        Outcome::Succeeded(receipt) | Outcome::Authorized { receipt, .. } => Some(&receipt.reference),
+        Outcome::Pending { reference } | Outcome::RequiresAction { reference, .. } => Some(reference),
+        Outcome::Declined { .. } | Outcome::NotSent { .. } | Outcome::Canceled { .. } | Outcome::Unknown { .. } => None,
+    }
+}
+
+/// An outcome as it is kept: texts cut and masked, names to the byte or empty.
+fn bounded(outcome: &Outcome) -> Outcome {
+    let name = |name: &str| named(name).unwrap_or_default();
+    let receipt = |receipt: &Receipt| Receipt {
+        reference: name(&receipt.reference),
+        amount: receipt.amount,
+        fee: receipt.fee,
+    };
+    match outcome {
+        Outcome::Succeeded(taken) => Outcome::Succeeded(receipt(taken)),
+        Outcome::Authorized {
+            receipt: held,
+            expires_at,
+        } => Outcome::Authorized {
+            receipt: receipt(held),
+            expires_at: *expires_at,
+        },
+        Outcome::Pending { reference } => Outcome::Pending {
+            reference: name(reference),
+        },
+        Outcome::RequiresAction {
+            reference,
+            action,
+            within,
+        } => Outcome::RequiresAction {
+            reference: name(reference),
+            action: whole(action),
+            within: *within,
+        },
+        Outcome::Declined { code, message, advice } => Outcome::Declined {
+            code: kept(code, 64),
+            message: kept(message, 500),
+            advice: *advice,
+        },
+        Outcome::NotSent { why } => Outcome::NotSent { why: kept(why, 500) },
+        Outcome::Canceled { why } => Outcome::Canceled { why: kept(why, 500) },
+        Outcome::Unknown { why } => Outcome::Unknown { why: kept(why, 500) },
+    }
+}
+
+/// What a buyer must do; one that is too long to be followed is as good as none.
+fn whole(action: &Action) -> Action {
+    let (Action::Redirect(text) | Action::Client(text)) = action;
+    let fits = text.chars().count() <= MAX_ACTION;
+    let masks = matches!(action, Action::Client(_)) && text::no_card("action", text).is_err();
+    if fits && !masks {
+        action.clone()
+    } else {
+        Action::Client(String::new())
+    }
+}

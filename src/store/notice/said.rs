@@ -1,0 +1,176 @@
+//! What a notice says, as JSON in a column.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Result;
+use crate::hook::{Action, NoticeKind, Outcome, Receipt};
+use crate::money;
+use crate::store::codec::{advice, amount, corrupt, json, maybe_instant};
+use crate::time::Timestamp;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Said {
+    Evidence(Came),
+    Changed,
+    Ignored,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Came {
+    Succeeded(Paid),
+    Authorized {
+        receipt: Paid,
+        expires_at: Option<i64>,
+    },
+    Pending {
+        reference: String,
+    },
+    RequiresAction {
+        reference: String,
+        action: Action,
+        within_ms: u64,
+    },
+    Declined {
+        code: String,
+        message: String,
+        advice: Option<String>,
+    },
+    NotSent {
+        why: String,
+    },
+    Canceled {
+        why: String,
+    },
+    Unknown {
+        why: String,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct Paid {
+    reference: String,
+    amount: Money,
+    fee: Option<Money>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Money {
+    minor: i64,
+    currency: String,
+}
+
+/// The text that a column holds.
+pub(super) fn write(said: &NoticeKind) -> Result<String> {
+    json(&match said {
+        NoticeKind::Evidence(outcome) => Said::Evidence(Came::of(outcome)),
+        NoticeKind::Changed => Said::Changed,
+        NoticeKind::Ignored => Said::Ignored,
+    })
+}
+
+/// What a column's text says.
+pub(super) fn read(text: &str) -> Result<NoticeKind> {
+    let said: Said = serde_json::from_str(text).map_err(|_| corrupt("a notice that does not parse"))?;
+    Ok(match said {
+        Said::Evidence(came) => NoticeKind::Evidence(came.outcome()?),
+        Said::Changed => NoticeKind::Changed,
+        Said::Ignored => NoticeKind::Ignored,
+    })
+}
+
+impl Came {
+    fn of(outcome: &Outcome) -> Came {
+        match outcome.clone() {
+            Outcome::Succeeded(receipt) => Came::Succeeded(Paid::of(&receipt)),
+            Outcome::Authorized { receipt, expires_at } => Came::Authorized {
+                receipt: Paid::of(&receipt),
+                expires_at: expires_at.map(Timestamp::as_millis),
+            },
+            Outcome::Pending { reference } => Came::Pending { reference },
+            Outcome::RequiresAction {
+                reference,
+                action,
+                within,
+            } => Came::RequiresAction {
+                reference,
+                action,
+                within_ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX),
+            },
+            Outcome::Declined { code, message, advice } => Came::Declined {
+                code,
+                message,
+                advice: advice.map(|advice| advice.as_str().to_owned()),
+            },
+            Outcome::NotSent { why } => Came::NotSent { why },
+            Outcome::Canceled { why } => Came::Canceled { why },
+            Outcome::Unknown { why } => Came::Unknown { why },
+        }
+    }
+
+    fn outcome(self) -> Result<Outcome> {
+        Ok(match self {
+            Came::Succeeded(paid) => Outcome::Succeeded(paid.receipt()?),
+            Came::Authorized { receipt, expires_at } => Outcome::Authorized {
+                receipt: receipt.receipt()?,
+                expires_at: maybe_instant(expires_at)?,
+            },
+            Came::Pending { reference } => Outcome::Pending { reference },
+            Came::RequiresAction {
+                reference,
+                action,
+                within_ms,
+            } => Outcome::RequiresAction {
+                reference,
+                action,
+                within: Duration::from_millis(within_ms),
+            },
+            Came::Declined {
+                code,
+                message,
+                advice: word,
+            } => Outcome::Declined {
+                code,
+                message,
+                advice: word.map(|word| advice(&word)).transpose()?,
+            },
+            Came::NotSent { why } => Outcome::NotSent { why },
+            Came::Canceled { why } => Outcome::Canceled { why },
+            Came::Unknown { why } => Outcome::Unknown { why },
+        })
+    }
+}
+
+impl Paid {
+    fn of(receipt: &Receipt) -> Paid {
+        Paid {
+            reference: receipt.reference.clone(),
+            amount: Money::of(receipt.amount),
+            fee: receipt.fee.map(Money::of),
+        }
+    }
+
+    fn receipt(self) -> Result<Receipt> {
+        Ok(Receipt {
+            reference: self.reference,
+            amount: self.amount.amount()?,
+            fee: self.fee.map(Money::amount).transpose()?,
+        })
+    }
+}
+
+impl Money {
+    fn of(amount: money::Amount) -> Money {
+        Money {
+            minor: amount.as_minor(),
+            currency: amount.currency().to_string(),
+        }
+    }
+
+    fn amount(self) -> Result<money::Amount> {
+        amount(self.minor, &self.currency)
+    }
+}
