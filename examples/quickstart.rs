@@ -1,8 +1,9 @@
 //! The life of a sale in one process, on a file that stays behind for inspection.
 //!
-//! `cargo run --example quickstart` sets up a shop, declines a card, approves another, sends the
-//! signed webhooks over a real loopback connection to a receiver that verifies them, reads what the
-//! buyer may use now, and checks every invariant of the file.
+//! `cargo run --example quickstart` sets up a shop, declines a card, finds out what became of another that
+//! never answered, takes a third through 3-D Secure, sends the signed webhooks over a real loopback
+//! connection to a receiver that verifies them, reads what the buyer may use now, gives a part of the
+//! money back, and checks every invariant of the file.
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
@@ -14,10 +15,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use tillite::sandbox::Challenge;
 use tillite::webhook::{self, Format, NewEndpoint};
 use tillite::{
     Amount, App, Budget, Clock as _, Currency, Engine, Entitlement, Expect, Interval, Mode, NewPrice, NewProduct,
-    NewSession, Secret, Session, SystemClock, TransportOutcome, sandbox,
+    NewRefund, NewSession, Payment, Secret, Session, SessionState, SystemClock, TransportOutcome, Work, sandbox,
 };
 
 #[path = "support/http.rs"]
@@ -49,6 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let url = format!("http://{}/webhooks", listener.local_addr()?);
     let endpoint = NewEndpoint::new(url, Format::Standard).events([
         "charge.failed",
+        "charge.refunded",
         "checkout.session.completed",
         "entitlement.granted",
     ]);
@@ -57,10 +60,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The receiver stands for another program: it has a port and the secret, and nothing else.
     let receiver = start_receiver(listener, added.secret, timeline)?;
 
-    let session = sell(&app, timeline)?;
+    let session = sell(&engine, &app, timeline)?;
     deliver(&engine, timeline)?;
-    receiver.stop()?;
-    timeline.say("receiver", "stopped", "");
 
     let held = app.entitlements().get("u_ada")?;
     show(&held, timeline);
@@ -72,6 +73,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         app.sessions().get(&session.id)?.is_complete(),
         "the session is not complete",
     )?;
+
+    refund(&engine, &app, &session, timeline)?;
+    receiver.stop()?;
+    timeline.say("receiver", "stopped", "");
 
     check(&engine, timeline)?;
     // The app's handle is a handle on the file too; without one left, the file is let go.
@@ -91,8 +96,8 @@ fn set_catalogue(app: &App, timeline: Timeline) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Takes a buyer through checkout: one card is declined, the next one pays.
-fn sell(app: &App, timeline: Timeline) -> Result<Session, Box<dyn Error>> {
+/// Takes a buyer through checkout: one card is declined, one never answers, and one asks for 3-D Secure.
+fn sell(engine: &Engine, app: &App, timeline: Timeline) -> Result<Session, Box<dyn Error>> {
     // The same key gives the same session, after a retry and after a crash.
     let order = NewSession::tier("member", Currency::EUR)
         .customer("u_ada")
@@ -106,19 +111,73 @@ fn sell(app: &App, timeline: Timeline) -> Result<Session, Box<dyn Error>> {
     )?;
     timeline.say("shop", "order repeated", "the same session");
 
-    for (card, expiry) in [("5123 4500 0000 0008", "05/39"), ("5123 4500 0000 0008", "01/39")] {
-        // The engine never sees a card number, only a token that stands for the method.
-        let payment = app.sessions().pay(&session.id, sandbox::method(card, expiry)?)?;
-        let charge = payment.charge.ok_or("a payment without a charge")?;
-        // A declined card is an answer, not an error: the session is open again.
-        let said = match &charge.failure {
-            Some(failure) => format!("{}: {}", charge.state.as_str(), failure.code),
-            None => format!("{}: {}", charge.state.as_str(), charge.amount),
-        };
-        timeline.say("buyer", &format!("card {expiry}"), &said);
-        timeline.say("engine", "session", payment.session.state.as_str());
+    // A declined card is an answer, not an error: the session is open again.
+    let paid = pay(app, &session, ("5123 4500 0000 0008", "05/39"), timeline)?;
+    ensure(paid.session.state == SessionState::Open, "a decline closed the session")?;
+
+    // An answer that never comes is none: until somebody has asked again, nobody may pay a second time.
+    pay(app, &session, ("5123 4500 0000 0008", "08/28"), timeline)?;
+    let impatient = app.sessions().pay(&session.id, sandbox::card::APPROVED);
+    let refused = impatient.err().ok_or("a second payment began beside an unknown one")?;
+    timeline.say("buyer", "another card", &format!("refused: {}", refused.code()));
+    let ran = engine.run_due(Budget::items(100).work(Work::PAYMENTS))?;
+    timeline.say("engine", "run_due", &format!("{} looked up", ran.looked_up));
+    // This one never arrived at all. Where it had, the session would be complete now.
+    let found = app.sessions().get(&session.id)?;
+    let failure = found.payment_intent.as_ref().and_then(|intent| intent.last_failure());
+    let failure = failure.ok_or("the look-up found nothing out")?;
+    let found = format!("failed: {}; session {}", failure.code, found.state.as_str());
+    timeline.say("engine", "found out", &found);
+
+    // The buyer has to act first. The hosted page asks for it; the host's own may as well.
+    pay(app, &session, ("4000 0000 0000 3220", "01/39"), timeline)?;
+    let paid = app.sessions().answer_challenge(&session.id, Challenge::Approve)?;
+    timeline.say("buyer", "approves 3-D Secure", &said(&paid));
+    Ok(paid.session)
+}
+
+fn pay(app: &App, session: &Session, card: (&str, &str), timeline: Timeline) -> Result<Payment, Box<dyn Error>> {
+    let (number, expiry) = card;
+    // The engine never sees a card number, only a token that stands for the method.
+    let payment = app.sessions().pay(&session.id, sandbox::method(number, expiry)?)?;
+    let last = number.rsplit(' ').next().unwrap_or(number);
+    timeline.say("buyer", &format!("card …{last} {expiry}"), &said(&payment));
+    Ok(payment)
+}
+
+/// What came of a payment, in a line.
+fn said(payment: &Payment) -> String {
+    let session = payment.session.state.as_str();
+    match &payment.charge {
+        Some(charge) => match &charge.failure {
+            Some(failure) => format!("{}: {}; session {session}", charge.state.as_str(), failure.code),
+            None => format!("{}: {}; session {session}", charge.state.as_str(), charge.amount),
+        },
+        None => format!("nothing to collect; session {session}"),
     }
-    Ok(app.sessions().get(&session.id)?)
+}
+
+/// Gives back a part of what was paid. What it bought stays, unless the refund says otherwise.
+fn refund(engine: &Engine, app: &App, session: &Session, timeline: Timeline) -> Result<(), Box<dyn Error>> {
+    let part = Amount::minor(5_00, Currency::EUR)?;
+    let refund = NewRefund::session(&session.id)
+        .amount(part)
+        .reason("the first week was down")
+        .idempotency_key("refund-1001");
+    let refund = app.refunds().create(refund)?;
+    timeline.say(
+        "shop",
+        "refund",
+        &format!("{}: {}", refund.state.as_str(), refund.amount),
+    );
+    let ran = engine.run_due(Budget::items(100))?;
+    timeline.say("engine", "run_due", &format!("{} delivered", ran.delivered));
+    let session = app.sessions().get(&session.id)?;
+    let charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+    let kept: i64 = charges.map(|charge| charge.captured - charge.refunded).sum();
+    ensure(kept == 7_00, "the refund and the charge do not add up")?;
+    timeline.say("shop", "kept", &Amount::minor(kept, Currency::EUR)?.to_string());
+    Ok(())
 }
 
 /// Sends what is due. The first delivery is taken by hand, to show what a receiver must cope with;

@@ -3,11 +3,29 @@
 //! It moves no money and keeps no state: what it answers follows from the method alone, so that a
 //! test needs no set-up and a crash loses nothing. A method is an opaque token, as with every other
 //! processor; [`method`] gives the token of a test card, so that no card number reaches the engine.
+//!
+//! | number | expiry | method | what comes of it |
+//! | --- | --- | --- | --- |
+//! | `5123450000000008` | `01/39` | [`card::APPROVED`] | approved |
+//! | `5123450000000008` | `05/39` | [`card::DECLINED`] | declined: `card_declined` |
+//! | `5123450000000008` | `04/27` | [`card::EXPIRED`] | declined: `expired_card` |
+//! | `5123450000000008` | `08/28` | [`card::NEVER_ANSWERS`] | unknown until it is looked up, by `run_due` or [`Sessions::refresh`](crate::Sessions::refresh); then nothing was charged, and the session can be paid again |
+//! | `5123450000000008` | `01/37` | [`card::PROCESSOR_ERROR`] | fails for certain: `processing_error` |
+//! | `4000000000003220` | `01/39` | [`card::CHALLENGE`] | asks for 3-D Secure: the charge is `requires_action` until [`Sessions::answer_challenge`](crate::Sessions::answer_challenge) |
+//! | any other | | [`card::UNKNOWN`] | declined: `unknown_test_card` |
+//!
+//! With [`NewSession::capture_later`](crate::NewSession::capture_later) approved means held. Every capture,
+//! void and refund is approved at once.
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::error::{Error, Invalid};
-use crate::hook::{Advice, Capabilities, Lookup, LookupKey, Operation, Outcome, Processor, Receipt, Request};
+use crate::hook::{
+    Action, Advice, Cancel, Capabilities, Lookup, LookupKey, Notice, NoticeKind, Operation, Outcome, Post, Processor,
+    Receipt, Reception, Request,
+};
 use crate::id::Mode;
 use crate::time::Timestamp;
 
@@ -24,20 +42,75 @@ pub mod card {
     pub const EXPIRED: &str = "sandbox_expired_card";
     /// Never answers; looked up, it turns out that nothing was charged.
     pub const NEVER_ANSWERS: &str = "sandbox_never_answers";
+    /// Asks the buyer for 3-D Secure first: approved or failed as
+    /// [`Sessions::answer_challenge`](crate::Sessions::answer_challenge) says, called off after 15 minutes.
+    pub const CHALLENGE: &str = "sandbox_challenge";
     /// Fails for certain, with `processing_error`.
     pub const PROCESSOR_ERROR: &str = "sandbox_processor_error";
     /// What every card that the sandbox does not know becomes: declined, with `unknown_test_card`.
     pub const UNKNOWN: &str = "sandbox_unknown_card";
 }
 
-const TEST_CARD: &str = "5123450000000008";
-const CARDS: [(&str, &str); 5] = [
-    ("01/39", card::APPROVED),
-    ("05/39", card::DECLINED),
-    ("04/27", card::EXPIRED),
-    ("08/28", card::NEVER_ANSWERS),
-    ("01/37", card::PROCESSOR_ERROR),
+const CARDS: [(&str, &str, &str); 6] = [
+    ("5123450000000008", "01/39", card::APPROVED),
+    ("5123450000000008", "05/39", card::DECLINED),
+    ("5123450000000008", "04/27", card::EXPIRED),
+    ("5123450000000008", "08/28", card::NEVER_ANSWERS),
+    ("5123450000000008", "01/37", card::PROCESSOR_ERROR),
+    ("4000000000003220", "01/39", card::CHALLENGE),
 ];
+
+/// What a buyer makes of 3-D Secure; given to
+/// [`Sessions::answer_challenge`](crate::Sessions::answer_challenge).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Challenge {
+    /// It was the buyer: the payment goes on.
+    Approve,
+    /// It was not, or they gave up: the payment fails, with `authentication_failed`.
+    Fail,
+}
+
+impl Challenge {
+    /// `approve` or `fail`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Challenge::Approve => "approve",
+            Challenge::Fail => "fail",
+        }
+    }
+
+    /// The answer of a name, such as a page's form posts it.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Challenge> {
+        [Challenge::Approve, Challenge::Fail]
+            .into_iter()
+            .find(|known| known.as_str() == name)
+    }
+}
+
+/// What the sandbox posts when a challenge was answered.
+#[derive(Serialize, Deserialize)]
+struct Answered {
+    challenge: Challenge,
+    /// The frozen request, since the sandbox keeps nothing.
+    request: Request,
+}
+
+/// The body of what the sandbox posts when the challenge of a request was answered.
+pub(crate) fn post(answer: Challenge, request: Request) -> Vec<u8> {
+    let answered = Answered {
+        challenge: answer,
+        request,
+    };
+    // What cannot be written down is an empty post, and that is refused.
+    serde_json::to_vec(&answered).unwrap_or_default()
+}
+
+/// How long a buyer may take for 3-D Secure.
+const TO_ACT: Duration = Duration::from_secs(15 * 60);
 
 /// The method of a test card. Number (blanks allowed) and expiry (`MM/YY`) choose the outcome; a
 /// pair that the sandbox does not know is a method that is declined.
@@ -57,8 +130,10 @@ pub fn method(number: &str, expiry: &str) -> Result<&'static str, Error> {
     if !is_expiry {
         return Err(Invalid::new("exp", "something else", "MM/YY").into());
     }
-    let known = CARDS.iter().find(|(known, _)| digits == TEST_CARD && *known == expiry);
-    Ok(known.map_or(card::UNKNOWN, |(_, method)| method))
+    let known = CARDS
+        .iter()
+        .find(|(number, until, _)| digits == *number && expiry == *until);
+    Ok(known.map_or(card::UNKNOWN, |(_, _, method)| method))
 }
 
 /// The processor of test mode; the engine uses it unless the host names another.
@@ -71,6 +146,7 @@ impl Processor for Sandbox {
             .idempotency_window(Duration::from_secs(86_400))
             .lookup()
             .not_found_final_after(Duration::ZERO)
+            .declines_are_final()
     }
 
     fn execute(&self, request: &Request, _deadline: Timestamp) -> Outcome {
@@ -82,15 +158,51 @@ impl Processor for Sandbox {
     fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
         decide(key.request).map_or(Lookup::NotFound, Lookup::Found)
     }
+
+    fn cancel(&self, key: &LookupKey<'_>) -> Cancel {
+        match decide(key.request) {
+            None => Cancel::NotFound,
+            // Only the engine knows whether an answer to a challenge came. Whichever of the two it writes
+            // down first stands, here as there.
+            Some(Outcome::RequiresAction { .. } | Outcome::Authorized { .. }) => Cancel::Canceled,
+            Some(outcome) => Cancel::TooLate(outcome),
+        }
+    }
+
+    /// Nobody signs here: who knows an attempt's id, which goes to no buyer, is taken for the sandbox. All
+    /// that can be had by it is a test payment.
+    fn receive(&self, post: &Post<'_>) -> Reception {
+        let Ok(Answered { challenge, request }) = serde_json::from_slice(post.body) else {
+            return Reception::refused("this is no answer to a challenge");
+        };
+        if !matches!(decide(&request), Some(Outcome::RequiresAction { .. })) {
+            return Reception::refused("there is no challenge to answer");
+        }
+        let outcome = match challenge {
+            Challenge::Approve => succeeded(&request),
+            Challenge::Fail => Outcome::Declined {
+                code: "authentication_failed".to_owned(),
+                message: "3-D Secure was not passed.".to_owned(),
+                advice: Some(Advice::OtherMethod),
+            },
+        };
+        let id = format!("{}_{}", request.attempt, challenge.as_str());
+        let notice = Notice::new(id, NoticeKind::Evidence(outcome)).attempt(request.attempt);
+        Reception::genuine([notice])
+    }
+}
+
+fn reference(request: &Request) -> String {
+    format!("sandbox_{}", request.attempt)
 }
 
 fn succeeded(request: &Request) -> Outcome {
     match request.money() {
         Ok(amount) if request.operation == Operation::Authorize => Outcome::Authorized {
-            receipt: Receipt::new(format!("sandbox_{}", request.attempt), amount),
+            receipt: Receipt::new(reference(request), amount),
             expires_at: None,
         },
-        Ok(amount) => Outcome::succeeded(format!("sandbox_{}", request.attempt), amount),
+        Ok(amount) => Outcome::succeeded(reference(request), amount),
         Err(error) => Outcome::NotSent { why: error.to_string() },
     }
 }
@@ -113,6 +225,11 @@ fn decide(request: &Request) -> Option<Outcome> {
         _ if request.related.is_some() => Some(succeeded(request)),
         Some(card::APPROVED) => Some(succeeded(request)),
         Some(card::NEVER_ANSWERS) => None,
+        Some(card::CHALLENGE) => Some(Outcome::RequiresAction {
+            reference: reference(request),
+            action: Action::Client(card::CHALLENGE.to_owned()),
+            within: TO_ACT,
+        }),
         Some(card::DECLINED) => declined("card_declined", "The card was declined.", Advice::OtherMethod),
         Some(card::EXPIRED) => declined("expired_card", "The card has expired.", Advice::Never),
         Some(card::PROCESSOR_ERROR) => declined(

@@ -6,6 +6,7 @@ mod asks;
 mod backup;
 mod builder;
 mod catalog;
+mod challenge;
 mod core;
 mod customers;
 mod due;

@@ -12,7 +12,7 @@ use crate::alarm::Alarm;
 use crate::decide::notices::{self, Turn};
 use crate::error::{Error, Invalid, Result, shortened};
 use crate::hook::{NoticeKind, Post, Reception, Reply};
-use crate::id::{NotificationId, World};
+use crate::id::{AttemptId, NotificationId, World};
 use crate::payment::{Arrived, Attempt, Finding, Followup, Notification, NotificationState};
 use crate::store::{self, Tx};
 
@@ -163,6 +163,18 @@ impl Engine {
         }
         Ok(looked_at)
     }
+}
+
+/// Looks now at those notices that are due and about an attempt.
+pub(super) fn apply_about(core: &Core, world: World, attempt: &AttemptId) -> Result<()> {
+    let host_now = core.clock.now();
+    let due = core
+        .store
+        .read(|sql| store::notice::due_about(sql, world, attempt, host_now))?;
+    for (number, processor) in due {
+        apply(core, world, number, &processor)?;
+    }
+    Ok(())
 }
 
 /// Looks at one notice, in a transaction of its own.

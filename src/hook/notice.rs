@@ -163,7 +163,8 @@ impl Notice {
 pub enum NoticeKind {
     /// This came of the attempt, so far. It counts as what a look-up finds does, but for two outcomes:
     /// a [`Outcome::Declined`] ends nothing by itself where the attempt can be looked up, or where the
-    /// buyer may be about to try again on the service's page; [`Outcome::Canceled`] is for what nothing
+    /// buyer may be about to try again on the service's page
+    /// ([`Capabilities::declines_are_final`](crate::Capabilities::declines_are_final) says that neither can be); [`Outcome::Canceled`] is for what nothing
     /// will come of any more. And [`Outcome::NotSent`] says nothing here: it is the caller's word only.
     Evidence(Outcome),
     /// Something about the attempt has changed: it is looked up by the next `run_due`. The answer for

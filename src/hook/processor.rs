@@ -38,6 +38,69 @@ use crate::time::Timestamp;
 /// # After a crash
 /// An attempt whose answer was never recorded becomes *unknown* when its lease (the call timeout
 /// plus ten seconds) has ended, and is looked up. It never becomes failed by time alone.
+///
+/// # Example
+/// The least of one. `examples/http_processor` in the repository is a whole one over HTTP, with a service
+/// that misbehaves and a test of what each answer means.
+///
+/// ```
+/// use std::time::Duration;
+/// use tillite::{Capabilities, Lookup, LookupKey, Outcome, Processor, Request, Timestamp};
+/// # struct Client;
+/// # struct Reply { status: u16, paid: bool, id: String }
+/// # enum Broken { NoConnection, Anywhere }
+/// # impl Client {
+/// #     fn pay(&self, request: &Request, _until: Timestamp) -> Result<Reply, Broken> {
+/// #         Ok(Reply { status: 200, paid: true, id: format!("pay_{}", request.attempt) })
+/// #     }
+/// #     fn find(&self, request: &Request) -> Result<Reply, Broken> { self.pay(request, Timestamp::MAX) }
+/// # }
+///
+/// struct Till(Client);
+///
+/// impl Till {
+///     fn outcome(reply: Reply, request: &Request) -> Outcome {
+///         match (reply.status, request.money()) {
+///             (200, Ok(amount)) if reply.paid => Outcome::succeeded(reply.id, amount),
+///             // The service says: refused, and nothing was taken.
+///             (402, _) => Outcome::Declined { code: "refused".to_owned(), message: String::new(), advice: None },
+///             (status, _) => Outcome::Unknown { why: format!("the service answered {status}") },
+///         }
+///     }
+/// }
+///
+/// impl Processor for Till {
+///     fn capabilities(&self) -> Capabilities {
+///         Capabilities::new()
+///             .idempotency_window(Duration::from_secs(23 * 3_600))
+///             .lookup()
+///             .not_found_final_after(Duration::from_secs(60))
+///     }
+///
+///     fn execute(&self, request: &Request, deadline: Timestamp) -> Outcome {
+///         // The client sends `request.idempotency_key` along, so that a repetition is recognised, and
+///         // `request.attempt`, so that a look-up finds it.
+///         match self.0.pay(request, deadline) {
+///             Ok(reply) => Till::outcome(reply, request),
+///             Err(Broken::NoConnection) => Outcome::NotSent { why: "there was no connection".to_owned() },
+///             Err(Broken::Anywhere) => Outcome::Unknown { why: "the connection broke".to_owned() },
+///         }
+///     }
+///
+///     fn lookup(&self, key: &LookupKey<'_>) -> Lookup {
+///         match self.0.find(key.request) {
+///             Ok(reply) if reply.status == 404 => Lookup::NotFound,
+///             Ok(reply) => match Till::outcome(reply, key.request) {
+///                 Outcome::Unknown { why } => Lookup::CannotTell { why },
+///                 outcome => Lookup::Found(outcome),
+///             },
+///             Err(_) => Lookup::CannotTell { why: "the service was not reached".to_owned() },
+///         }
+///     }
+/// }
+/// # let capabilities = Till(Client).capabilities();
+/// # assert!(capabilities.lookup);
+/// ```
 pub trait Processor: Send + Sync {
     /// What the service can do. Asked before each payment and whenever an outcome is weighed, so it
     /// should be cheap and constant.
@@ -121,6 +184,8 @@ pub struct Capabilities {
     pub not_found_final_after: Option<Duration>,
     /// How long one call may take.
     pub call_timeout: Duration,
+    /// Whether a payment is over for good once the service has said by itself that it was declined.
+    pub declines_final: bool,
 }
 
 impl Capabilities {
@@ -132,6 +197,7 @@ impl Capabilities {
             lookup: false,
             not_found_final_after: None,
             call_timeout: Duration::from_secs(30),
+            declines_final: false,
         }
     }
 
@@ -153,6 +219,16 @@ impl Capabilities {
     #[must_use]
     pub fn not_found_final_after(mut self, settled: Duration) -> Self {
         self.not_found_final_after = Some(settled);
+        self
+    }
+
+    /// What the service tells of by itself as declined ends at that: no buyer can try the same payment with
+    /// another card on the service's page, and no decline arrives that is older than a success. Without
+    /// this, [`NoticeKind::Evidence`](crate::NoticeKind::Evidence) of a decline is looked up before it ends
+    /// anything, and moves nothing while the buyer may be about to try again.
+    #[must_use]
+    pub fn declines_are_final(mut self) -> Self {
+        self.declines_final = true;
         self
     }
 

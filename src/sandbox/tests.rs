@@ -15,6 +15,8 @@ fn number_and_expiry_choose_the_method() {
         check(number, "01/37", "sandbox_processor_error");
         check(number, "02/39", "sandbox_unknown_card");
     }
+    check("4000 0000 0000 3220", "01/39", "sandbox_challenge");
+    check("4000000000003220", "05/39", "sandbox_unknown_card");
     check("4242424242424242", "01/39", "sandbox_unknown_card");
 }
 

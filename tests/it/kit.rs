@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tillite::webhook::{self, Format, NewEndpoint};
 use tillite::{
     Amount, App, Builder, Currency, Engine, Lookup, Mode, NewPrice, NewProduct, Outcome, Request, Secret,
-    SignedRequest, Timestamp,
+    SignedRequest, Timestamp, sandbox,
 };
 
 pub use tillite::testing::{FakeProcessor as Till, FakeReceiver as Receiver, ManualClock, SeededEntropy, Told};
@@ -48,6 +48,29 @@ pub fn builder(clock: &ManualClock, till: &Till, receiver: &Receiver) -> Builder
         .processor("till", till.clone())
         .transport(receiver.clone())
         .seal_key(SEAL_KEY)
+}
+
+/// What is paid at the sandbox, where there is another processor beside it.
+const AT_THE_SANDBOX: i64 = 3_20;
+
+/// With the sandbox beside the other processors, for one amount.
+pub fn with_sandbox(builder: Builder) -> Builder {
+    builder
+        .test_processor(sandbox::NAME, sandbox::Sandbox)
+        .route(|paid| match paid.amount.as_minor() {
+            AT_THE_SANDBOX => sandbox::NAME.to_owned(),
+            _ => "till".to_owned(),
+        })
+}
+
+/// A session whose buyer is asked for 3-D Secure by the sandbox.
+pub fn challenged(app: &App) -> tillite::Session {
+    let line = tillite::NewLine::inline("A map", euro(AT_THE_SANDBOX));
+    let session = app.sessions().create(tillite::NewSession::empty().line(line)).unwrap();
+    app.sessions()
+        .pay(&session.id, sandbox::card::CHALLENGE)
+        .unwrap()
+        .session
 }
 
 impl Shop {

@@ -15,6 +15,7 @@
 mod abort;
 mod alarm;
 mod backup;
+mod challenge;
 mod crash;
 mod customer;
 mod endpoints;

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use tillite::sandbox::Challenge;
 use tillite::testing::Posted;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
@@ -16,7 +17,7 @@ use tillite::{
     SessionUpdate, TransportOutcome, WhatNow, Work,
 };
 
-use crate::kit::{Shop, Told, documented, euro};
+use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, challenged, documented, euro, with_sandbox};
 
 /// What a repetition of a verb does.
 enum Repeat {
@@ -66,6 +67,8 @@ struct Stage {
     held: Session,
     /// A session whose buyer must do something.
     acting: Session,
+    /// A session whose buyer must answer the sandbox.
+    challenged: Session,
     /// A notice that was stored.
     notified: NotificationId,
     /// What the service posts and was not received yet.
@@ -77,7 +80,11 @@ struct Stage {
 
 impl Stage {
     fn new() -> Stage {
-        let shop = Shop::open();
+        let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+        let engine = with_sandbox(builder(&clock, &till, &receiver))
+            .open_in_memory()
+            .unwrap();
+        let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
         let app = &shop.app;
         shop.endpoint(Format::XPay);
         app.customers().set(NewCustomer::uid("u_1")).unwrap();
@@ -125,6 +132,7 @@ impl Stage {
             price,
             refunded,
             held,
+            challenged: challenged(app),
             acting,
             notified,
             posted,
@@ -314,6 +322,9 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Refunds::of", Reads(|at| shown(at.shop.app.refunds().of(&at.refunded.charge)))),
     ("Runner::stop", Reads(|_| Ok(String::new()))),
     ("Runner::threads", Reads(|_| Ok(String::new()))),
+    ("Sessions::answer_challenge", State(|at| {
+        shown(at.shop.app.sessions().answer_challenge(&at.challenged.id, Challenge::Approve))
+    })),
     ("Sessions::begin_payment", Key(|at, key, other| {
         let sessions = at.shop.app.sessions();
         Ok(match sessions.begin_payment(&at.open.id, payment(key, other))? {

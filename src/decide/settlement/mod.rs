@@ -100,7 +100,8 @@ impl Case {
 
     /// Puts a decline in doubt that the service tells of by itself: it may be older than what is known, or
     /// be that of one try of several on the service's page. What can be looked up is, if it could end
-    /// something; where the buyer may be about to try again, nothing follows from it at all.
+    /// something; where the buyer may be about to try again, nothing follows from it at all. A service of
+    /// which neither can be is taken at its word.
     fn doubt(
         &mut self,
         mut verdict: Verdict,
@@ -113,7 +114,8 @@ impl Case {
         let is_told = verdict.source == Source::Notification;
         // Of what is settled, a look-up is due only because something was said to have changed.
         self.to_ask = is_told && !is_open && matches!(self.attempt.next, Some((Await::Lookup, _)));
-        if is_told && verdict.is_declined() && (can_look_up || tries_again) {
+        let is_final = learned.capabilities.is_some_and(|known| known.declines_final);
+        if is_told && verdict.is_declined() && !is_final && (can_look_up || tries_again) {
             verdict.event = None;
             self.to_ask |= could_end && can_look_up && !tries_again;
         }

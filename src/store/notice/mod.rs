@@ -141,6 +141,25 @@ pub(crate) fn due(sql: &mut dyn Sql, world: World, host_now: Timestamp, limit: u
     )
 }
 
+/// Those of them that are about an attempt, as the service says.
+pub(crate) fn due_about(
+    sql: &mut dyn Sql,
+    world: World,
+    attempt: &AttemptId,
+    host_now: Timestamp,
+) -> Result<Vec<(i64, String)>> {
+    let query = "SELECT number, processor FROM tillite_notice WHERE app = $1 AND mode = $2";
+    let rest = "AND attempt = $3 AND due_at <= $4 ORDER BY number";
+    rows(
+        sql,
+        world,
+        query,
+        rest,
+        &[attempt.as_str().into(), host_now.as_millis().into()],
+        |row| Ok((row.int(0)?, row.text(1)?)),
+    )
+}
+
 /// Host time at which a notice is looked at next.
 pub(crate) fn next_due(sql: &mut dyn Sql, world: World) -> Result<Option<Timestamp>> {
     let query = "SELECT min(due_at) FROM tillite_notice WHERE app = $1 AND mode = $2";

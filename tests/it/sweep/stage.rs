@@ -14,7 +14,7 @@ use tillite::{
 };
 
 use crate::file::sql;
-use crate::kit::{SEAL_KEY, clean, euro, locked};
+use crate::kit::{SEAL_KEY, challenged, clean, euro, locked, with_sandbox};
 
 pub const FILE: &str = "shop.db";
 const SLUG: &str = "lixblogs";
@@ -61,10 +61,10 @@ impl World {
 
     /// The same with a key that seals anew, or with another one, which opens no secret of the file.
     pub fn open_with(&self, seed: u64, other_key: bool) -> Result<Engine> {
-        Engine::builder()
+        let processors = Engine::builder().test_processor("till", self.till.clone());
+        with_sandbox(processors)
             .clock(self.clock.clone())
             .entropy(SeededEntropy::new(seed))
-            .test_processor("till", self.till.clone())
             .transport(self.receiver.clone())
             .seal_key(if other_key { OTHER_KEY } else { SEAL_KEY })
             .keep_idempotency_keys(Duration::from_secs(24 * 3_600))
@@ -101,6 +101,8 @@ pub struct Known {
     pub held: SessionId,
     /// A session whose buyer must do something.
     pub acting: SessionId,
+    /// A session whose buyer is asked by the sandbox.
+    pub challenged: SessionId,
     /// A notice that was stored.
     pub notified: NotificationId,
     /// What the service posts and was not received yet.
@@ -187,6 +189,7 @@ impl Template {
         let acting = sessions.create(new("u_7")).unwrap().id;
         world.till.tell(Told::AskBuyer);
         sessions.pay(&acting, "tok_1").unwrap();
+        let challenged = challenged(&app).id;
         let open = sessions.create(new("u_1")).unwrap().id;
         let flying = sessions.create(new("u_4")).unwrap().id;
         let Begun::Ask(ask) = sessions.begin_payment(&flying, "tok_1").unwrap() else {
@@ -221,6 +224,7 @@ impl Template {
                 refund,
                 held,
                 acting,
+                challenged,
                 notified,
                 posted,
                 ask: *ask,

@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use tillite::sandbox::Challenge;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Answer, Answered, Begun, BegunRefund, Budget, CustomerUpdate, Expect, GrantEffect, LatePayments, Metadata, Mode,
@@ -201,6 +202,10 @@ pub const VERBS: &[(&str, Effect)] = &[
     })),
     ("Runner::stop", Nothing("a thread")),
     ("Runner::threads", Nothing("a thread")),
+    ("Sessions::answer_challenge", Once(|at| {
+        let payment = at.app.sessions().answer_challenge(&at.known.challenged, Challenge::Approve);
+        shown(payment.map(|payment| payment.session.state))
+    })),
     ("Sessions::begin_payment", Pays(|at| {
         let begun = at.app.sessions().begin_payment(&at.known.open, "tok_1")?;
         Ok(match begun {

@@ -1,0 +1,69 @@
+//! 3-D Secure in the sandbox: the buyer's answer.
+
+use super::Sessions;
+use super::notifications::apply_about;
+use super::payments::Payment;
+use super::settling::settled;
+use crate::error::{Refused, Result};
+use crate::hook::Request;
+use crate::id::{Mode, SessionId};
+use crate::payment::{ChargeState, PaymentIntent};
+use crate::sandbox::{self, Challenge};
+use crate::store;
+
+impl Sessions<'_> {
+    /// Answers the 3-D Secure challenge of the sandbox ([`sandbox::card::CHALLENGE`]) as a buyer would: the
+    /// payment goes on, or fails with `authentication_failed` and the session can be paid anew. Test mode
+    /// only.
+    ///
+    /// The sandbox hears of it and notifies the engine, as any service does after the buyer has acted on
+    /// its page ([`crate::Notifications::receive`]); what it says is applied at once. Idempotent by state:
+    /// where no challenge waits for an answer, the session is answered as it is, with its newest charge.
+    ///
+    /// # Errors
+    /// [`crate::Error::Refused`] in live mode, and where the buyer has to act at another processor than the
+    /// sandbox; [`crate::Error::NoProcessor`] in a process that has another processor in the sandbox's place;
+    /// [`crate::Error::NotFound`]; [`crate::Error::WrongMode`]; [`crate::Error::NoEntropy`];
+    /// [`crate::Error::Storage`], after which the answer, if it was committed, is applied by `run_due`: call
+    /// again and see.
+    ///
+    /// # Durability
+    /// The answer is on disk before it is applied, and what came of it when this returns.
+    ///
+    /// # Events
+    /// Those that the outcome of [`Sessions::pay`] has.
+    pub fn answer_challenge(&self, id: &SessionId, answer: Challenge) -> Result<Payment> {
+        let (core, world) = (&self.0.core, self.0.world);
+        let refused = |state| Refused {
+            object: "challenge",
+            state,
+            event: "an answer",
+        };
+        if world.mode == Mode::Live {
+            return Err(refused("live").into());
+        }
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let asked = core.view(world, |view| {
+            let session = store::session::get(view.sql, world, id)?;
+            let live = session.payment_intent.as_ref().and_then(PaymentIntent::live_charge);
+            let Some(charge) = live.filter(|charge| charge.state == ChargeState::RequiresAction) else {
+                return Ok(None);
+            };
+            if charge.processor != sandbox::NAME {
+                return Err(refused("another processor's").into());
+            }
+            store::attempt::that_made(view.sql, world, charge.id.as_str()).map(Some)
+        })?;
+        if let Some(attempt) = asked {
+            let body = sandbox::post(answer, Request::from_bytes(&attempt.request)?);
+            self.0.notifications().receive(sandbox::NAME, &[], &body)?;
+            apply_about(core, world, &attempt.id)?;
+        }
+        let session = self.get(id)?;
+        let intent = session.payment_intent.as_ref();
+        let newest = intent
+            .and_then(|intent| intent.charges.last())
+            .map(|charge| charge.id.to_string());
+        Ok(settled(session, newest.as_deref()))
+    }
+}
