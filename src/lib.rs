@@ -73,6 +73,12 @@
 //! [`Engine::claim_deliveries`], [`Engine::acknowledge`] are short, and the waiting between them is
 //! the host's.
 //!
+//! # A payment service
+//! Test mode has the [`sandbox`], whose test cards are approved, declined, unknown, or ask for 3-D Secure.
+//! Live money needs a [`Processor`]; its documentation shows the least of one, and
+//! `examples/http_processor` in the repository is one over HTTP, to be copied, against a service that
+//! misbehaves. [`stripe_mapping`] goes through all that one service says.
+//!
 //! # What it is not
 //! It does not talk to a payment service by itself, holds no card numbers (texts that look like
 //! one are refused), sends no e-mail, and is not a server. Several processes of one machine may

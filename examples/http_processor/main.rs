@@ -1,19 +1,20 @@
 //! A processor over HTTP, and a payment service that does its best to make it charge twice.
 //!
 //! `cargo run --example http_processor` starts the service on a port of its own (`provider.rs`), sells
-//! through it with a real `Processor` (`processor.rs`, the file to copy), settles by look-ups whatever
-//! got lost between the two, and then compares the service's books with the file, cent by cent.
+//! through it with a real `Processor` (`processor.rs`, the file to copy), settles by look-ups and by the
+//! service's own notifications whatever got lost between the two, and then compares the service's books
+//! with the file, cent by cent.
 
 #![allow(clippy::print_stdout, reason = "an example shows what happens")]
 
 use std::collections::BTreeMap;
-use std::error::Error;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tillite::{
-    Action, Amount, App, Budget, Charge, ChargeState, Clock, Currency, Engine, Expect, Mode, NewLine, NewRefund,
+    Action, Amount, App, Budget, Charge, ChargeState, Clock, Currency, Engine, Error, Expect, Mode, NewLine, NewRefund,
     NewSession, RefundState, Secret, SessionId, SessionState, SystemClock, Timestamp,
 };
 
@@ -24,12 +25,17 @@ mod provider;
 #[cfg(test)]
 mod tests;
 
+use http::{Reply, Server};
 use processor::Fickle;
 use provider::{Entry, Provider, Trouble};
 
-type Fallible<T> = Result<T, Box<dyn Error>>;
+type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
 const BUYERS: u32 = 40;
+
+/// The account's key, and the secret of what the service posts. A real host keeps both out of its code.
+const KEY: &str = "fk_test_1";
+const SIGNING: &str = "fs_test_1";
 
 /// How long the host waits for an answer. A real one waits 10 seconds or more; this one knows that its
 /// service is on the same machine.
@@ -40,18 +46,20 @@ const A_WHILE: Duration = Duration::from_secs(120);
 
 fn main() -> Fallible<()> {
     let directory = tempfile::tempdir()?;
-    let key = "fk_test_1";
-    let provider = Provider::start(key)?;
+    let clock = Turnable::default();
+    let provider = Provider::start(KEY, Arc::new(clock.clone()))?;
     println!("Fickle, a payment service, listens on {}", provider.url());
 
-    let clock = Turnable::default();
-    let fickle = Fickle::new(provider.url(), Secret::new(key), PATIENCE, Arc::new(clock.clone()));
+    let secrets = (Secret::new(KEY), Secret::new(SIGNING));
+    let fickle = Fickle::new(provider.url(), secrets, PATIENCE, Arc::new(clock.clone()));
     let engine = Engine::builder()
         .clock(clock.clone())
         // `processor` takes the one for live money.
         .test_processor("fickle", fickle)
         .open(directory.path().join("shop.db"))?;
     let shop = engine.app("shop", Mode::Test)?;
+    let listener = listen(&shop)?;
+    let postman = provider.notify(listener.url(), SIGNING);
 
     // Every third request meets with some trouble, and all of them take their turn.
     let in_turn: Vec<Trouble> = Trouble::ALL
@@ -65,7 +73,15 @@ fn main() -> Fallible<()> {
     sell(&engine, &shop, &clock, &sessions)?;
     give_back(&engine, &shop, &clock, &sessions)?;
     provider.misbehave(&[]);
+    let posted = postman.finish(&provider)?;
+    listener.stop()?;
+    // What came late finds everything as it says, and moves nothing.
+    wait(&engine, &clock)?;
 
+    println!(
+        "Fickle posted {posted} notifications, out of order, late, some twice; {} were new",
+        stored(&shop)?
+    );
     compare(&shop, &sessions, &provider)?;
     let report = engine.verify(&Expect::nothing())?;
     ensure(report.is_clean(), "an invariant is broken")?;
@@ -85,6 +101,39 @@ fn open_session(shop: &App, buyer: u32) -> Fallible<SessionId> {
         session = session.capture_later();
     }
     Ok(shop.sessions().create(session)?.id)
+}
+
+/// The address that the host gives to the service for its notifications. A real one is a route of the host's
+/// web server.
+fn listen(shop: &App) -> Fallible<Server> {
+    let shop = shop.clone();
+    let server = Server::start(TcpListener::bind("127.0.0.1:0")?, move |received| {
+        let taken = shop
+            .notifications()
+            .receive("fickle", &received.headers(), &received.body);
+        match taken {
+            // It is on disk. `run_due` applies it.
+            Ok(reply) => Reply::Answer(reply.status, reply.body),
+            Err(Error::NotificationRefused { .. }) => Reply::status(400),
+            Err(Error::NoProcessor { .. }) => Reply::status(404),
+            Err(Error::Invalid(_)) => Reply::status(413),
+            // The service is to say it again.
+            Err(_) => Reply::status(500),
+        }
+    });
+    Ok(server?)
+}
+
+fn stored(shop: &App) -> Fallible<usize> {
+    let (mut count, mut last) = (0, None);
+    loop {
+        let page = shop.notifications().list(100, last.as_ref())?;
+        count += page.data.len();
+        last = page.data.last().map(|notification| notification.id.clone());
+        if !page.has_more {
+            return Ok(count);
+        }
+    }
 }
 
 /// Sells until every session has come to its end: one step with each, then what has fallen due meanwhile.

@@ -7,10 +7,13 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde::{Deserialize, Serialize};
+use sha2::Sha256;
 use tillite::{
-    Action, Advice, Amount, Cancel, Capabilities, Clock, Currency, Lookup, LookupKey, Operation, Outcome, Processor,
-    Receipt, Request, Secret, Timestamp,
+    Action, Advice, Amount, Cancel, Capabilities, Clock, Currency, Lookup, LookupKey, Notice, NoticeKind, Operation,
+    Outcome, Post, Processor, Receipt, Reception, Reply as Answer, Request, Secret, Timestamp,
 };
 use ureq::http::Response;
 use ureq::{Agent, Body, RequestBuilder, Timeout};
@@ -18,11 +21,16 @@ use ureq::{Agent, Body, RequestBuilder, Timeout};
 /// The longest answer that is read. A transaction is a few hundred bytes.
 const MAX_ANSWER: u64 = 256 * 1_024;
 
+/// How old a signature may be, either way, for clocks that differ. An older one is somebody's who heard it.
+const SIGNED_WITHIN: Duration = Duration::from_secs(300);
+
 /// How the service is reached.
 pub(crate) struct Fickle {
     agent: Agent,
     url: String,
+    /// The account's key, and the secret by which the service signs what it posts to the host.
     key: Secret,
+    signing: Secret,
     /// How long one call may take.
     patience: Duration,
     /// The engine's clock: deadlines are told by it.
@@ -30,7 +38,12 @@ pub(crate) struct Fickle {
 }
 
 impl Fickle {
-    pub(crate) fn new(url: impl Into<String>, key: Secret, patience: Duration, clock: Arc<dyn Clock>) -> Fickle {
+    pub(crate) fn new(
+        url: impl Into<String>,
+        (key, signing): (Secret, Secret),
+        patience: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Fickle {
         let config = Agent::config_builder()
             // A 402 is an answer to be read, not an error of the client.
             .http_status_as_error(false)
@@ -46,6 +59,7 @@ impl Fickle {
             agent: config.build().new_agent(),
             url: url.into(),
             key,
+            signing,
             patience,
             clock,
         }
@@ -64,6 +78,10 @@ impl Processor for Fickle {
     }
 
     fn execute(&self, request: &Request, deadline: Timestamp) -> Outcome {
+        if request.mode != self.mode() {
+            let why = format!("the account's key is for mode {}", self.mode());
+            return Outcome::NotSent { why };
+        }
         let Some(order) = Order::of(request) else {
             let why = format!("the service knows no {}", request.operation.as_str());
             return Outcome::NotSent { why };
@@ -102,6 +120,23 @@ impl Processor for Fickle {
         match received(post.query("attempt", &key.request.attempt).send_empty()) {
             Ok(reply) => canceled(&reply, key.request),
             Err(Broken::NeverLeft(why) | Broken::Anywhere(why)) => Cancel::CannotTell { why },
+        }
+    }
+
+    fn receive(&self, post: &Post<'_>) -> Reception {
+        if !self.is_signed(post) {
+            return Reception::refused("the signature is missing, wrong or too old");
+        }
+        // From here on it is the service that speaks, and a refusal would only make it say the same again.
+        let notices = match serde_json::from_slice::<Event>(post.body) {
+            Ok(event) if event.transaction.mode == self.mode() => vec![event.notice()],
+            // Of another account's mode, or a kind of event that came to be after this was written.
+            _ => Vec::new(),
+        };
+        Reception::Genuine {
+            notices,
+            // Fickle posts again until it is told this.
+            reply: Answer::ok().body("text/plain", "taken"),
         }
     }
 }
@@ -177,6 +212,10 @@ fn outcome(found: &Transaction, request: &Request) -> Result<Outcome, String> {
     if found.mode != request.mode {
         return Err(format!("{} is in mode {}", found.id, found.mode));
     }
+    said(found)
+}
+
+fn said(found: &Transaction) -> Result<Outcome, String> {
     let (id, minor) = (found.id.as_str(), found.amount);
     // The service counts as ISO 4217 does. One that does not is understood by `Units`.
     let currency = Currency::parse(&found.currency).map_err(|error| error.to_string())?;
@@ -279,6 +318,28 @@ struct Transaction {
     advice: Option<String>,
 }
 
+/// What the service posts when a transaction has changed.
+#[derive(Deserialize)]
+struct Event {
+    id: String,
+    /// As it was at that moment: others may have overtaken it.
+    transaction: Transaction,
+}
+
+impl Event {
+    /// That money was taken or is held is certain from the post alone, and stays true however late it comes.
+    /// Anything else may have changed since: the engine asks.
+    fn notice(&self) -> Notice {
+        let kind = match said(&self.transaction) {
+            Ok(outcome @ (Outcome::Succeeded(_) | Outcome::Authorized { .. })) => NoticeKind::Evidence(outcome),
+            _ => NoticeKind::Changed,
+        };
+        Notice::new(&self.id, kind)
+            .attempt(&self.transaction.attempt)
+            .reference(&self.transaction.id)
+    }
+}
+
 #[derive(Deserialize)]
 struct List {
     data: Vec<Transaction>,
@@ -317,6 +378,33 @@ enum Broken {
 }
 
 impl Fickle {
+    /// `live` or `test`: the account's key says it.
+    fn mode(&self) -> &'static str {
+        let is_live = self.key.expose().starts_with("fk_live_");
+        if is_live { "live" } else { "test" }
+    }
+
+    /// Whether a post is signed with the secret that the service and the host share: the header is
+    /// `t=<seconds>,v1=<hex>`, the HMAC is over `<seconds>.<body>`, the bytes of the body as they came.
+    fn is_signed(&self, post: &Post<'_>) -> bool {
+        let signed = || -> Option<bool> {
+            let (time, signature) = post
+                .header("fickle-signature")?
+                .strip_prefix("t=")?
+                .split_once(",v1=")?;
+            let at = Timestamp::from_millis(time.parse::<i64>().ok()?.checked_mul(1_000)?).ok()?;
+            let apart = at.since(post.received_at).max(post.received_at.since(at));
+            let mut mac = Hmac::<Sha256>::new_from_slice(self.signing.expose().as_bytes()).ok()?;
+            mac.update(time.as_bytes());
+            mac.update(b".");
+            mac.update(post.body);
+            let signature = HEXLOWER.decode(signature.as_bytes()).ok()?;
+            // This compares in constant time.
+            Some(apart <= SIGNED_WITHIN && mac.verify_slice(&signature).is_ok())
+        };
+        signed().unwrap_or(false)
+    }
+
     fn at(&self, path: &str) -> String {
         format!("{}{path}", self.url)
     }

@@ -7,17 +7,26 @@
 //! | `POST /cancel?attempt=…` | the transaction, called off or not; 404 `no_such_transaction` |
 //! | `POST /act/{id}` with `challenge=approve` or `fail` | the page on which a buyer acts: 204 |
 //!
+//! Whenever a transaction has changed it posts that to the host, `{"id": "ev_…", "transaction": …}`, signed in
+//! `Fickle-Signature: t=<seconds>,v1=<HMAC-SHA-256 of "<seconds>.<body>">`, until it hears 200 and `taken`:
+//! out of order, some of it twice, and some of it late.
+//!
 //! A card named `card_empty` is declined, `card_challenge` has the buyer act first, `card_bank` is accepted
 //! and decided later, and every other one pays.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::net::TcpListener;
+use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use data_encoding::HEXLOWER;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
-use tillite::{Clock as _, SystemClock};
+use sha2::Sha256;
+use tillite::{Clock, Timestamp};
 
 use super::http::{Received, Reply, Server};
 
@@ -89,25 +98,68 @@ struct Books {
     in_turn: Vec<Trouble>,
     met: BTreeMap<Trouble, usize>,
     requests: usize,
+    /// How many changes there were, and where they go.
+    events: usize,
+    postman: Option<Sender<Value>>,
 }
 
 /// The service, on a port of its own.
 pub(crate) struct Provider {
     books: Arc<Mutex<Books>>,
     server: Server,
+    clock: Arc<dyn Clock>,
+}
+
+/// Who carries what the service has to say to the host.
+pub(crate) struct Postman(JoinHandle<usize>);
+
+impl Postman {
+    /// Waits until everything was said; answers how often something was posted.
+    pub(crate) fn finish(self, provider: &Provider) -> Result<usize, Box<dyn std::error::Error>> {
+        provider.books().postman = None;
+        self.0.join().map_err(|_| "the postman panicked".into())
+    }
 }
 
 impl Provider {
-    pub(crate) fn start(key: &str) -> io::Result<Provider> {
+    pub(crate) fn start(key: &str, clock: Arc<dyn Clock>) -> io::Result<Provider> {
         let books = Arc::new(Mutex::new(Books::default()));
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let url = format!("http://{}", listener.local_addr()?);
         let authorization = format!("Bearer {key}");
         let server = Server::start(listener, {
-            let books = Arc::clone(&books);
-            move |received| serve(&books, &url, &authorization, received)
+            let (books, clock) = (Arc::clone(&books), Arc::clone(&clock));
+            move |received| {
+                let desk = Desk {
+                    url: &url,
+                    now: clock.now(),
+                };
+                serve(&books, desk, &authorization, received)
+            }
         })?;
-        Ok(Provider { books, server })
+        Ok(Provider { books, server, clock })
+    }
+
+    /// Posts what changes from now on to a host, signed with this secret.
+    pub(crate) fn notify(&self, host: String, secret: &'static str) -> Postman {
+        let (postman, events) = mpsc::channel();
+        self.books().postman = Some(postman);
+        let clock = Arc::clone(&self.clock);
+        Postman(thread::spawn(move || {
+            let mut posted = 0;
+            let mut held: Vec<Value> = Vec::new();
+            for event in events {
+                held.push(event);
+                if held.len() == 4 {
+                    for place in [1, 0, 0, 3] {
+                        posted += post(&host, secret, clock.as_ref(), &held[place]);
+                    }
+                    held = vec![held.swap_remove(2)];
+                }
+            }
+            let late = held.iter().map(|event| post(&host, secret, clock.as_ref(), event));
+            posted + late.sum::<usize>()
+        }))
     }
 
     pub(crate) fn url(&self) -> String {
@@ -142,12 +194,44 @@ fn locked(books: &Mutex<Books>) -> MutexGuard<'_, Books> {
     books.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn serve(books: &Mutex<Books>, url: &str, authorization: &str, received: &Received) -> Reply {
+/// Posts until it is heard, a few times at most; answers how often.
+fn post(host: &str, secret: &str, clock: &dyn Clock, event: &Value) -> usize {
+    let body = event.to_string();
+    for times in 1..=5 {
+        let signature = signature(secret, clock.now(), body.as_bytes());
+        let sent = ureq::post(host).header("fickle-signature", signature).send(&body);
+        let heard = sent.and_then(|mut reply| reply.body_mut().read_to_string());
+        if heard.is_ok_and(|heard| heard == "taken") {
+            return times;
+        }
+    }
+    5
+}
+
+/// What the service puts under what it posts.
+pub(crate) fn signature(secret: &str, now: Timestamp, body: &[u8]) -> String {
+    let time = now.as_secs();
+    let mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).map(|mut mac| {
+        mac.update(format!("{time}.").as_bytes());
+        mac.update(body);
+        HEXLOWER.encode(&mac.finalize().into_bytes())
+    });
+    format!("t={time},v1={}", mac.unwrap_or_default())
+}
+
+/// Where and when a request is answered.
+#[derive(Clone, Copy)]
+struct Desk<'a> {
+    url: &'a str,
+    now: Timestamp,
+}
+
+fn serve(books: &Mutex<Books>, desk: Desk<'_>, authorization: &str, received: &Received) -> Reply {
     let (path, query) = received.target.split_once('?').unwrap_or((&received.target, ""));
     let mut books = locked(books);
     // The page for the buyer works: it is the buyer who does not always come.
     if let Some(id) = path.strip_prefix("/act/") {
-        return Reply::status(books.act(id, &received.body));
+        return Reply::status(books.act(id, &received.body, desk));
     }
     let trouble = books.next_trouble();
     match trouble {
@@ -160,9 +244,9 @@ fn serve(books: &Mutex<Books>, url: &str, authorization: &str, received: &Receiv
         _ => {}
     }
     let reply = match (received.method.as_str(), path) {
-        ("POST", "/transactions") => books.order(received, url),
-        ("GET", "/transactions") => books.list(query, url),
-        ("POST", "/cancel") => books.cancel(query, url),
+        ("POST", "/transactions") => books.order(received, desk),
+        ("GET", "/transactions") => books.list(query, desk),
+        ("POST", "/cancel") => books.cancel(query, desk),
         _ => refusal(404, "no_such_address", "There is nothing here."),
     };
     match (trouble, reply) {
@@ -198,7 +282,7 @@ impl Books {
     }
 
     /// Carries an order out, once per key.
-    fn order(&mut self, received: &Received, url: &str) -> Reply {
+    fn order(&mut self, received: &Received, desk: Desk<'_>) -> Reply {
         let Some(key) = received.header("idempotency-key") else {
             return refusal(400, "no_key", "An order needs an Idempotency-Key.");
         };
@@ -206,7 +290,7 @@ impl Books {
             if *known != received.body {
                 return refusal(409, "key_reused", "This key stands for another order.");
             }
-            return answer(200, &self.shown(*place, url));
+            return answer(200, &self.shown(*place, desk));
         }
         let order: Value = serde_json::from_slice(&received.body).unwrap_or_default();
         let text = |name: &str| order[name].as_str().map(str::to_owned);
@@ -228,7 +312,8 @@ impl Books {
         });
         let place = self.entries.len() - 1;
         self.keys.insert(key.to_owned(), (received.body.clone(), place));
-        answer(200, &self.shown(place, url))
+        self.tell(place, desk);
+        answer(200, &self.shown(place, desk))
     }
 
     /// What comes of an order, and what it moves elsewhere in the books.
@@ -275,7 +360,7 @@ impl Books {
         .sum()
     }
 
-    fn list(&mut self, query: &str, url: &str) -> Reply {
+    fn list(&mut self, query: &str, desk: Desk<'_>) -> Reply {
         let mut found = Vec::new();
         for place in 0..self.entries.len() {
             let by = match query.split_once('=') {
@@ -284,16 +369,16 @@ impl Books {
                 _ => false,
             };
             if by {
-                found.push(self.shown(place, url));
+                found.push(self.shown(place, desk));
                 // The bank has made up its mind by the time that somebody asks again.
-                self.finish(place, "processing", true);
+                self.finish(place, "processing", true, desk);
             }
         }
         answer(200, &json!({ "data": found, "has_more": false }))
     }
 
     /// Sees to it that nothing comes of a payment any more, if it is not too late for that.
-    fn cancel(&mut self, query: &str, url: &str) -> Reply {
+    fn cancel(&mut self, query: &str, desk: Desk<'_>) -> Reply {
         let wanted = query.strip_prefix("attempt=").unwrap_or_default();
         let Some(place) = self.entries.iter().position(|entry| entry.attempt == wanted) else {
             return refusal(404, "no_such_transaction", "No transaction has this attempt.");
@@ -301,22 +386,23 @@ impl Books {
         let entry = &mut self.entries[place];
         if matches!(entry.status, "authorized" | "processing" | "requires_action") {
             entry.status = "canceled";
+            self.tell(place, desk);
         }
-        answer(200, &self.shown(place, url))
+        answer(200, &self.shown(place, desk))
     }
 
     /// The buyer acts; answers an HTTP status.
-    fn act(&mut self, id: &str, form: &[u8]) -> u16 {
+    fn act(&mut self, id: &str, form: &[u8], desk: Desk<'_>) -> u16 {
         match (0..self.entries.len()).find(|place| name(*place) == id) {
             Some(place) => {
-                self.finish(place, "requires_action", form == b"challenge=approve");
+                self.finish(place, "requires_action", form == b"challenge=approve", desk);
                 204
             }
             None => 404,
         }
     }
 
-    fn finish(&mut self, place: usize, from: &str, approved: bool) {
+    fn finish(&mut self, place: usize, from: &str, approved: bool, desk: Desk<'_>) {
         let entry = &mut self.entries[place];
         if entry.status == from {
             entry.status = match entry.kind.as_str() {
@@ -324,10 +410,21 @@ impl Books {
                 "authorize" => "authorized",
                 _ => "succeeded",
             };
+            self.tell(place, desk);
         }
     }
 
-    fn shown(&self, place: usize, url: &str) -> Value {
+    /// Has the host told of a change.
+    fn tell(&mut self, place: usize, desk: Desk<'_>) {
+        let event = json!({ "id": format!("ev_{}", self.events), "transaction": self.shown(place, desk) });
+        self.events += 1;
+        if let Some(postman) = &self.postman {
+            // Where he has gone home, nobody wants to know.
+            let _ = postman.send(event);
+        }
+    }
+
+    fn shown(&self, place: usize, desk: Desk<'_>) -> Value {
         let entry = &self.entries[place];
         let mut shown = json!({
             "id": name(place),
@@ -339,8 +436,8 @@ impl Books {
         });
         match entry.status {
             "succeeded" if entry.kind != "refund" => shown["fee"] = json!(entry.amount / 50),
-            "authorized" => shown["held_until"] = json!(SystemClock.now().plus(HELD_FOR).as_millis()),
-            "requires_action" => shown["url"] = json!(format!("{url}/act/{}", name(place))),
+            "authorized" => shown["held_until"] = json!(desk.now.plus(HELD_FOR).as_millis()),
+            "requires_action" => shown["url"] = json!(format!("{}/act/{}", desk.url, name(place))),
             "declined" => {
                 shown["decline_code"] = json!("insufficient_funds");
                 shown["message"] = json!("There is not enough on this card.");

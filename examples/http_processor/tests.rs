@@ -1,11 +1,12 @@
 //! What the processor makes of each way in which a service can answer, or not. Whoever copies the
 //! processor copies this table too, with what their own service says.
 
-use std::net::TcpListener;
-
-use tillite::{Advice, Begun, Cancel, Lookup, LookupKey, Outcome, Processor as _, Request};
+use tillite::{
+    Advice, Begun, Cancel, Lookup, LookupKey, NoticeKind, Outcome, Post, Processor as _, Reception, Request,
+};
 
 use super::processor::{Reply, canceled, executed, looked_up};
+use super::provider::signature;
 use super::*;
 
 /// Enough for whoever answers at all.
@@ -13,8 +14,6 @@ const LONG: Duration = Duration::from_secs(60);
 
 /// Some, for who does not.
 const SHORT: Duration = Duration::from_millis(50);
-
-const KEY: &str = "fk_test_tests";
 
 struct Stage {
     provider: Provider,
@@ -25,7 +24,7 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let directory = tempfile::tempdir().unwrap();
-        let provider = Provider::start(KEY).unwrap();
+        let provider = Provider::start(KEY, Arc::new(SystemClock)).unwrap();
         let fickle = fickle(&provider.url(), LONG);
         let engine = Engine::builder().test_processor("fickle", fickle);
         let engine = engine.open(directory.path().join("shop.db")).unwrap();
@@ -64,7 +63,8 @@ impl Stage {
 }
 
 fn fickle(url: &str, patience: Duration) -> Fickle {
-    Fickle::new(url, Secret::new(KEY), patience, Arc::new(SystemClock))
+    let secrets = (Secret::new(KEY), Secret::new(SIGNING));
+    Fickle::new(url, secrets, patience, Arc::new(SystemClock))
 }
 
 fn word(outcome: &Outcome) -> &'static str {
@@ -188,7 +188,7 @@ fn a_key_that_the_service_does_not_know_is_a_refusal() {
     let request = stage.request("card_good");
     let stranger = Fickle::new(
         stage.provider.url(),
-        Secret::new("fk_test_old"),
+        (Secret::new("fk_test_old"), Secret::new(SIGNING)),
         LONG,
         Arc::new(SystemClock),
     );
@@ -284,6 +284,104 @@ fn a_call_whose_time_is_over_is_given_up() {
     let request = stage.request("card_good");
     let late = stage.meets(Trouble::None).execute(&request, Timestamp::MIN);
     assert_eq!(word(&late), "unknown");
+}
+
+#[test]
+fn a_key_of_the_other_mode_is_used_for_nothing() {
+    let stage = Stage::new();
+    let request = stage.request("card_good");
+    let secrets = (Secret::new("fk_live_1"), Secret::new(SIGNING));
+    let live = Fickle::new(stage.provider.url(), secrets, LONG, Arc::new(SystemClock));
+    assert_eq!(word(&live.execute(&request, Timestamp::MAX)), "not_sent");
+    assert_eq!(stage.taken(&request), 0);
+}
+
+/// What the service says by itself of a charge in this status.
+fn event(status: &str, mode: &str) -> String {
+    let transaction = serde_json::json!({
+        "id": "tx_1", "attempt": "at_test_1", "mode": mode, "status": status, "amount": 2500, "currency": "EUR",
+    });
+    serde_json::json!({ "id": "ev_1", "transaction": transaction }).to_string()
+}
+
+#[test]
+fn only_what_the_service_signed_a_moment_ago_is_heard() {
+    let fickle = fickle("http://127.0.0.1:1", LONG);
+    let now = SystemClock.now();
+    let body = event("succeeded", "test");
+    let good = signature(SIGNING, now, body.as_bytes());
+    let check = |signature: &str, body: &str, received_at: Timestamp, expected: bool| {
+        let headers = [("Fickle-Signature", signature)];
+        let heard = fickle.receive(&Post::new(&headers, body.as_bytes(), received_at));
+        let is_genuine = matches!(heard, Reception::Genuine { .. });
+        assert_eq!(is_genuine, expected, "{signature} {heard:?}");
+    };
+    check(&good, &body, now, true);
+    let span = Duration::from_secs(290);
+    check(&good, &body, now.plus(span), true);
+    check(&signature(SIGNING, now.plus(span), body.as_bytes()), &body, now, true);
+    check(&good, &body, now.plus(span * 2), false);
+    check(
+        &signature(SIGNING, now.plus(span * 2), body.as_bytes()),
+        &body,
+        now,
+        false,
+    );
+    check(&good, &format!("{body} "), now, false);
+    check(&signature("fs_test_2", now, body.as_bytes()), &body, now, false);
+    for nothing in [
+        "",
+        "t=,v1=",
+        "t=1",
+        "v1=00",
+        "t=9223372036854775807,v1=00",
+        &good[..good.len() - 2],
+    ] {
+        check(nothing, &body, now, false);
+    }
+    let unsigned = fickle.receive(&Post::new(&[], body.as_bytes(), now));
+    assert!(matches!(unsigned, Reception::Refused { .. }));
+}
+
+#[test]
+fn what_is_not_certain_from_a_notification_alone_is_asked_for() {
+    let fickle = fickle("http://127.0.0.1:1", LONG);
+    let now = SystemClock.now();
+    let heard = |body: &str| {
+        let signature = signature(SIGNING, now, body.as_bytes());
+        let headers = [("fickle-signature", signature.as_str())];
+        match fickle.receive(&Post::new(&headers, body.as_bytes(), now)) {
+            Reception::Genuine { notices, reply } => {
+                assert_eq!((reply.status, reply.body.as_slice()), (200, &b"taken"[..]));
+                notices
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    for (status, expected) in [
+        ("succeeded", "succeeded"),
+        ("authorized", "authorized"),
+        ("declined", "changed"),
+        ("canceled", "changed"),
+        ("processing", "changed"),
+        ("requires_action", "changed"),
+        ("quasi_settled", "changed"),
+    ] {
+        let notice = heard(&event(status, "test")).remove(0);
+        assert_eq!(
+            (notice.id.as_str(), notice.attempt.as_deref()),
+            ("ev_1", Some("at_test_1"))
+        );
+        assert_eq!(notice.reference.as_deref(), Some("tx_1"));
+        let kind = match &notice.kind {
+            NoticeKind::Evidence(outcome) => word(outcome),
+            NoticeKind::Changed => "changed",
+            _ => "another",
+        };
+        assert_eq!(kind, expected, "{status}");
+    }
+    assert_eq!(heard(&event("succeeded", "live")), []);
+    assert_eq!(heard("{\"id\":\"ev_1\",\"payout\":{}}"), []);
 }
 
 /// The example itself: its own comparisons fail it.

@@ -36,6 +36,12 @@ impl Received {
         let found = self.headers.iter().find(|(known, _)| known == name);
         found.map(|(_, value)| value.as_str())
     }
+
+    /// Names and values of all headers.
+    pub(crate) fn headers(&self) -> Vec<(&str, &str)> {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
 }
 
 /// What a server says to a request.
