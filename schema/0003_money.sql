@@ -30,6 +30,8 @@ CREATE TABLE tillite_charge_made_anew (
     captured        INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),   -- taken
     refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0), -- refunds whose outcome is not known yet
     refunded        INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0), -- given back
+    lost            INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0), -- taken by disputes that were lost; may be more than was captured
+    comes_with      TEXT,               -- the charge whose attempt took the money twice, this being the second time; null: it has an attempt of its own
     fee             INTEGER CHECK (fee >= 0), -- what the processor says it kept; null: it did not say
     reference       TEXT,               -- the processor's own name for the charge
     failure_code    TEXT,               -- the reason as a word; null: it did not fail
@@ -48,6 +50,7 @@ CREATE TABLE tillite_charge_made_anew (
     CHECK (refund_reserved + refunded <= captured),
     CHECK (settles = 0 OR (state = 'succeeded' AND hold IS NULL AND captured > 0 AND (captured = amount OR capture = 'manual'))),
     CHECK (asked IS NULL OR state = 'authorized'),
+    CHECK (comes_with IS NULL OR (state = 'succeeded' AND hold = 'surplus' AND reference IS NOT NULL)),
     CHECK ((state = 'failed') = (failure_code IS NOT NULL))
 ) STRICT;
 INSERT INTO tillite_charge_made_anew (app, mode, id, intent, session, number, processor, state, capture, asked, amount,

@@ -61,6 +61,10 @@ faults! {
     NotFoundIsFinal,
     /// A second report of the same success counts as further money.
     SecondSuccessCounts,
+    /// Money that was taken a second time for the same attempt is overlooked.
+    SurplusOverlooked,
+    /// Money that was taken a second time counts again each time that somebody tells of it.
+    SurplusCountsAgain,
     /// What a look-up brings to completion grants nothing.
     LookupGrantsNothing,
     /// A refund may be larger than what is left of the charge.

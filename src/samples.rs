@@ -139,6 +139,8 @@ pub(crate) fn charge(state: ChargeState) -> Charge {
         captured: 0,
         refunded: 0,
         refund_reserved: 0,
+        lost: 0,
+        comes_with: None,
         fee: None,
         reference: None,
         failure: (state == ChargeState::Failed).then(failed),

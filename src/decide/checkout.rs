@@ -301,6 +301,8 @@ fn new_charge(intent: &PaymentIntent, capture: CaptureMethod, processor: &str, a
         captured: 0,
         refunded: 0,
         refund_reserved: 0,
+        lost: 0,
+        comes_with: None,
         fee: None,
         reference: None,
         failure: None,

@@ -147,6 +147,11 @@ pub struct Charge {
     pub refunded: i64,
     /// Minor units that refunds in flight would give back.
     pub refund_reserved: i64,
+    /// Minor units that lost disputes took. They may be more than what was captured.
+    pub lost: i64,
+    /// The charge that it comes with, if it is the second success of that one's attempt: the service took
+    /// the money twice, and this is the second time.
+    pub comes_with: Option<ChargeId>,
     /// What the processor says it keeps of it.
     pub fee: Option<Amount>,
     /// The processor's own name for it, to the byte; none before one is known, or if it gave none
@@ -183,7 +188,11 @@ impl Charge {
     /// Minor units of what it took that can still be given back.
     #[must_use]
     pub fn refundable(&self) -> i64 {
-        (self.captured - self.refunded - self.refund_reserved).max(0)
+        let gone = self
+            .refunded
+            .saturating_add(self.refund_reserved)
+            .saturating_add(self.lost);
+        self.captured.saturating_sub(gone).max(0)
     }
 }
 

@@ -47,9 +47,10 @@ fn attempts(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -
     rows(sql, world, ATTEMPT, rest, values, attempt_from_row)
 }
 
-/// The attempt that made a charge or a refund.
+/// The attempt that made a charge or a refund: of a charge that comes with another, that one's.
 pub(crate) fn that_made(sql: &mut dyn Sql, world: World, subject: &str) -> Result<Attempt> {
-    let rest = "AND a.subject = $3 AND a.operation NOT IN ('capture', 'void')";
+    let rest = "AND a.subject = coalesce((SELECT c.comes_with FROM tillite_charge c WHERE c.app = $1 AND c.mode = $2 \
+         AND c.id = $3), $3) AND a.operation NOT IN ('capture', 'void')";
     attempts(sql, world, rest, &[subject.into()])?
         .pop()
         .ok_or_else(|| corrupt("something that no attempt has made"))

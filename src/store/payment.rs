@@ -12,7 +12,8 @@ use crate::time::Timestamp;
 
 const CHARGE: &str = "SELECT id, intent, session, number, processor, state, amount, currency, authorized, captured, \
      refund_reserved, refunded, reference, failure_code, failure_message, failure_advice, action, action_deadline, \
-     authorized_until, hold, settles, created_at, updated_at, revision, fee, capture, asked \
+     authorized_until, hold, settles, created_at, updated_at, revision, fee, capture, asked, lost, \
+     comes_with \
      FROM tillite_charge WHERE app = $1 AND mode = $2";
 
 fn charge_from_row(row: &dyn Row) -> Result<Charge> {
@@ -30,6 +31,8 @@ fn charge_from_row(row: &dyn Row) -> Result<Charge> {
         captured: row.int(9)?,
         refund_reserved: row.int(10)?,
         refunded: row.int(11)?,
+        lost: row.int(27)?,
+        comes_with: row.maybe_text(28)?.map(|text| id(&text)).transpose()?,
         fee: row.maybe_int(24)?.map(|fee| amount(fee, &row.text(7)?)).transpose()?,
         reference: row.maybe_text(12)?,
         failure: codec::failure(row, 13)?,
@@ -79,7 +82,7 @@ pub(crate) fn held(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> 
     charges(
         sql,
         world,
-        "AND hold IS NOT NULL AND (hold = 'mismatch' OR refund_reserved + refunded < captured) AND id > $3 \
+        "AND hold IS NOT NULL AND (hold = 'mismatch' OR refund_reserved + refunded + lost < captured) AND id > $3 \
          ORDER BY id LIMIT $4",
         &[after.into(), limit.into()],
     )
@@ -173,10 +176,10 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
     let mode = mode_number(world.mode);
     let currency = charge.amount.currency();
     if before == 0 {
-        return codec::one(sql.exec(
+        codec::one(sql.exec(
             "INSERT INTO tillite_charge (app, mode, id, intent, session, number, processor, state, capture, amount, \
-             currency, created_at, updated_at, revision) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             currency, comes_with, reference, hold, created_at, updated_at, revision) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
             &[
                 world.app.into(),
                 mode.into(),
@@ -189,19 +192,27 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
                 charge.capture.as_str().into(),
                 charge.amount.as_minor().into(),
                 currency.code().into(),
+                charge.comes_with.as_ref().map(ChargeId::as_str).into(),
+                charge.reference.as_deref().into(),
+                charge.hold.map(Hold::as_str).into(),
                 charge.created_at.as_millis().into(),
                 charge.updated_at.as_millis().into(),
                 charge.revision.into(),
             ],
-        )?);
+        )?)?;
+        // One that begins has nothing but what stands there.
+        if charge.comes_with.is_none() {
+            return Ok(());
+        }
     }
+    let before = if before == 0 { charge.revision } else { before };
     let action = charge.action.as_ref().map(json).transpose()?;
     let failure = charge.failure.as_ref();
     codec::one(sql.exec(
         "UPDATE tillite_charge SET state = $1, authorized = $2, captured = $3, refund_reserved = $4, refunded = $5, \
          reference = $6, failure_code = $7, failure_message = $8, failure_advice = $9, action = $10, \
          action_deadline = $11, authorized_until = $12, hold = $13, settles = $14, fee = $15, asked = $16, \
-         updated_at = $17, revision = $18 WHERE app = $19 AND mode = $20 AND id = $21 AND revision = $22",
+         lost = $17, updated_at = $18, revision = $19 WHERE app = $20 AND mode = $21 AND id = $22 AND revision = $23",
         &[
             charge.state.as_str().into(),
             charge.authorized.into(),
@@ -219,6 +230,7 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
             charge.settles.into(),
             charge.fee.map(crate::money::Amount::as_minor).into(),
             charge.asked.map(Followup::as_str).into(),
+            charge.lost.into(),
             charge.updated_at.as_millis().into(),
             charge.revision.into(),
             world.app.into(),

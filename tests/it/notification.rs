@@ -619,3 +619,79 @@ fn notices_are_read_page_by_page_the_newest_first() {
     assert!(matches!(notifications.get(&nobodys), Err(Error::NotFound { .. })));
     assert!(matches!(notifications.body(&nobodys), Err(Error::NotFound { .. })));
 }
+
+#[test]
+fn money_that_was_taken_twice_for_one_attempt_goes_back_once() {
+    let shop = Shop::open();
+    let session = shop.session("u_1");
+    shop.pay(&session).unwrap();
+    let first = shop.newest_charge(&session);
+    let again = shop.till.take_again(&session.id).unwrap();
+    let attempt = shop.till.requests()[0].attempt.clone();
+    for id in ["n_1", "n_2"] {
+        shop.hears(evidence(id, paid(&again.reference)).attempt(&attempt));
+        shop.run();
+    }
+    let read = shop.read(&session);
+    let charges = read.payment_intent.unwrap().charges;
+    let [settling, surplus] = &charges[..] else {
+        panic!("{charges:?}");
+    };
+    assert_eq!(
+        (settling.reference.clone(), settling.captured),
+        (first.reference.clone(), PRICE)
+    );
+    assert!(settling.settles && settling.refunded == 0);
+    assert_eq!(
+        (surplus.state, surplus.hold, surplus.captured, surplus.refunded),
+        (ChargeState::Succeeded, Some(Hold::Surplus), PRICE, PRICE)
+    );
+    assert_eq!(surplus.comes_with.as_ref(), Some(&first.id));
+    assert_eq!(surplus.reference.as_deref(), Some(again.reference.as_str()));
+    let request = shop.till.requests().pop().unwrap();
+    let related = request.related.unwrap();
+    assert_eq!(
+        (related.attempt, related.reference),
+        (attempt, Some(again.reference.clone()))
+    );
+    assert_eq!(shop.till.refunds().len(), 1);
+    assert!(shop.app.entitlements().get("u_1").unwrap().active);
+    assert_eq!(shop.read(&session).state, SessionState::Complete);
+    shop.clean();
+}
+
+#[test]
+fn money_that_was_taken_twice_is_held_where_the_app_says_so_and_heard_of_by_a_look_up_too() {
+    let shop = Shop::open();
+    shop.app.set_late_payments(tillite::LatePayments::Hold).unwrap();
+    let session = shop.session("u_1");
+    shop.pay(&session).unwrap();
+    let again = shop.till.take_again(&session.id).unwrap();
+    let first = shop.newest_charge(&session);
+    shop.hears(Notice::new("n_1", NoticeKind::Changed).reference(first.reference.unwrap()));
+    shop.till.answer_lookup(Lookup::Found(paid(&again.reference)));
+    shop.run();
+    let held = shop.app.held_charges(10, None).unwrap().data;
+    assert_eq!(held.len(), 1);
+    assert_eq!(held[0].comes_with.as_ref(), Some(&first.id));
+    let back = shop
+        .app
+        .refunds()
+        .create(tillite::NewRefund::charge(&held[0].id))
+        .unwrap();
+    assert_eq!(back.state, RefundState::Succeeded);
+    assert!(shop.app.held_charges(10, None).unwrap().data.is_empty());
+    shop.clean();
+}
+
+#[test]
+fn money_taken_twice_that_no_row_can_hold_is_told_of() {
+    let shop = Shop::open();
+    let (session, ask) = shop.answered("u_1", paid("pi_1"));
+    shop.hears(evidence("n_1", Outcome::succeeded("pi_2", euro(PRICE + 1))).attempt(&ask.request.attempt));
+    shop.run();
+    assert_eq!(shop.read(&session).payment_intent.unwrap().charges.len(), 1);
+    let kinds = shop.kinds(shop.newest_charge(&session).id);
+    assert_eq!(kinds.last().map(String::as_str), Some("charge.unresolved"));
+    shop.clean();
+}

@@ -1,7 +1,7 @@
 //! What was learned about collecting an amount, or about holding it.
 
 use super::progress::{Beside, Progress};
-use super::{Case, Learned, Standing, failure};
+use super::{Case, Learned, Standing, failure, surplus};
 use crate::change::{Change, Setting};
 use crate::decide::capturing;
 use crate::entitlement::Holding;
@@ -56,6 +56,12 @@ pub(crate) fn settle(
         is_open && on.before.asked.is_none(),
         tries_again,
     );
+    let mut overflows = false;
+    match surplus::found(&case, &on.intent, &on.before, &verdict, learned, at) {
+        Ok(Some(charge)) => return surplus::record(case, on, charge, verdict, late_payments, learned, at, change),
+        Ok(None) => {}
+        Err(()) => overflows = true,
+    }
     // Money over another amount waits for a decision. Nothing that is said later puts it out of
     // sight, but that the amount was taken as asked after all.
     let awaits_decision = on.before.hold == Some(Hold::Mismatch);
@@ -88,7 +94,7 @@ pub(crate) fn settle(
         (_, state) if state.is_live() => Standing::Open,
         _ => Standing::Settled,
     };
-    if case.schedule(standing, learned, &verdict, at.host_now) {
+    if case.schedule(standing, learned, &verdict, at.host_now) || overflows {
         on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
     }
     let made_by = case.attempt.clone();

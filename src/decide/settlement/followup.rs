@@ -100,6 +100,18 @@ pub(crate) fn settle_followup(
             on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         }
     }
+    // What another capture had taken is settled; that this one took money as well is for somebody to see.
+    let took_too = verdict.event == Some(News::Succeeded)
+        && followup == Followup::Capture
+        && on.before.state == ChargeState::Succeeded
+        && case.attempt.reference.is_none()
+        && verdict.reference.is_some()
+        && verdict.reference != on.before.reference;
+    if took_too {
+        on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
+        on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
+        case.attempt.reference.clone_from(&verdict.reference);
+    }
     if retried {
         case.attempt.asked = case.attempt.asked.saturating_add(1);
         case.attempt.next = Some((Await::Call, at.host_now.plus(gap(case.attempt.asked))));

@@ -10,6 +10,7 @@ mod charge;
 mod followup;
 mod progress;
 mod refund;
+mod surplus;
 
 pub(crate) use charge::{Unsettled, settle};
 pub(crate) use followup::settle_followup;

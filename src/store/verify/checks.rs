@@ -136,14 +136,24 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "charge_has_its_attempt",
         "tillite_charge",
         "SELECT c.id FROM tillite_charge c WHERE NOT EXISTS (SELECT 1 FROM tillite_attempt a \
-         WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id)",
+         WHERE a.app = c.app AND a.mode = c.mode AND a.subject = coalesce(c.comes_with, c.id))",
+    ),
+    (
+        "surplus_comes_with_a_charge_and_has_a_name_of_its_own",
+        "tillite_charge",
+        "SELECT c.id FROM tillite_charge c WHERE c.comes_with IS NOT NULL AND (NOT EXISTS (SELECT 1 \
+         FROM tillite_charge o WHERE o.app = c.app AND o.mode = c.mode AND o.id = c.comes_with \
+         AND o.intent = c.intent AND o.processor = c.processor AND o.comes_with IS NULL) OR EXISTS (SELECT 1 \
+         FROM tillite_charge o WHERE o.app = c.app AND o.mode = c.mode AND o.intent = c.intent AND o.id <> c.id \
+         AND o.reference = c.reference))",
     ),
     (
         "outcome_has_its_evidence",
         "tillite_charge",
         "SELECT c.id FROM tillite_charge c WHERE c.state <> 'initiated' AND NOT EXISTS (SELECT 1 \
          FROM tillite_evidence e WHERE e.app = c.app AND e.mode = c.mode AND e.moved = 1 AND e.attempt IN ( \
-         SELECT a.id FROM tillite_attempt a WHERE a.app = c.app AND a.mode = c.mode AND a.subject = c.id))",
+         SELECT a.id FROM tillite_attempt a WHERE a.app = c.app AND a.mode = c.mode \
+         AND a.subject = coalesce(c.comes_with, c.id)))",
     ),
     (
         "final_only_by_more_than_time",
@@ -151,7 +161,7 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "SELECT c.id FROM tillite_charge c WHERE c.state NOT IN ('initiated', 'unknown') AND NOT EXISTS (SELECT 1 \
          FROM tillite_evidence e WHERE e.app = c.app AND e.mode = c.mode AND e.moved = 1 AND e.source <> 'lease' \
          AND e.attempt IN (SELECT a.id FROM tillite_attempt a WHERE a.app = c.app AND a.mode = c.mode \
-         AND a.subject = c.id))",
+         AND a.subject = coalesce(c.comes_with, c.id)))",
     ),
     (
         "entitlement_versions_without_gap",

@@ -109,6 +109,22 @@ impl Ledger {
         can_be
     }
 
+    /// Takes once more what was taken in a session.
+    pub(super) fn take_again(&mut self, session: &str) -> Option<Taken> {
+        let is_payment =
+            |taken: &&Taken| taken.session == session && taken.operation == Operation::Charge && taken.of.is_none();
+        let first = self.booked.values().find(is_payment)?.clone();
+        let (count, key) = (self.booked.len(), &first.idempotency_key);
+        let again = Taken {
+            idempotency_key: format!("{key}-again-{count}"),
+            of: Some(key.clone()),
+            reference: format!("{}-again-{count}", first.reference),
+            ..first
+        };
+        self.booked.insert(again.idempotency_key.clone(), again.clone());
+        Some(again)
+    }
+
     /// How much of what it took for the payment under a key it has not given back.
     fn left_of(&self, key: Option<&str>) -> i64 {
         let is_about = |taken: &&Taken| taken.of.as_deref() == key || Some(taken.idempotency_key.as_str()) == key;

@@ -163,6 +163,13 @@ impl FakeProcessor {
         held.filter_map(|key| ledger.booked.get(key)).cloned().collect()
     }
 
+    /// It takes what was asked for once more, as a service does that loses count: a second payment of the
+    /// same request, under another name, which is answered. None if nothing was taken in the session.
+    #[must_use]
+    pub fn take_again(&self, session: &SessionId) -> Option<Taken> {
+        self.ledger().take_again(session.as_str())
+    }
+
     /// The buyer acts on what waits for them in a session: approves it, or not. True if something did.
     #[must_use]
     pub fn act(&self, session: &SessionId, approves: bool) -> bool {

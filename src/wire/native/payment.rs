@@ -2,6 +2,7 @@ use serde::Serialize;
 
 use super::{maybe, time};
 use crate::hook::Action;
+use crate::id::ChargeId;
 use crate::money::Amount;
 use crate::payment::{Charge, Failure, Followup, Hold, PaymentIntent, Refund, RefundedLine};
 use crate::text::Metadata;
@@ -66,6 +67,8 @@ pub(super) struct ChargeBody<'a> {
     captured: i64,
     refunded: i64,
     refund_reserved: i64,
+    lost: i64,
+    comes_with: Option<&'a str>,
     fee: Option<i64>,
     reference: Option<&'a str>,
     failure: Option<FailureBody<'a>>,
@@ -95,6 +98,8 @@ impl<'a> From<&'a Charge> for ChargeBody<'a> {
             captured: charge.captured,
             refunded: charge.refunded,
             refund_reserved: charge.refund_reserved,
+            lost: charge.lost,
+            comes_with: charge.comes_with.as_ref().map(ChargeId::as_str),
             fee: charge.fee.map(Amount::as_minor),
             reference: charge.reference.as_deref(),
             failure: charge.failure.as_ref().map(FailureBody::from),
