@@ -114,3 +114,42 @@ CREATE TABLE tillite_refund_line (
     PRIMARY KEY (app, mode, refund, position),
     FOREIGN KEY (app, mode, refund) REFERENCES tillite_refund (app, mode, id)
 ) STRICT, WITHOUT ROWID;
+
+-- A payment method that a payment service keeps for a customer. Never a card number.
+CREATE TABLE tillite_payment_method (
+    app          INTEGER NOT NULL,
+    mode         INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id           TEXT NOT NULL,
+    customer     TEXT NOT NULL,         -- whose it is
+    processor    TEXT NOT NULL,         -- the name of the processor that keeps it, the only one that can charge it
+    token        TEXT,                  -- the service's own opaque name, by which it is charged; null: it was erased
+    brand        TEXT,                  -- as a word; null: the service did not say
+    last4        TEXT CHECK (last4 IS NULL OR length(last4) = 4), -- the last four digits; null: the service did not say
+    expiry_month INTEGER CHECK (expiry_month BETWEEN 1 AND 12),   -- the last month in which it is good; null: it has none, or the service did not say
+    expiry_year  INTEGER CHECK (expiry_year BETWEEN 2000 AND 2199), -- of that month
+    state        TEXT NOT NULL CHECK (state IN ('attached', 'detached')), -- whether it can be charged
+    attempt      TEXT NOT NULL,         -- the attempt whose success told of it last
+    created_at   INTEGER NOT NULL,      -- engine time
+    updated_at   INTEGER NOT NULL,      -- engine time
+    detached_at  INTEGER,               -- host time; what was asked for before then attaches it no more
+    revision     INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, customer, processor, token),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id),
+    CHECK ((expiry_month IS NULL) = (expiry_year IS NULL)),
+    CHECK (state = 'attached' OR detached_at IS NOT NULL),
+    CHECK (state = 'detached' OR token IS NOT NULL)
+) STRICT;
+
+-- What a payment service calls a customer: what the newest evidence says.
+CREATE TABLE tillite_customer_reference (
+    app        INTEGER NOT NULL,
+    mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    customer   TEXT NOT NULL,           -- whom it calls so
+    processor  TEXT NOT NULL,           -- the name of the processor whose word it is
+    reference  TEXT,                    -- the service's own name for the customer; null: it was erased
+    attempt    TEXT NOT NULL,           -- the attempt whose success told of it
+    updated_at INTEGER NOT NULL,        -- engine time
+    PRIMARY KEY (app, mode, customer, processor),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id)
+) STRICT, WITHOUT ROWID;

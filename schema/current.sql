@@ -97,6 +97,17 @@ CREATE TABLE tillite_customer (
     revision INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id)
 ) STRICT;
+CREATE TABLE tillite_customer_reference (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    customer TEXT NOT NULL,
+    processor TEXT NOT NULL,
+    reference TEXT,
+    attempt TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, customer, processor),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id)
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX tillite_customer_uid ON tillite_customer (app, mode, uid)
     WHERE uid IS NOT NULL AND deleted_at IS NULL;
 CREATE TABLE tillite_delivery (
@@ -302,6 +313,30 @@ CREATE TABLE tillite_payment_intent (
     canceled_at INTEGER,
     revision INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id)
+) STRICT;
+CREATE TABLE tillite_payment_method (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id TEXT NOT NULL,
+    customer TEXT NOT NULL,
+    processor TEXT NOT NULL,
+    token TEXT,
+    brand TEXT,
+    last4 TEXT CHECK (last4 IS NULL OR length(last4) = 4),
+    expiry_month INTEGER CHECK (expiry_month BETWEEN 1 AND 12),
+    expiry_year INTEGER CHECK (expiry_year BETWEEN 2000 AND 2199),
+    state TEXT NOT NULL CHECK (state IN ('attached', 'detached')),
+    attempt TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    detached_at INTEGER,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, customer, processor, token),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id),
+    CHECK ((expiry_month IS NULL) = (expiry_year IS NULL)),
+    CHECK (state = 'attached' OR detached_at IS NOT NULL),
+    CHECK (state = 'detached' OR token IS NOT NULL)
 ) STRICT;
 CREATE TABLE tillite_price (
     app INTEGER NOT NULL,

@@ -159,10 +159,12 @@ pub mod webhook;
 #[cfg(feature = "engine")]
 mod wire;
 
-pub use crate::error::{ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, WhatNow};
+pub use crate::error::{
+    ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, Unusable, WhatNow,
+};
 pub use crate::id::{
     ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
-    PaymentIntentId, PriceId, ProductId, RefundId, SessionId,
+    PaymentIntentId, PaymentMethodId, PriceId, ProductId, RefundId, SessionId, SetupId,
 };
 pub use crate::money::{Amount, Currency, Units};
 pub use crate::secret::Secret;
@@ -183,12 +185,12 @@ pub use crate::{
     event::{Event, EventKind},
     hook::{
         Action, Advice, Answer, Answered, Cancel, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup,
-        LookupKey, Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput, SignedRequest,
-        SystemClock, SystemEntropy, Transport, TransportOutcome, stripe_mapping,
+        LookupKey, Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput, SavedMethod,
+        SignedRequest, SystemClock, SystemEntropy, Transport, TransportOutcome, stripe_mapping,
     },
     payment::{
         CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,
-        NewRefund, PaymentIntent, Refund, RefundSource, RefundState, RefundedLine,
+        MethodState, NewRefund, PaymentIntent, PaymentMethod, Refund, RefundSource, RefundState, RefundedLine,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

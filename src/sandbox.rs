@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use crate::error::{Error, Invalid};
-use crate::hook::{Advice, Capabilities, Lookup, LookupKey, Operation, Outcome, Processor, Receipt, Request};
+use crate::hook::{
+    Advice, Capabilities, Lookup, LookupKey, Operation, Outcome, Processor, Receipt, Request, SavedMethod,
+};
 use crate::id::Mode;
 use crate::time::Timestamp;
 
@@ -86,12 +88,33 @@ impl Processor for Sandbox {
 
 fn succeeded(request: &Request) -> Outcome {
     match request.money() {
-        Ok(amount) if request.operation == Operation::Authorize => Outcome::Authorized {
-            receipt: Receipt::new(format!("sandbox_{}", request.attempt), amount),
-            expires_at: None,
-        },
-        Ok(amount) => Outcome::succeeded(format!("sandbox_{}", request.attempt), amount),
+        Ok(amount) => {
+            let receipt = saving(request, Receipt::new(format!("sandbox_{}", request.attempt), amount));
+            match request.operation {
+                Operation::Authorize => Outcome::Authorized {
+                    receipt,
+                    expires_at: None,
+                },
+                _ => Outcome::Succeeded(receipt),
+            }
+        }
         Err(error) => Outcome::NotSent { why: error.to_string() },
+    }
+}
+
+/// A receipt with the test card, if it is to be saved. The sandbox keeps nothing, so that a saved card is
+/// charged by the token that it has anyway.
+fn saving(request: &Request, receipt: Receipt) -> Receipt {
+    let saves = request.save_method || request.operation == Operation::Setup;
+    match request.method.as_deref().filter(|_| saves) {
+        Some(token) => {
+            let card = SavedMethod::new(token)
+                .brand("mastercard")
+                .last4("0008")
+                .expiry(1, 2039);
+            receipt.saved_method(card)
+        }
+        None => receipt,
     }
 }
 

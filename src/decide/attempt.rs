@@ -30,8 +30,27 @@ pub(crate) struct Wanted<'a> {
     pub(crate) next: (Await, Timestamp),
 }
 
-/// An attempt, with its frozen request.
+/// Who pays, and by what of it a service knows them.
+#[derive(Clone, Debug)]
+pub(crate) struct Payer {
+    pub(crate) initiator: Initiator,
+    pub(crate) save_method: bool,
+    /// The processor's own name for the customer.
+    pub(crate) customer_ref: Option<String>,
+}
+
+/// An attempt about a payment that was made, with its frozen request.
 pub(crate) fn attempt(wanted: Wanted<'_>, at: &mut Setting<'_>) -> Result<Attempt, Error> {
+    let nobody = Payer {
+        initiator: Initiator::OffSession,
+        save_method: false,
+        customer_ref: None,
+    };
+    attempt_by(nobody, wanted, at)
+}
+
+/// An attempt that somebody pays by, with its frozen request.
+pub(crate) fn attempt_by(payer: Payer, wanted: Wanted<'_>, at: &mut Setting<'_>) -> Result<Attempt, Error> {
     let id: crate::id::AttemptId = at.id();
     let key = key(wanted.operation, wanted.numbered);
     let request = Request {
@@ -44,13 +63,10 @@ pub(crate) fn attempt(wanted: Wanted<'_>, at: &mut Setting<'_>) -> Result<Attemp
         app: at.app.to_owned(),
         mode: at.mode.to_string(),
         session: wanted.session.id.to_string(),
-        initiator: match wanted.operation {
-            Operation::Charge | Operation::Authorize | Operation::Setup => Initiator::BuyerPresent,
-            Operation::Capture | Operation::Void | Operation::Refund => Initiator::OffSession,
-        },
-        save_method: false,
+        initiator: payer.initiator,
+        save_method: payer.save_method,
         method: wanted.method,
-        customer_ref: None,
+        customer_ref: payer.customer_ref,
         lines: wanted.lines,
         return_url: match wanted.operation {
             Operation::Charge | Operation::Authorize | Operation::Setup => wanted.session.return_url(),

@@ -10,12 +10,13 @@ use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
 use crate::alarm::Alarm;
 use crate::change::Change;
+use crate::customer::Customer;
 use crate::decide::settlement::{self, Case, Learned, Unsettled, UnsettledRefund};
 use crate::entitlement::Holding;
 use crate::error::{Error, Result, StorageError, StorageKind};
-use crate::hook::{Answer, Operation};
+use crate::hook::{Answer, Operation, Outcome};
 use crate::id::{AttemptId, ChargeId, World};
-use crate::payment::{Charge, Finding, Followup, Past, Refund};
+use crate::payment::{Charge, Finding, Followup, Past, PaymentMethod, Refund};
 use crate::session::Session;
 use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
@@ -226,8 +227,9 @@ fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<P
     let session = store::payment::session_of_charge(tx.sql, tx.world, &subject)?.ok_or_else(|| dangling(&subject))?;
     let session = store::session::get(tx.sql, tx.world, &session)?;
     let found = Unsettled {
-        case,
         holdings: holdings(tx, &session)?,
+        known_method: known_method(tx, &case.attempt.processor, session.customer.as_ref(), learned)?,
+        case,
         session,
         late_payments: store::app::late_payments(tx.sql, tx.world.app)?,
     };
@@ -245,6 +247,25 @@ fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<P
         declined,
         ..settled(session.at(tx.now), Some(&subject))
     })
+}
+
+/// The customer's payment method under the token that a finding names, if it is known.
+fn known_method(
+    tx: &mut Tx<'_>,
+    processor: &str,
+    customer: Option<&Customer>,
+    learned: &Learned<'_>,
+) -> Result<Option<PaymentMethod>> {
+    let token = match learned.finding.outcome() {
+        Some(Outcome::Succeeded(receipt) | Outcome::Authorized { receipt, .. }) => {
+            receipt.saved_method.as_ref().map(|method| &method.token)
+        }
+        _ => None,
+    };
+    match customer.zip(token) {
+        Some((customer, token)) => store::method::by_token(tx.sql, tx.world, &customer.id, processor, token),
+        None => Ok(None),
+    }
 }
 
 fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Refund> {

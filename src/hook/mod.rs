@@ -21,7 +21,7 @@ mod transport;
 pub mod stripe_mapping {}
 
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
-pub use outcome::{Action, Advice, Cancel, Lookup, Outcome, Receipt};
+pub use outcome::{Action, Advice, Cancel, Lookup, Outcome, Receipt, SavedMethod};
 pub use processor::{Answer, Capabilities, LookupKey, Processor, RouteInput};
 pub use request::{Initiator, Operation, Related, Request, RequestLine};
 pub use transport::{Answered, SignedRequest, Transport, TransportOutcome};

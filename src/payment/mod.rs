@@ -6,11 +6,13 @@
 //! a charge leaves the state `unknown` by evidence only.
 
 mod evidence;
+mod method;
 mod news;
 mod refund;
 mod state;
 
 pub(crate) use evidence::{Evidence, Finding, Past, Said, Source, Verdict};
+pub use method::{MethodState, PaymentMethod};
 pub(crate) use news::News;
 pub(crate) use refund::{Checked as CheckedRefund, MAX_REFUNDS, Share, Target};
 pub use refund::{GrantEffect, NewRefund, Refund, RefundSource, RefundState, RefundedLine};

@@ -14,6 +14,8 @@ const TABLES: &[(&str, &str)] = &[
     ("tillite_product", "app, mode, id"),
     ("tillite_price", "app, mode, id"),
     ("tillite_customer", "app, mode, id"),
+    ("tillite_payment_method", "app, mode, id"),
+    ("tillite_customer_reference", "app, mode, customer, processor"),
     ("tillite_session", "app, mode, id"),
     ("tillite_session_line", "app, mode, session, position"),
     ("tillite_payment_intent", "app, mode, id"),

@@ -23,6 +23,7 @@ pub(crate) mod entitlement;
 pub(crate) mod event;
 mod head;
 pub(crate) mod idempotency;
+pub(crate) mod method;
 mod pace;
 pub(crate) mod payment;
 pub(crate) mod queue;

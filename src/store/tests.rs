@@ -4,7 +4,7 @@ use super::head::SCHEMA;
 use super::*;
 use crate::hook::Operation;
 use crate::id::Mode;
-use crate::payment::{Attempt, Await, ChargeState, RefundState};
+use crate::payment::{Attempt, Await, ChargeState, MethodState, RefundState};
 use crate::samples::{at, id};
 use crate::session::{ExpiredReason, SessionState};
 use crate::webhook::{DeliveryEvent, DeliveryState, EndpointState, next_state};
@@ -60,8 +60,10 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
         words(&all, SessionState::as_str, counts)
     };
     let endpoints = words(&EndpointState::ALL, EndpointState::as_str, |_| true);
+    let methods = words(&MethodState::ALL, MethodState::as_str, |_| true);
     let constraints = [
         charges(|_| true),
+        methods,
         refunds(|_| true),
         deliveries(|_| true),
         sessions(|_| true),

@@ -7,10 +7,11 @@ use crate::customer::Customer;
 use crate::entitlement::{Content, Grant, GrantSource, Status, Version};
 use crate::event::Step;
 use crate::payment::{
-    CaptureMethod, Charge, ChargeState, GrantEffect, Hold, PaymentIntent, Refund, RefundSource, RefundState,
+    CaptureMethod, Charge, ChargeState, GrantEffect, Hold, MethodState, PaymentIntent, PaymentMethod, Refund,
+    RefundSource, RefundState,
 };
 use crate::samples::{
-    at, charge, customer, eur, grant, id, intent, line, metadata, refund, session, session_without_lines, sums,
+    at, charge, customer, eur, grant, id, intent, line, metadata, method, refund, session, session_without_lines, sums,
 };
 use crate::session::{Completion, ExpiredReason, Line, Session, SessionState};
 use crate::text::Metadata;
@@ -51,6 +52,15 @@ fn subject(kind: EventKind) -> Subject {
             updated_at: at(90),
             deleted_at: Some(at(90)),
             ..customer()
+        }),
+        EventKind::MethodAttached => Subject::PaymentMethod(method()),
+        EventKind::MethodDetached => Subject::PaymentMethod(PaymentMethod {
+            state: MethodState::Detached,
+            brand: None,
+            last4: None,
+            expiry: None,
+            updated_at: at(90),
+            ..method()
         }),
         EventKind::SessionCreated => of_session(session_without_lines()),
         EventKind::SessionUpdated => of_session(session()),

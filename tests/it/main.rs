@@ -38,6 +38,7 @@ mod remembered;
 mod repeat;
 mod retention;
 mod sale;
+mod saved;
 mod session;
 mod simulation;
 mod size;

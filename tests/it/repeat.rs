@@ -11,8 +11,8 @@ use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, Currency, CustomerUpdate, Error, Expect,
     JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
-    NewProduct, NewRefund, NewSession, Outcome, Price, Refund, Result, Session, SessionUpdate, TransportOutcome,
-    WhatNow, Work,
+    NewProduct, NewRefund, NewSession, Outcome, PaymentMethod, Price, Refund, Result, Session, SessionUpdate,
+    TransportOutcome, WhatNow, Work,
 };
 
 use crate::kit::{Shop, Told, documented, euro};
@@ -61,6 +61,8 @@ struct Stage {
     price: Price,
     /// A refund of a part of what was paid for a session.
     refunded: Refund,
+    /// A payment method that was saved.
+    method: PaymentMethod,
     /// A session for which an amount is held.
     held: Session,
     /// A session whose buyer must do something.
@@ -104,6 +106,11 @@ impl Stage {
         shop.till.tell(Told::AskBuyer);
         shop.pay(&acting).unwrap();
         assert!(shop.till.act(&acting.id, true));
+        let saving = shop.session("u_7");
+        let payment = NewPayment::with("tok_1").save_method(true);
+        app.sessions().pay(&saving.id, payment).unwrap();
+        let payer = &saving.customer.as_ref().unwrap().id;
+        let method = app.customers().payment_methods(payer, 1, None).unwrap().data.remove(0);
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {
@@ -112,6 +119,7 @@ impl Stage {
             delivery,
             price,
             refunded,
+            method,
             held,
             acting,
             key,
@@ -208,11 +216,16 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Customers::delete", State(|at| {
         shown(at.shop.app.customers().delete(&at.open.customer.as_ref().unwrap().id))
     })),
+    ("Customers::detach", State(|at| shown(at.shop.app.customers().detach(&at.method.id)))),
     ("Customers::get", Reads(|at| {
         let customers = at.shop.app.customers();
         shown(customers.get(&customers.by_uid("u_1")?.id))
     })),
     ("Customers::list", Reads(|at| shown(at.shop.app.customers().list(100, None)))),
+    ("Customers::payment_method", Reads(|at| shown(at.shop.app.customers().payment_method(&at.method.id)))),
+    ("Customers::payment_methods", Reads(|at| {
+        shown(at.shop.app.customers().payment_methods(&at.method.customer, 100, None))
+    })),
     ("Customers::set", State(|at| shown(at.shop.app.customers().set(NewCustomer::uid("u_1").name("Ada"))))),
     ("Customers::update", State(|at| {
         let update = CustomerUpdate::new().name(Some("Ada".to_owned()));

@@ -3,13 +3,14 @@
 use super::progress::{Beside, Progress};
 use super::{Case, Learned, Standing, failure};
 use crate::change::{Change, Setting};
-use crate::decide::capturing;
+use crate::decide::{capturing, methods};
 use crate::entitlement::Holding;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Action, Outcome};
 use crate::payment::{
-    Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, Verdict,
+    Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, PaymentMethod,
+    Verdict,
 };
 use crate::session::Session;
 use crate::text;
@@ -25,6 +26,8 @@ pub(crate) struct Unsettled {
     pub(crate) holdings: Vec<Holding>,
     /// What the app does with money that comes too late.
     pub(crate) late_payments: LatePayments,
+    /// The customer's payment method under the token that the finding names, if it is known.
+    pub(crate) known_method: Option<PaymentMethod>,
 }
 
 /// Works a finding into the charge, its intent, its session, and what a sale grants.
@@ -42,9 +45,10 @@ pub(crate) fn settle(
         session,
         holdings,
         late_payments,
+        known_method,
     } = found;
     let mut on = Progress::of(session, &case.attempt)?;
-    let Some(verdict) = case.weigh(learned, on.before.amount, at) else {
+    let Some(mut verdict) = case.weigh(learned, on.before.amount, at) else {
         return Ok(on.unmoved());
     };
     // Money over another amount waits for a decision. Nothing that is said later puts it out of
@@ -83,6 +87,8 @@ pub(crate) fn settle(
         on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
     }
     let made_by = case.attempt.clone();
+    let payer = on.session.customer.as_ref();
+    methods::learn(&mut verdict, &made_by, payer, known_method, at, change);
     case.note(verdict, moved.is_some(), learned, at, change);
     // The service was asked to take the amount and holds it instead, so it is to take it now.
     let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic && !is_called_off;

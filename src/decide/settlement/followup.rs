@@ -4,6 +4,7 @@ use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
 use super::{Learned, Standing, failure, gap};
 use crate::change::{Change, Setting};
+use crate::decide::methods;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
@@ -29,13 +30,14 @@ pub(crate) fn settle_followup(
         session,
         holdings,
         late_payments,
+        known_method,
     } = found;
     let asked = Request::from_bytes(&case.attempt.request)?.money()?;
     let mut on = Progress::of(session, &case.attempt)?;
     // One that was found not to have been done is over, and another may be in flight since: what its own
     // call says late ends nothing of that.
     let is_open = case.attempt.next.is_some() || case.attempt.unresolved;
-    let Some(verdict) = case.weigh(learned, asked, at) else {
+    let Some(mut verdict) = case.weigh(learned, asked, at) else {
         return Ok((on.unmoved(), None));
     };
     let news = match (followup, verdict.event) {
@@ -112,6 +114,8 @@ pub(crate) fn settle_followup(
             on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         }
     }
+    let payer = on.session.customer.as_ref();
+    methods::learn(&mut verdict, &case.attempt, payer, known_method, at, change);
     case.note(verdict, moved.is_some() || declined, learned, at, change);
     let beside = Beside {
         holdings,

@@ -81,6 +81,42 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
          WHERE e.app = r.app AND e.mode = r.mode AND e.object_id = r.id)",
     ),
     (
+        "payment_method_was_told_of",
+        "tillite_payment_method",
+        "SELECT m.id FROM tillite_payment_method m WHERE NOT EXISTS (SELECT 1 FROM tillite_attempt a \
+         JOIN tillite_evidence e ON e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
+         WHERE a.app = m.app AND a.mode = m.mode AND a.id = m.attempt AND a.processor = m.processor \
+         AND e.outcome IN ('succeeded', 'authorized'))",
+    ),
+    (
+        "customer_reference_was_told_of",
+        "tillite_customer_reference",
+        "SELECT r.customer || ':' || r.processor FROM tillite_customer_reference r WHERE NOT EXISTS (SELECT 1 \
+         FROM tillite_attempt a JOIN tillite_evidence e ON e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
+         WHERE a.app = r.app AND a.mode = r.mode AND a.id = r.attempt AND a.processor = r.processor \
+         AND e.outcome IN ('succeeded', 'authorized'))",
+    ),
+    (
+        "payment_method_state_is_its_newest_event",
+        "tillite_payment_method",
+        "SELECT m.id FROM tillite_payment_method m WHERE m.state <> (SELECT e.to_state FROM tillite_event e \
+         WHERE e.app = m.app AND e.mode = m.mode AND e.object_id = m.id AND e.to_state IS NOT NULL \
+         ORDER BY e.object_seq DESC LIMIT 1)",
+    ),
+    (
+        "no_payment_method_without_its_event",
+        "tillite_payment_method",
+        "SELECT m.id FROM tillite_payment_method m WHERE m.revision <> (SELECT count(*) FROM tillite_event e \
+         WHERE e.app = m.app AND e.mode = m.mode AND e.object_id = m.id)",
+    ),
+    (
+        "nothing_attached_to_a_deleted_customer",
+        "tillite_payment_method",
+        "SELECT m.id FROM tillite_payment_method m JOIN tillite_customer c \
+         ON c.app = m.app AND c.mode = m.mode AND c.id = m.customer \
+         WHERE m.state = 'attached' AND c.deleted_at IS NOT NULL",
+    ),
+    (
         "line_sums",
         "tillite_session",
         "SELECT s.id FROM tillite_session s WHERE s.total <> (SELECT coalesce(sum(l.total), 0) \
@@ -240,6 +276,7 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "SELECT id FROM tillite_event WHERE (mode = 0) <> (id LIKE 'evt\\_test\\_%' ESCAPE '\\') \
          UNION ALL SELECT id FROM tillite_session WHERE (mode = 0) <> (id LIKE 'cs\\_test\\_%' ESCAPE '\\') \
          UNION ALL SELECT id FROM tillite_charge WHERE (mode = 0) <> (id LIKE 'ch\\_test\\_%' ESCAPE '\\') \
-         UNION ALL SELECT id FROM tillite_refund WHERE (mode = 0) <> (id LIKE 're\\_test\\_%' ESCAPE '\\')",
+         UNION ALL SELECT id FROM tillite_refund WHERE (mode = 0) <> (id LIKE 're\\_test\\_%' ESCAPE '\\') \
+         UNION ALL SELECT id FROM tillite_payment_method WHERE (mode = 0) <> (id LIKE 'pm\\_test\\_%' ESCAPE '\\')",
     ),
 ];

@@ -9,7 +9,7 @@ use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, SeededEnt
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPrice, NewProduct, NewRefund, NewSession, PriceId, RefundId, Result, SessionId,
+    NewPayment, NewPrice, NewProduct, NewRefund, NewSession, PaymentMethodId, PriceId, RefundId, Result, SessionId,
 };
 
 use crate::file::sql;
@@ -96,6 +96,8 @@ pub struct Known {
     /// A session that was paid, of which a part went back.
     pub paid: SessionId,
     pub refund: RefundId,
+    /// A payment method that was saved.
+    pub method: PaymentMethodId,
     /// A session for which an amount is held.
     pub held: SessionId,
     /// A session whose buyer must do something.
@@ -163,7 +165,17 @@ impl Template {
         world.till.tell(Told::TakeAndLose);
         sessions.pay(&lost, "tok_1").unwrap();
         let paid = sessions.create(new("u_5")).unwrap().id;
-        assert!(sessions.pay(&paid, "tok_1").unwrap().is_complete());
+        let payment = NewPayment::with("tok_1").save_method(true);
+        let payment = sessions.pay(&paid, payment).unwrap();
+        assert!(payment.is_complete());
+        let payer = payment.session.customer.unwrap().id;
+        let method = app
+            .customers()
+            .payment_methods(&payer, 1, None)
+            .unwrap()
+            .data
+            .remove(0)
+            .id;
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
         world.clock.turn(LATER);
@@ -202,6 +214,7 @@ impl Template {
                 lost,
                 paid,
                 refund,
+                method,
                 held,
                 acting,
                 ask: *ask,

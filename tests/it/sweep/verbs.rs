@@ -109,8 +109,13 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Customers::create", Refused(|at| shown(at.app.customers().create(NewCustomer::uid("u_9"))))),
     ("Customers::create", Again(|at| shown(at.app.customers().create(NewCustomer::guest())))),
     ("Customers::delete", Once(|at| shown(at.app.customers().delete(&at.known.customer)))),
+    ("Customers::detach", Once(|at| shown(at.app.customers().detach(&at.known.method)))),
     ("Customers::get", Reads(|at| shown(at.app.customers().get(&at.known.customer)))),
     ("Customers::list", Reads(|at| shown(at.app.customers().list(100, None)))),
+    ("Customers::payment_method", Reads(|at| shown(at.app.customers().payment_method(&at.known.method)))),
+    ("Customers::payment_methods", Reads(|at| {
+        shown(at.app.customers().payment_methods(&at.known.customer, 100, None))
+    })),
     ("Customers::set", Once(|at| shown(at.app.customers().set(NewCustomer::uid("u_1").name("Ada"))))),
     ("Customers::update", Once(|at| {
         let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
