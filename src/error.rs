@@ -144,6 +144,20 @@ pub enum Error {
         name: String,
     },
 
+    /// The processor cannot do what was asked, by what it says of itself; nothing was written.
+    #[error(
+        "processor {processor:?} cannot do that: found {found}, allowed is {allowed}; ask for that, or choose another \
+         processor with Builder::route"
+    )]
+    BeyondProcessor {
+        /// The processor's name.
+        processor: String,
+        /// What was asked, such as `0.30 EUR`.
+        found: String,
+        /// What it can do, such as `0.50 EUR and more`.
+        allowed: String,
+    },
+
     /// Secrets cannot be stored or read because the engine was opened without the right key.
     #[error("webhook secrets need the sealing key: open the engine with Builder::seal_key ({0})")]
     NoSealKey(&'static str),
@@ -203,6 +217,7 @@ impl Error {
             | Error::Refused(_)
             | Error::RefundTooLarge { .. }
             | Error::MethodUnusable { .. }
+            | Error::BeyondProcessor { .. }
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
             Error::PaymentInProgress { .. } => WhatNow::RetryLater,
             // What is being paid may fail; what was paid stays paid.
@@ -241,6 +256,7 @@ impl Error {
             Error::IdempotencyConflict { .. } => "idempotency_conflict",
             Error::NoProcessor { .. } => "no_processor",
             Error::UnsafeProcessor { .. } => "unsafe_processor",
+            Error::BeyondProcessor { .. } => "beyond_processor",
             Error::NoSealKey(_) => "no_seal_key",
             Error::NoEntropy => "no_entropy",
             Error::SchemaMoved { .. } => "schema_moved",

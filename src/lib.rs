@@ -184,9 +184,9 @@ pub use crate::{
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
     hook::{
-        Action, Advice, Answer, Answered, Cancel, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup,
-        LookupKey, Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput, SavedMethod,
-        SignedRequest, SystemClock, SystemEntropy, Transport, TransportOutcome, stripe_mapping,
+        Ability, Action, Advice, Answer, Answered, Cancel, Capabilities, Clock, Entropy, EntropyFailed, Initiator,
+        Lookup, LookupKey, Operation, Outcome, Processor, Receipt, Related, Request, RequestLine, RouteInput,
+        SavedMethod, SignedRequest, SystemClock, SystemEntropy, Transport, TransportOutcome, stripe_mapping,
     },
     payment::{
         CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{Error, Invalid};
 use crate::hook::{
-    Advice, Capabilities, Lookup, LookupKey, Operation, Outcome, Processor, Receipt, Request, SavedMethod,
+    Ability, Advice, Capabilities, Lookup, LookupKey, Operation, Outcome, Processor, Receipt, Request, SavedMethod,
 };
 use crate::id::Mode;
 use crate::time::Timestamp;
@@ -73,6 +73,8 @@ impl Processor for Sandbox {
             .idempotency_window(Duration::from_secs(86_400))
             .lookup()
             .not_found_final_after(Duration::ZERO)
+            .can(Ability::SaveMethods)
+            .can(Ability::Setup)
     }
 
     fn execute(&self, request: &Request, _deadline: Timestamp) -> Outcome {

@@ -9,6 +9,7 @@ use crate::access::Actor;
 use crate::change::Change;
 use crate::decide::capturing::{self, Of};
 use crate::error::{Error, Refused, Result};
+use crate::hook::Ability;
 use crate::id::{SessionId, World};
 use crate::money::Amount;
 use crate::payment::{Await, ChargeState, Followup, PaymentIntent};
@@ -25,7 +26,8 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// [`Error::PaymentInProgress`] while a payment, another capture or a void is in flight;
-    /// [`Error::Refused`] where nothing is held, or another amount was taken; [`Error::Invalid`] for an
+    /// [`Error::Refused`] where nothing is held, or another amount was taken; [`Error::BeyondProcessor`]
+    /// for a part that the processor cannot take; [`Error::Invalid`] for an
     /// amount of nothing, of more than is held, or of another currency; [`Error::NotFound`];
     /// [`Error::WrongMode`]; [`Error::Storage`].
     ///
@@ -154,7 +156,14 @@ impl Sessions<'_> {
                 made_by: &store::attempt::that_made(tx.sql, tx.world, charge.id.as_str())?,
                 number: store::attempt::count_of(tx.sql, tx.world, charge.id.as_str(), followup.operation())? + 1,
             };
-            let timeout = known.get(&charge.processor).map(|known| known.call_timeout);
+            let known = known.get(&charge.processor);
+            if let (Some(known), Some(amount)) = (known, amount)
+                && amount.as_minor() < charge.authorized
+            {
+                known.has(&charge.processor, Ability::PartialCapture, amount)?;
+                known.expresses(&charge.processor, amount)?;
+            }
+            let timeout = known.map(|known| known.call_timeout);
             let next = match timeout {
                 Some(timeout) => (Await::Answer, tx.host_now.plus(timeout + LEASE_MARGIN)),
                 None => (Await::Call, tx.host_now),

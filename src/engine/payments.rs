@@ -15,9 +15,9 @@ use crate::decide::attempt::Payer;
 use crate::decide::checkout::{self, Means};
 use crate::digest::Fields;
 use crate::error::{Error, Invalid, Result, shortened};
-use crate::hook::{Capabilities, Initiator, RouteInput};
+use crate::hook::{Ability, Capabilities, Initiator, RouteInput};
 use crate::id::{Mode, PaymentMethodId, SessionId};
-use crate::payment::{Charge, Failure};
+use crate::payment::{CaptureMethod, Charge, Failure};
 use crate::session::Session;
 use crate::store::{self, Tx};
 use crate::text;
@@ -175,7 +175,8 @@ impl Sessions<'_> {
     /// # Errors
     /// [`Error::PaymentInProgress`] while an attempt is in flight; [`Error::Refused`] for an
     /// expired session, one without lines, and after 50 attempts; [`Error::NoProcessor`] and
-    /// [`Error::UnsafeProcessor`] before anything is written, and [`Error::MethodUnusable`] for a saved
+    /// [`Error::UnsafeProcessor`] before anything is written, [`Error::BeyondProcessor`] for an amount that
+    /// the processor does not take, or what else it cannot do, and [`Error::MethodUnusable`] for a saved
     /// method that is another customer's, was detached or has expired; [`Error::Deleted`] where a method
     /// is to be saved for a customer who was deleted; [`Error::IdempotencyConflict`];
     /// [`Error::Invalid`]; [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`]. After an
@@ -253,7 +254,7 @@ impl Sessions<'_> {
             }
             let holdings = holdings(tx, &session)?;
             let means = match &chosen {
-                Ok((processor, _)) => means(tx, &session, &payment, processor, lease_until),
+                Ok((processor, able)) => means(tx, &session, &payment, (processor, able), lease_until),
                 Err(error) => Err(error.clone()),
             };
             let mut change = Change::new();
@@ -349,15 +350,24 @@ impl Sessions<'_> {
 /// How a session is to be paid.
 ///
 /// # Errors
-/// `MethodUnusable` for a saved method that cannot be charged; `Invalid` and `Deleted` where there is no
+/// `BeyondProcessor` for what the processor cannot do; `MethodUnusable` for a saved method that cannot be charged; `Invalid` and `Deleted` where there is no
 /// customer for whom a method could be saved.
 fn means(
     tx: &mut Tx<'_>,
     session: &Session,
     payment: &NewPayment,
-    processor: &str,
+    (processor, able): (&str, &Capabilities),
     lease_until: Timestamp,
 ) -> Result<Means> {
+    if let Some(total) = session.total() {
+        able.takes(processor, total)?;
+    }
+    if session.capture == CaptureMethod::Manual {
+        able.has(processor, Ability::Authorize, "an amount to be held")?;
+    }
+    if payment.save_method {
+        able.has(processor, Ability::SaveMethods, "a payment method to be saved")?;
+    }
     let customer = session.customer.as_ref();
     let method = match &payment.saved {
         Some(saved) => {

@@ -26,6 +26,7 @@ mod house;
 mod idempotency;
 mod input;
 mod kit;
+mod limits;
 mod money;
 mod older;
 mod order;

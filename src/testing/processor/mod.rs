@@ -11,7 +11,7 @@ use ledger::{Ledger, declined};
 use super::chance::Chance;
 use super::locked;
 use super::sim::Outside;
-use crate::hook::{Cancel, Capabilities, Clock, Lookup, LookupKey, Operation, Outcome, Processor, Request};
+use crate::hook::{Ability, Cancel, Capabilities, Clock, Lookup, LookupKey, Operation, Outcome, Processor, Request};
 use crate::id::SessionId;
 use crate::time::Timestamp;
 
@@ -121,7 +121,8 @@ impl FakeProcessor {
     }
 
     /// Says what it says of itself. Unless it is told: keys hold for a day, there are look-ups, and what
-    /// is not found 60 seconds after a call never will be.
+    /// is not found 60 seconds after a call never will be; it saves payment methods, with a payment and
+    /// without. What its capabilities rule out, it declines.
     pub fn set_capabilities(&self, capabilities: Capabilities) {
         self.ledger().capabilities = Some(capabilities);
     }
@@ -200,6 +201,12 @@ impl FakeProcessor {
             return lost("the call came to nothing");
         }
         let now = self.now();
+        let known = self.capabilities();
+        let is_first = matches!(request.operation, Operation::Charge | Operation::Authorize);
+        if is_first && request.money().is_ok_and(|money| known.takes("", money).is_err()) {
+            self.ledger().declined.insert(request.idempotency_key.clone());
+            return declined();
+        }
         self.ledger().take(request, now)
     }
 
@@ -245,6 +252,8 @@ impl Processor for FakeProcessor {
                 .idempotency_window(Duration::from_secs(86_400))
                 .lookup()
                 .not_found_final_after(Duration::from_secs(60))
+                .can(Ability::SaveMethods)
+                .can(Ability::Setup)
         })
     }
 
