@@ -153,3 +153,37 @@ CREATE TABLE tillite_customer_reference (
     PRIMARY KEY (app, mode, customer, processor),
     FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id)
 ) STRICT, WITHOUT ROWID;
+
+-- One try to save a payment method of a customer without taking money.
+CREATE TABLE tillite_setup (
+    app             INTEGER NOT NULL,
+    mode            INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id              TEXT NOT NULL,
+    customer        TEXT NOT NULL,      -- whose method is saved
+    number          INTEGER NOT NULL CHECK (number >= 1), -- 1 for the customer's first setup
+    processor       TEXT NOT NULL,      -- the name of the processor that was asked
+    currency        TEXT NOT NULL,      -- in which the method is to be charged later
+    state           TEXT NOT NULL CHECK (state IN ('initiated', 'unknown', 'pending', 'requires_action', 'succeeded', 'failed', 'canceled')), -- what is known of it; unknown ends by evidence only
+    method          TEXT,               -- the payment method that was saved; null: none, or its customer was deleted meanwhile
+    reference       TEXT,               -- the processor's own name for the setup
+    failure_code    TEXT,               -- the reason as a word; null: it did not fail
+    failure_message TEXT,               -- the reason for people
+    failure_advice  TEXT CHECK (failure_advice IN ('never', 'later', 'other_method')), -- what the processor advises; null: nothing
+    action          TEXT,               -- what the buyer must do, as JSON; null: nothing
+    action_deadline INTEGER,            -- engine time until which the action is awaited; then it is called off
+    mismatched      INTEGER NOT NULL DEFAULT 0 CHECK (mismatched IN (0, 1)), -- 1: a success without a method that could be kept, or that moved money; somebody has to decide
+    created_at      INTEGER NOT NULL,   -- engine time
+    updated_at      INTEGER NOT NULL,   -- engine time
+    revision        INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, customer, number),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id),
+    FOREIGN KEY (app, mode, method) REFERENCES tillite_payment_method (app, mode, id),
+    CHECK (method IS NULL OR state = 'succeeded'),
+    CHECK ((state = 'failed') = (failure_code IS NOT NULL))
+) STRICT;
+-- The setups whose outcome is awaited.
+CREATE INDEX tillite_setup_live ON tillite_setup (app, mode, id)
+    WHERE state IN ('initiated', 'unknown', 'pending', 'requires_action');
+-- The setups that are called off when their time has come.
+CREATE INDEX tillite_setup_action ON tillite_setup (app, mode, action_deadline) WHERE action_deadline IS NOT NULL;

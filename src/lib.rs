@@ -177,9 +177,9 @@ pub use crate::{
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
-        App, Ask, AskKind, Begun, BegunRefund, Broken, Budget, Builder, Catalog, Customers, Endpoints, Engine,
-        Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Page, Payment, Ran, Refunds, Report, Runner,
-        Sessions, Settled, Work,
+        App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, Customers, Endpoints,
+        Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Page, Payment, Ran, Refunds, Report,
+        Runner, Sessions, Settled, Setups, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
@@ -190,7 +190,8 @@ pub use crate::{
     },
     payment::{
         CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,
-        MethodState, NewRefund, PaymentIntent, PaymentMethod, Refund, RefundSource, RefundState, RefundedLine,
+        MethodState, NewRefund, NewSetup, PaymentIntent, PaymentMethod, Refund, RefundSource, RefundState,
+        RefundedLine, Setup, SetupState,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

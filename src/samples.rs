@@ -10,7 +10,7 @@ use crate::id::{Id, Mint, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
     CaptureMethod, Charge, ChargeState, Failure, GrantEffect, MethodState, PaymentIntent, PaymentMethod, Refund,
-    RefundSource, RefundState, RefundedLine,
+    RefundSource, RefundState, RefundedLine, Setup, SetupState,
 };
 use crate::session::{Completion, Dialect, GrantTerms, Line, Session, SessionState, Totals};
 use crate::text::Metadata;
@@ -68,6 +68,27 @@ pub(crate) fn method() -> PaymentMethod {
         created_at: at(60),
         updated_at: at(60),
         detached_at: None,
+        revision: 1,
+    }
+}
+
+/// The first setup of [`customer`], in a state.
+pub(crate) fn setup(state: SetupState) -> Setup {
+    Setup {
+        id: id(16),
+        customer: id(1),
+        number: 1,
+        processor: "main".to_owned(),
+        currency: Currency::EUR,
+        state,
+        method: None,
+        reference: None,
+        failure: (state == SetupState::Failed).then(failed),
+        action: None,
+        action_deadline: None,
+        mismatched: false,
+        created_at: at(60),
+        updated_at: at(60),
         revision: 1,
     }
 }

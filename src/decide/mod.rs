@@ -11,6 +11,7 @@ pub(crate) mod methods;
 pub(crate) mod pricing;
 pub(crate) mod refunding;
 pub(crate) mod settlement;
+pub(crate) mod setups;
 
 #[cfg(test)]
 mod tests;

@@ -21,9 +21,11 @@ mod pace;
 mod payments;
 mod refunds;
 mod retention;
+mod routing;
 mod runner;
 mod sessions;
 mod settling;
+mod setups;
 
 pub use app::App;
 pub use asks::{Ask, AskKind};
@@ -41,6 +43,7 @@ pub use refunds::{BegunRefund, Refunds};
 pub use runner::Runner;
 pub use sessions::Sessions;
 pub use settling::Settled;
+pub use setups::{BegunSetup, Setups};
 
 pub use crate::store::{Broken, Report};
 

@@ -5,18 +5,17 @@
 use std::time::Duration;
 
 use super::Sessions;
-use super::alarms::shielded;
 use super::asks::{Ask, AskKind, LEASE_MARGIN, ask};
+use super::routing::{able, routed};
 use super::settling::{Settled, dangling, holdings, settled};
-use crate::alarm::Hook;
 use crate::change::{Change, Remember};
 use crate::decide;
 use crate::decide::attempt::Payer;
 use crate::decide::checkout::{self, Means};
 use crate::digest::Fields;
-use crate::error::{Error, Invalid, Result, shortened};
-use crate::hook::{Ability, Capabilities, Initiator, RouteInput};
-use crate::id::{Mode, PaymentMethodId, SessionId};
+use crate::error::{Error, Invalid, Result};
+use crate::hook::{Ability, Capabilities, Initiator};
+use crate::id::{PaymentMethodId, SessionId};
 use crate::payment::{CaptureMethod, Charge, Failure};
 use crate::session::Session;
 use crate::store::{self, Tx};
@@ -196,7 +195,7 @@ impl Sessions<'_> {
         match self.begin_payment(id, payment)? {
             Begun::Ask(ask) => match self.0.core.ask_and_settle(&ask)? {
                 Settled::Payment(payment) => Ok(*payment),
-                Settled::Refund(refund) => Err(dangling(refund.charge.as_str())),
+                other => Err(dangling(other.id())),
             },
             Begun::Done(payment) => Ok(*payment),
         }
@@ -297,25 +296,15 @@ impl Sessions<'_> {
 
     /// The processor that a session's payment goes to, chosen before anything is written.
     fn processor_for(self, id: &SessionId) -> Result<(String, Capabilities)> {
-        let (core, mode) = (&self.0.core, self.0.world.mode);
-        let name = match &core.route {
-            Some(route) => {
-                let (session, app) = core.view(self.0.world, |view| {
-                    Ok((store::session::get(view.sql, view.world, id)?, view.app.clone()))
-                })?;
-                match session.total() {
-                    // A panicking rule names no processor; nothing has been written yet.
-                    Some(amount) => shielded(|| Hook::Route, || route(&RouteInput { app, mode, amount }))
-                        .unwrap_or_else(|alarm| {
-                            core.alarms.tell([alarm]);
-                            String::new()
-                        }),
-                    None => core.processors(mode).first.clone().unwrap_or_default(),
-                }
-            }
-            None => core.processors(mode).first.clone().unwrap_or_default(),
+        let app = self.0;
+        let amount = match &app.core.route {
+            Some(_) => app
+                .core
+                .view(app.world, |view| store::session::get(view.sql, view.world, id))?
+                .total(),
+            None => None,
         };
-        self.able(name)
+        able(app, routed(app, amount)?)
     }
 
     /// The processor that keeps a payment method.
@@ -323,35 +312,15 @@ impl Sessions<'_> {
         self.0.own_mode(id.as_str(), id.mode())?;
         let (core, world) = (&self.0.core, self.0.world);
         let method = core.view(world, |view| store::method::get(view.sql, view.world, id))?;
-        self.able(method.processor)
-    }
-
-    /// A processor with what it can do, if payments can go to it.
-    fn able(self, name: String) -> Result<(String, Capabilities)> {
-        let (core, mode) = (&self.0.core, self.0.world.mode);
-        let missing = || Error::NoProcessor {
-            name: shortened(&name),
-            mode: mode.as_str(),
-        };
-        let capabilities = match core.capabilities(mode, &name) {
-            Ok(known) => known.ok_or_else(missing)?,
-            Err(panicked) => {
-                core.alarms.tell([panicked]);
-                Capabilities::default()
-            }
-        };
-        if mode == Mode::Live && !capabilities.lookup && !core.resolved_by_hand.contains(&name) {
-            return Err(Error::UnsafeProcessor { name });
-        }
-        Ok((name, capabilities))
+        able(self.0, method.processor)
     }
 }
 
 /// How a session is to be paid.
 ///
 /// # Errors
-/// `BeyondProcessor` for what the processor cannot do; `MethodUnusable` for a saved method that cannot be charged; `Invalid` and `Deleted` where there is no
-/// customer for whom a method could be saved.
+/// `BeyondProcessor` for what the processor cannot do; `MethodUnusable` for a saved method that cannot be
+/// charged; `Invalid` and `Deleted` where there is no customer for whom a method could be saved.
 fn means(
     tx: &mut Tx<'_>,
     session: &Session,

@@ -58,7 +58,7 @@ impl Refunds<'_> {
         match self.begin(refund)? {
             BegunRefund::Ask(ask, _) => match self.0.core.ask_and_settle(&ask)? {
                 Settled::Refund(refund) => Ok(*refund),
-                Settled::Payment(payment) => Err(dangling(payment.session.id.as_str())),
+                other => Err(dangling(other.id())),
             },
             BegunRefund::Done(refund) => Ok(*refund),
         }

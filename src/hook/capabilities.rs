@@ -128,14 +128,29 @@ impl Capabilities {
     pub(crate) fn takes(&self, processor: &str, amount: Amount) -> Result<(), Error> {
         let currency = amount.currency();
         let beyond = |allowed: String| Err(beyond(processor, amount.to_string(), allowed));
-        if let Some(known) = self.currencies.as_ref().filter(|known| !known.contains(&currency)) {
-            let known: Vec<String> = known.iter().map(Currency::to_string).collect();
-            return beyond(format!("an amount in {}", known.join(", ")));
-        }
+        self.deals_in(processor, currency, amount)?;
         match (self.minimums.get(&currency), self.maximums.get(&currency)) {
             (Some(least), _) if amount.as_minor() < least.as_minor() => beyond(format!("{least} and more")),
             (_, Some(most)) if amount.as_minor() > most.as_minor() => beyond(format!("up to {most}")),
             _ => self.expresses(processor, amount),
+        }
+    }
+
+    /// Whether it has to do with a currency.
+    ///
+    /// # Errors
+    /// `BeyondProcessor`, with what was asked.
+    pub(crate) fn deals_in(&self, processor: &str, currency: Currency, asked: impl fmt::Display) -> Result<(), Error> {
+        match self.currencies.as_ref().filter(|known| !known.contains(&currency)) {
+            Some(known) => {
+                let known: Vec<String> = known.iter().map(Currency::to_string).collect();
+                Err(beyond(
+                    processor,
+                    asked.to_string(),
+                    format!("money in {}", known.join(", ")),
+                ))
+            }
+            None => Ok(()),
         }
     }
 

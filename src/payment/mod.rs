@@ -9,6 +9,7 @@ mod evidence;
 mod method;
 mod news;
 mod refund;
+mod setup;
 mod state;
 
 pub(crate) use evidence::{Evidence, Finding, Past, Said, Source, Verdict};
@@ -16,6 +17,7 @@ pub use method::{MethodState, PaymentMethod};
 pub(crate) use news::News;
 pub(crate) use refund::{Checked as CheckedRefund, MAX_REFUNDS, Share, Target};
 pub use refund::{GrantEffect, NewRefund, Refund, RefundSource, RefundState, RefundedLine};
+pub use setup::{NewSetup, Setup, SetupState};
 pub use state::ChargeState;
 
 use crate::error::Refused;

@@ -7,7 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::codec::{self, mode_number};
 use super::head::Tx;
-use super::{app, attempt, catalog, customer, endpoint, entitlement, idempotency, method, payment, refund, session};
+use super::{
+    app, attempt, catalog, customer, endpoint, entitlement, idempotency, method, payment, refund, session, setup,
+};
 use crate::alarm;
 use crate::change::{Change, Entry};
 use crate::digest::Fields;
@@ -84,6 +86,7 @@ fn put(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
         Subject::Product(product) => catalog::put_product(sql, world, product, before),
         Subject::Price(price) => catalog::put_price(sql, world, price, before),
         Subject::Customer(customer) => customer::put(sql, world, customer, before),
+        Subject::Setup(wanted) => setup::put(sql, world, wanted, before),
         Subject::PaymentMethod(saved) => method::put(sql, world, saved, before),
         Subject::Session(session) => session::put(sql, world, session, before),
         Subject::PaymentIntent(intent) => payment::put_intent(sql, world, intent, before),

@@ -10,7 +10,7 @@ use crate::id::{Id, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
     Await, CaptureMethod, ChargeState, Failure, Followup, GrantEffect, Hold, LatePayments, MethodState, RefundSource,
-    RefundState,
+    RefundState, SetupState,
 };
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
@@ -136,6 +136,10 @@ pub(super) fn followup(text: &str) -> Result<Followup> {
 
 pub(super) fn method_state(text: &str) -> Result<MethodState> {
     word(&MethodState::ALL, MethodState::as_str, text)
+}
+
+pub(super) fn setup_state(text: &str) -> Result<SetupState> {
+    word(&SetupState::ALL, SetupState::as_str, text)
 }
 
 pub(super) fn refund_state(text: &str) -> Result<RefundState> {

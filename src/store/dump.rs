@@ -16,6 +16,7 @@ const TABLES: &[(&str, &str)] = &[
     ("tillite_customer", "app, mode, id"),
     ("tillite_payment_method", "app, mode, id"),
     ("tillite_customer_reference", "app, mode, customer, processor"),
+    ("tillite_setup", "app, mode, id"),
     ("tillite_session", "app, mode, id"),
     ("tillite_session_line", "app, mode, session, position"),
     ("tillite_payment_intent", "app, mode, id"),

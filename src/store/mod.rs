@@ -30,6 +30,7 @@ pub(crate) mod queue;
 pub(crate) mod refund;
 pub(crate) mod retention;
 pub(crate) mod session;
+pub(crate) mod setup;
 mod sqlite;
 pub(crate) mod verify;
 

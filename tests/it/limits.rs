@@ -52,7 +52,7 @@ fn an_amount_that_the_processor_does_not_take_is_refused_before_anything_is_writ
     assert_eq!(pay(euro(49)), words("0.49 EUR", "0.50 EUR and more"));
     assert_eq!(pay(euro(100_01)), words("100.01 EUR", "up to 100.00 EUR"));
     let usd = Amount::minor(1_00, Currency::USD).unwrap();
-    assert_eq!(pay(usd), words("1.00 USD", "an amount in EUR, MGA"));
+    assert_eq!(pay(usd), words("1.00 USD", "money in EUR, MGA"));
     let ariary = |minor| Amount::minor(minor, Currency::MGA).unwrap();
     assert_eq!(pay(ariary(10_50)).0, "10.50 MGA", "the service counts whole ones");
     for amount in [euro(50), euro(100_00), ariary(10_00)] {

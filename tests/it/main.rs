@@ -41,6 +41,7 @@ mod retention;
 mod sale;
 mod saved;
 mod session;
+mod setup;
 mod simulation;
 mod size;
 mod sweep;

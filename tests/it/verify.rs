@@ -8,7 +8,7 @@ use std::time::Duration;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Amount, Begun, Budget, Currency, Engine, Error, Expect, JournalHead, Mode, NewCustomer, NewGrant, NewLine,
-    NewPayment, NewRefund, NewSession, Outcome, RefundState, Work,
+    NewPayment, NewRefund, NewSession, NewSetup, Outcome, RefundState, SetupState, Work,
 };
 
 use crate::file::{Disk, sell, sql};
@@ -62,6 +62,13 @@ fn story() -> (Vec<u8>, JournalHead) {
         .unwrap();
     create(NewSession::empty().email("open@example.com"));
     let saving = create(NewSession::tier("member", Currency::EUR).customer("u_saved"));
+    let payer = saving.customer.clone().unwrap().id;
+    let setup = shop
+        .app
+        .setups()
+        .create(NewSetup::new(&payer, Currency::EUR).method("tok"))
+        .unwrap();
+    assert_eq!(setup.state, SetupState::Succeeded);
     let payment = NewPayment::with("tok").save_method(true);
     assert!(shop.app.sessions().pay(&saving.id, payment).unwrap().is_complete());
     let flying = create(NewSession::tier("member", Currency::EUR).order_key("o_1"));
@@ -237,6 +244,7 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         &[
             "outcome_has_its_evidence",
             "refund_final_only_by_more_than_time",
+            "setup_final_only_by_more_than_time",
             "final_only_by_more_than_time",
         ],
     ),
@@ -328,6 +336,33 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         "a customer deleted who can still be charged",
         &["UPDATE tillite_customer SET deleted_at = 1 WHERE uid = 'u_saved'"],
         &["nothing_attached_to_a_deleted_customer"],
+    ),
+    (
+        "a setup that nobody asked for",
+        &["UPDATE tillite_attempt SET subject = 'seti_gone' WHERE operation = 'setup'"],
+        &["setup_of_its_attempt", "setup_final_only_by_more_than_time"],
+    ),
+    (
+        "a setup that succeeded by the passing of time alone",
+        &[
+            "UPDATE tillite_evidence SET source = 'lease' WHERE attempt = (SELECT id FROM tillite_attempt WHERE operation = 'setup')",
+        ],
+        &["setup_final_only_by_more_than_time"],
+    ),
+    (
+        "a setup without the method that it saved",
+        &["UPDATE tillite_setup SET method = NULL"],
+        &["setup_that_succeeded_has_its_method"],
+    ),
+    (
+        "a setup moved without a trace",
+        &["UPDATE tillite_setup SET state = 'unknown', method = NULL"],
+        &["setup_state_is_its_newest_event"],
+    ),
+    (
+        "a setup written once more than it was told",
+        &["UPDATE tillite_setup SET revision = revision + 1"],
+        &["no_setup_without_its_event"],
     ),
     (
         "a body that is gone",

@@ -170,7 +170,7 @@ fn describe(charge: &mut Charge, before: &Charge, news: News, verdict: &Verdict,
 
 /// What a buyer must do, to the byte or not at all: half of a link leads nowhere. Digits in a link may
 /// look like a card's and are none, since services put no card numbers there.
-fn whole(action: &Action) -> Option<Action> {
+pub(super) fn whole(action: &Action) -> Option<Action> {
     let (given, is_link) = match action {
         Action::Redirect(url) => (url, true),
         Action::Client(text) => (text, false),

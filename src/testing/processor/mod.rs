@@ -12,7 +12,7 @@ use super::chance::Chance;
 use super::locked;
 use super::sim::Outside;
 use crate::hook::{Ability, Cancel, Capabilities, Clock, Lookup, LookupKey, Operation, Outcome, Processor, Request};
-use crate::id::SessionId;
+use crate::id::{SessionId, SetupId};
 use crate::time::Timestamp;
 
 /// A payment service in memory, with a ledger of its own that outlives every engine. It does as it
@@ -167,6 +167,13 @@ impl FakeProcessor {
     pub fn act(&self, session: &SessionId, approves: bool) -> bool {
         let now = self.now();
         self.ledger().act(session.as_str(), approves, now) > 0
+    }
+
+    /// The same for a setup that waits for the buyer.
+    #[must_use]
+    pub fn act_on_setup(&self, setup: &SetupId, approves: bool) -> bool {
+        let now = self.now();
+        self.ledger().act(setup.as_str(), approves, now) > 0
     }
 
     /// Every request that reached it, in order.

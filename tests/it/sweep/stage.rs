@@ -9,7 +9,8 @@ use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, SeededEnt
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPayment, NewPrice, NewProduct, NewRefund, NewSession, PaymentMethodId, PriceId, RefundId, Result, SessionId,
+    NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup, PaymentMethodId, PriceId, RefundId, Result,
+    SessionId, SetupId,
 };
 
 use crate::file::sql;
@@ -98,6 +99,8 @@ pub struct Known {
     pub refund: RefundId,
     /// A payment method that was saved.
     pub method: PaymentMethodId,
+    /// A setup whose buyer must do something.
+    pub setup: SetupId,
     /// A session for which an amount is held.
     pub held: SessionId,
     /// A session whose buyer must do something.
@@ -190,6 +193,8 @@ impl Template {
         let acting = sessions.create(new("u_7")).unwrap().id;
         world.till.tell(Told::AskBuyer);
         sessions.pay(&acting, "tok_1").unwrap();
+        world.till.tell(Told::AskBuyer);
+        let setup = app.setups().create(NewSetup::new(&customer, Currency::EUR)).unwrap().id;
         let open = sessions.create(new("u_1")).unwrap().id;
         let flying = sessions.create(new("u_4")).unwrap().id;
         let Begun::Ask(ask) = sessions.begin_payment(&flying, "tok_1").unwrap() else {
@@ -215,6 +220,7 @@ impl Template {
                 paid,
                 refund,
                 method,
+                setup,
                 held,
                 acting,
                 ask: *ask,

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Answer, Answered, Begun, BegunRefund, Budget, CustomerUpdate, Expect, GrantEffect, LatePayments, Metadata, Mode,
-    NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, Outcome, Result,
-    SessionUpdate, TransportOutcome, Work,
+    Answer, Answered, Begun, BegunRefund, BegunSetup, Budget, Currency, CustomerUpdate, Expect, GrantEffect,
+    LatePayments, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund,
+    NewSession, NewSetup, Outcome, Result, SessionUpdate, TransportOutcome, Work,
 };
 
 use super::stage::Host;
@@ -92,6 +92,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("App::refunds", Nothing(HANDLE)),
     ("App::sessions", Nothing(HANDLE)),
     ("App::set_late_payments", Once(|at| shown(at.app.set_late_payments(LatePayments::Hold)))),
+    ("App::setups", Nothing(HANDLE)),
     ("App::set_public_url", Once(|at| shown(at.app.set_public_url(Some("https://pay.example"))))),
     ("App::slug", Reads(|at| shown(at.app.slug()))),
     ("Catalog::archive_price", Once(|at| shown(at.app.catalog().archive_price(&at.known.price)))),
@@ -229,6 +230,21 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Sessions::expire", Once(|at| shown(at.app.sessions().expire(&at.known.open)))),
     ("Sessions::get", Reads(|at| shown(at.app.sessions().get(&at.known.open)))),
     ("Sessions::list", Reads(|at| shown(at.app.sessions().list(100, None)))),
+    ("Setups::begin", Once(|at| {
+        let new = NewSetup::new(&at.known.customer, Currency::EUR).idempotency_key("card-1");
+        let setup = match at.app.setups().begin(new)? {
+            BegunSetup::Ask(_, setup) | BegunSetup::Done(setup) => setup,
+        };
+        Ok(format!("{setup:?}"))
+    })),
+    ("Setups::cancel", Asks(|at| shown(at.app.setups().cancel(&at.known.setup).map(|setup| setup.id)))),
+    ("Setups::create", Asks(|at| {
+        let new = NewSetup::new(&at.known.customer, Currency::EUR).idempotency_key("card-1");
+        shown(at.app.setups().create(new).map(|setup| setup.number))
+    })),
+    ("Setups::get", Reads(|at| shown(at.app.setups().get(&at.known.setup)))),
+    ("Setups::list", Reads(|at| shown(at.app.setups().list(100, None)))),
+    ("Setups::refresh", Asks(|at| shown(at.app.setups().refresh(&at.known.setup).map(|setup| setup.id)))),
     ("Sessions::pay", Pays(|at| shown(at.app.sessions().pay(&at.known.open, "tok_1").map(|paid| paid.session)))),
     ("Sessions::pay", Pays(|at| {
         let payment = NewPayment::with("tok_1").idempotency_key("pay-1");
