@@ -162,3 +162,75 @@ CREATE INDEX tillite_notice_due ON tillite_notice (app, mode, due_at) WHERE due_
 -- Those that wait for something to be heard of an attempt, or of a name.
 CREATE INDEX tillite_notice_matched ON tillite_notice (app, mode, matched) WHERE due_at IS NOT NULL AND matched IS NOT NULL;
 CREATE INDEX tillite_notice_parked ON tillite_notice (app, mode, reference) WHERE state = 'parked' AND reference IS NOT NULL;
+-- A payment method that a payment service keeps for a customer. Never a card number.
+CREATE TABLE tillite_payment_method (
+    app          INTEGER NOT NULL,
+    mode         INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id           TEXT NOT NULL,
+    customer     TEXT NOT NULL,         -- whose it is
+    processor    TEXT NOT NULL,         -- the name of the processor that keeps it, the only one that can charge it
+    token        TEXT,                  -- the service's own opaque name, by which it is charged; null: it was erased
+    brand        TEXT,                  -- as a word; null: the service did not say
+    last4        TEXT CHECK (last4 IS NULL OR length(last4) = 4), -- the last four digits; null: the service did not say
+    expiry_month INTEGER CHECK (expiry_month BETWEEN 1 AND 12),   -- the last month in which it is good; null: it has none, or the service did not say
+    expiry_year  INTEGER CHECK (expiry_year BETWEEN 2000 AND 2199), -- of that month
+    state        TEXT NOT NULL CHECK (state IN ('attached', 'detached')), -- whether it can be charged
+    attempt      TEXT NOT NULL,         -- the attempt whose success told of it last
+    created_at   INTEGER NOT NULL,      -- engine time
+    updated_at   INTEGER NOT NULL,      -- engine time
+    detached_at  INTEGER,               -- host time; what was asked for before then attaches it no more
+    revision     INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, customer, processor, token),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id),
+    CHECK ((expiry_month IS NULL) = (expiry_year IS NULL)),
+    CHECK (state = 'attached' OR detached_at IS NOT NULL),
+    CHECK (state = 'detached' OR token IS NOT NULL)
+) STRICT;
+
+-- What a payment service calls a customer: what the newest evidence says.
+CREATE TABLE tillite_customer_reference (
+    app        INTEGER NOT NULL,
+    mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    customer   TEXT NOT NULL,           -- whom it calls so
+    processor  TEXT NOT NULL,           -- the name of the processor whose word it is
+    reference  TEXT,                    -- the service's own name for the customer; null: it was erased
+    attempt    TEXT NOT NULL,           -- the attempt whose success told of it
+    updated_at INTEGER NOT NULL,        -- engine time
+    PRIMARY KEY (app, mode, customer, processor),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id)
+) STRICT, WITHOUT ROWID;
+
+-- One try to save a payment method of a customer without taking money.
+CREATE TABLE tillite_setup (
+    app             INTEGER NOT NULL,
+    mode            INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id              TEXT NOT NULL,
+    customer        TEXT NOT NULL,      -- whose method is saved
+    number          INTEGER NOT NULL CHECK (number >= 1), -- 1 for the customer's first setup
+    processor       TEXT NOT NULL,      -- the name of the processor that was asked
+    currency        TEXT NOT NULL,      -- in which the method is to be charged later
+    state           TEXT NOT NULL CHECK (state IN ('initiated', 'unknown', 'pending', 'requires_action', 'succeeded', 'failed', 'canceled')), -- what is known of it; unknown ends by evidence only
+    method          TEXT,               -- the payment method that was saved; null: none, or its customer was deleted meanwhile
+    reference       TEXT,               -- the processor's own name for the setup
+    failure_code    TEXT,               -- the reason as a word; null: it did not fail
+    failure_message TEXT,               -- the reason for people
+    failure_advice  TEXT CHECK (failure_advice IN ('never', 'later', 'other_method')), -- what the processor advises; null: nothing
+    action          TEXT,               -- what the buyer must do, as JSON; null: nothing
+    action_deadline INTEGER,            -- engine time until which the action is awaited; then it is called off
+    mismatched      INTEGER NOT NULL DEFAULT 0 CHECK (mismatched IN (0, 1)), -- 1: a success without a method that could be kept, or that moved money; somebody has to decide
+    created_at      INTEGER NOT NULL,   -- engine time
+    updated_at      INTEGER NOT NULL,   -- engine time
+    revision        INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, customer, number),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id),
+    FOREIGN KEY (app, mode, method) REFERENCES tillite_payment_method (app, mode, id),
+    CHECK (method IS NULL OR state = 'succeeded'),
+    CHECK ((state = 'failed') = (failure_code IS NOT NULL))
+) STRICT;
+-- The setups whose outcome is awaited.
+CREATE INDEX tillite_setup_live ON tillite_setup (app, mode, id)
+    WHERE state IN ('initiated', 'unknown', 'pending', 'requires_action');
+-- The setups that are called off when their time has come.
+CREATE INDEX tillite_setup_action ON tillite_setup (app, mode, action_deadline) WHERE action_deadline IS NOT NULL;

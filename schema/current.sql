@@ -98,6 +98,17 @@ CREATE TABLE tillite_customer (
     revision INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id)
 ) STRICT;
+CREATE TABLE tillite_customer_reference (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    customer TEXT NOT NULL,
+    processor TEXT NOT NULL,
+    reference TEXT,
+    attempt TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, customer, processor),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id)
+) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX tillite_customer_uid ON tillite_customer (app, mode, uid)
     WHERE uid IS NOT NULL AND deleted_at IS NULL;
 CREATE TABLE tillite_delivery (
@@ -485,3 +496,33 @@ CREATE TABLE tillite_session_line (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX tillite_session_order ON tillite_session (app, mode, order_key)
     WHERE order_key IS NOT NULL AND state IN ('open', 'processing', 'complete');
+CREATE TABLE tillite_setup (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id TEXT NOT NULL,
+    customer TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
+    processor TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('initiated', 'unknown', 'pending', 'requires_action', 'succeeded', 'failed', 'canceled')),
+    method TEXT,
+    reference TEXT,
+    failure_code TEXT,
+    failure_message TEXT,
+    failure_advice TEXT CHECK (failure_advice IN ('never', 'later', 'other_method')),
+    action TEXT,
+    action_deadline INTEGER,
+    mismatched INTEGER NOT NULL DEFAULT 0 CHECK (mismatched IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, customer, number),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id),
+    FOREIGN KEY (app, mode, method) REFERENCES tillite_payment_method (app, mode, id),
+    CHECK (method IS NULL OR state = 'succeeded'),
+    CHECK ((state = 'failed') = (failure_code IS NOT NULL))
+) STRICT;
+CREATE INDEX tillite_setup_action ON tillite_setup (app, mode, action_deadline) WHERE action_deadline IS NOT NULL;
+CREATE INDEX tillite_setup_live ON tillite_setup (app, mode, id)
+    WHERE state IN ('initiated', 'unknown', 'pending', 'requires_action');

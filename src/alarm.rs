@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::error::{Error, StorageError};
 use crate::event::{EventKind, Happening, Subject};
-use crate::id::{ChargeId, DeliveryId, EndpointId, Mode, NotificationId, RefundId, SessionId};
+use crate::id::{ChargeId, CustomerId, DeliveryId, EndpointId, Mode, NotificationId, RefundId, SessionId, SetupId};
 use crate::payment::{Charge, Hold, Refund, RefundState};
 
 /// Something that has just come about and that somebody has to look at; told to the callback of
@@ -71,6 +71,17 @@ pub enum Alarm {
         charge: ChargeId,
         /// The refund.
         refund: RefundId,
+    },
+    /// Nobody can tell what came of a setup, or it succeeded without a payment method that could be kept,
+    /// or moved money: ask the payment service. Told as of charges.
+    #[non_exhaustive]
+    SetupUnresolved {
+        /// The app's slug.
+        app: String,
+        /// The customer whose method was to be saved.
+        customer: CustomerId,
+        /// The setup.
+        setup: SetupId,
     },
     /// A refund failed for certain, or was called off, that the engine made by itself or that had gone
     /// through before: the money is here, and is somebody else's.
@@ -183,6 +194,14 @@ pub(crate) fn raised_by(app: &str, subject: &Subject, happenings: &[Happening]) 
     match subject {
         Subject::Charge(charge) => of_charge(app, charge, happenings),
         Subject::Refund(refund) => of_refund(app, refund, happenings),
+        Subject::Setup(setup) => {
+            let unresolved = |happening: &Happening| happening.kind == EventKind::SetupUnresolved;
+            happenings.iter().any(unresolved).then(|| Alarm::SetupUnresolved {
+                app: app.to_owned(),
+                customer: setup.customer.clone(),
+                setup: setup.id.clone(),
+            })
+        }
         _ => None,
     }
 }
@@ -259,6 +278,11 @@ impl fmt::Display for Alarm {
             Alarm::RefundUnresolved { app, charge, refund } => write!(
                 f,
                 "{app}: nobody can tell what came of refund {refund} of charge {charge}; ask the payment service"
+            ),
+            Alarm::SetupUnresolved { app, customer, setup } => write!(
+                f,
+                "{app}: nobody can tell whether setup {setup} of customer {customer} saved a payment method; ask the \
+                 payment service"
             ),
             Alarm::RefundFailed { app, charge, refund } => write!(
                 f,

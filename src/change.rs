@@ -5,7 +5,7 @@
 
 use crate::entitlement::Holding;
 use crate::event::{Happening, Subject};
-use crate::id::{Id, Mint, Mode};
+use crate::id::{AttemptId, CustomerId, Id, Mint, Mode};
 use crate::payment::{Attempt, Evidence};
 use crate::time::Timestamp;
 
@@ -34,6 +34,7 @@ pub(crate) struct Change {
     pub(crate) entries: Vec<Entry>,
     pub(crate) ledger: Vec<LedgerEntry>,
     pub(crate) folded: Vec<Folded>,
+    pub(crate) references: Vec<CustomerReference>,
     pub(crate) remember: Option<Remember>,
 }
 
@@ -59,6 +60,17 @@ pub(crate) struct Folded {
     pub(crate) line: String,
     pub(crate) until: Timestamp,
     pub(crate) next_at: Option<Timestamp>,
+}
+
+/// A processor's own name for a customer. The evidence of the attempt is what happened.
+#[derive(Clone, Debug)]
+pub(crate) struct CustomerReference {
+    pub(crate) customer: CustomerId,
+    pub(crate) processor: String,
+    pub(crate) reference: String,
+    pub(crate) attempt: AttemptId,
+    /// Engine time.
+    pub(crate) at: Timestamp,
 }
 
 /// What an idempotency key stands for from now on.
@@ -118,6 +130,11 @@ impl Change {
         });
     }
 
+    /// Records what a processor calls a customer.
+    pub(crate) fn refer(&mut self, reference: CustomerReference) {
+        self.references.push(reference);
+    }
+
     /// Ties the change to an idempotency key.
     pub(crate) fn remember(&mut self, remember: Option<Remember>) {
         self.remember = remember;
@@ -125,6 +142,10 @@ impl Change {
 
     /// Whether there is nothing to write.
     pub(crate) fn is_empty(&self) -> bool {
-        self.entries.is_empty() && self.ledger.is_empty() && self.folded.is_empty() && self.remember.is_none()
+        self.entries.is_empty()
+            && self.ledger.is_empty()
+            && self.folded.is_empty()
+            && self.references.is_empty()
+            && self.remember.is_none()
     }
 }

@@ -95,6 +95,15 @@ pub enum Error {
         left: String,
     },
 
+    /// A saved payment method cannot be charged; nothing was written.
+    #[error("payment method {method} {why}")]
+    MethodUnusable {
+        /// The id of the payment method.
+        method: String,
+        /// Why it cannot be.
+        why: Unusable,
+    },
+
     /// The order has a session that is being paid or was; no other was made.
     #[error("order {order:?} has checkout session {session}, which is {state}; no second one was made")]
     OrderTaken {
@@ -153,6 +162,20 @@ pub enum Error {
         processor: String,
         /// Why.
         why: String,
+    },
+
+    /// The processor cannot do what was asked, by what it says of itself; nothing was written.
+    #[error(
+        "processor {processor:?} cannot do that: found {found}, allowed is {allowed}; ask for that, or choose another \
+         processor with Builder::route"
+    )]
+    BeyondProcessor {
+        /// The processor's name.
+        processor: String,
+        /// What was asked, such as `0.30 EUR`.
+        found: String,
+        /// What it can do, such as `0.50 EUR and more`.
+        allowed: String,
     },
 
     /// Secrets cannot be stored or read because the engine was opened without the right key.
@@ -214,6 +237,8 @@ impl Error {
             | Error::Refused(_)
             | Error::RefundTooLarge { .. }
             | Error::NotificationRefused { .. }
+            | Error::MethodUnusable { .. }
+            | Error::BeyondProcessor { .. }
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
             Error::PaymentInProgress { .. } => WhatNow::RetryLater,
             // What is being paid may fail; what was paid stays paid.
@@ -248,12 +273,14 @@ impl Error {
             Error::Refused(_) => "refused",
             Error::PaymentInProgress { .. } => "payment_in_progress",
             Error::RefundTooLarge { .. } => "refund_too_large",
+            Error::MethodUnusable { .. } => "method_unusable",
             Error::OrderTaken { .. } => "order_taken",
             Error::IdempotencyConflict { .. } => "idempotency_conflict",
             Error::NoProcessor { .. } => "no_processor",
             Error::UnsafeProcessor { .. } => "unsafe_processor",
             Error::NotificationRefused { .. } => "notification_refused",
             Error::NotificationUnread { .. } => "notification_unread",
+            Error::BeyondProcessor { .. } => "beyond_processor",
             Error::NoSealKey(_) => "no_seal_key",
             Error::NoEntropy => "no_entropy",
             Error::SchemaMoved { .. } => "schema_moved",
@@ -314,6 +341,30 @@ pub struct Refused {
     pub state: &'static str,
     /// What was asked of it.
     pub event: &'static str,
+}
+
+/// Why a saved payment method cannot be charged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// It was detached from its customer.
+    Detached,
+    /// Its last month is over.
+    Expired,
+    /// It is not of the session's customer.
+    NotOfThisCustomer,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Unusable::Detached => "was detached and is charged no more; charge another, or have the buyer save it anew",
+            Unusable::Expired => "has expired; charge another, or have the buyer save a new one",
+            Unusable::NotOfThisCustomer => {
+                "is not of this session's customer; charge one that is, or make the session for its customer"
+            }
+        })
+    }
 }
 
 /// How far the session has come that takes an order.

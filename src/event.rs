@@ -8,7 +8,7 @@ use crate::catalog::{Price, Product};
 use crate::customer::Customer;
 use crate::entitlement::{Grant, Version};
 use crate::id::EntitlementId;
-use crate::payment::{Charge, PaymentIntent, Refund};
+use crate::payment::{Charge, PaymentIntent, PaymentMethod, Refund, Setup};
 use crate::session::Session;
 use crate::webhook::Endpoint;
 
@@ -51,6 +51,24 @@ kinds! {
     CustomerUpdated = "customer.updated",
     /// A customer was deleted; what was paid still names it.
     CustomerDeleted = "customer.deleted",
+    /// A payment method was saved for a customer, or what is known of one that is changed.
+    MethodAttached = "payment_method.attached",
+    /// A payment method was detached from its customer; it is charged no more.
+    MethodDetached = "payment_method.detached",
+    /// A setup was committed; its processor is being asked.
+    SetupCreated = "setup.created",
+    /// Something was learned about a setup.
+    SetupUpdated = "setup.updated",
+    /// The buyer must do something before a setup goes on.
+    SetupRequiresAction = "setup.requires_action",
+    /// A payment method was saved without taking money.
+    SetupSucceeded = "setup.succeeded",
+    /// A setup failed for certain.
+    SetupFailed = "setup.failed",
+    /// A setup was called off.
+    SetupCanceled = "setup.canceled",
+    /// Nobody can tell what came of a setup, or it brought no method; somebody has to look.
+    SetupUnresolved = "setup.unresolved",
     /// A checkout session was made.
     SessionCreated = "checkout.session.created",
     /// An open session's lines, metadata or URLs changed.
@@ -191,6 +209,8 @@ pub(crate) enum Subject {
     Product(Product),
     Price(Price),
     Customer(Customer),
+    PaymentMethod(PaymentMethod),
+    Setup(Setup),
     Session(Box<Session>),
     PaymentIntent(PaymentIntent),
     Charge(Charge),
@@ -218,6 +238,8 @@ impl Subject {
             Subject::Product(product) => product.id.as_str(),
             Subject::Price(price) => price.id.as_str(),
             Subject::Customer(customer) => customer.id.as_str(),
+            Subject::PaymentMethod(method) => method.id.as_str(),
+            Subject::Setup(setup) => setup.id.as_str(),
             Subject::Session(session) => session.id.as_str(),
             Subject::PaymentIntent(intent) => intent.id.as_str(),
             Subject::Charge(charge) => charge.id.as_str(),
@@ -235,6 +257,8 @@ impl Subject {
             Subject::Product(product) => product.revision,
             Subject::Price(price) => price.revision,
             Subject::Customer(customer) => customer.revision,
+            Subject::PaymentMethod(method) => method.revision,
+            Subject::Setup(setup) => setup.revision,
             Subject::Session(session) => session.revision,
             Subject::PaymentIntent(intent) => intent.revision,
             Subject::Charge(charge) => charge.revision,
@@ -252,6 +276,8 @@ impl Subject {
             Subject::Product(product) => product.revision += events,
             Subject::Price(price) => price.revision += events,
             Subject::Customer(customer) => customer.revision += events,
+            Subject::PaymentMethod(method) => method.revision += events,
+            Subject::Setup(setup) => setup.revision += events,
             Subject::Session(session) => session.revision += events,
             Subject::PaymentIntent(intent) => intent.revision += events,
             Subject::Charge(charge) => charge.revision += events,
@@ -267,6 +293,8 @@ impl Subject {
     pub(crate) fn customer(&self) -> Option<&str> {
         match self {
             Subject::Customer(customer) => Some(customer.id.as_str()),
+            Subject::PaymentMethod(method) => Some(method.customer.as_str()),
+            Subject::Setup(setup) => Some(setup.customer.as_str()),
             Subject::Session(session) => session.customer.as_ref().map(|payer| payer.id.as_str()),
             _ => None,
         }

@@ -151,6 +151,10 @@ ids! {
     AttemptId = "at", "attempt";
     /// A refund.
     RefundId = "re", "refund";
+    /// A payment method that a payment service keeps for a customer.
+    PaymentMethodId = "pm", "payment method";
+    /// A setup: saving a payment method without taking money.
+    SetupId = "seti", "setup";
     /// A customer.
     CustomerId = "cus", "customer";
     /// A product.

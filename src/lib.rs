@@ -165,10 +165,12 @@ pub mod webhook;
 #[cfg(feature = "engine")]
 mod wire;
 
-pub use crate::error::{ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, WhatNow};
+pub use crate::error::{
+    ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, Unusable, WhatNow,
+};
 pub use crate::id::{
     ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
-    NotificationId, PaymentIntentId, PriceId, ProductId, RefundId, SessionId,
+    NotificationId, PaymentIntentId, PaymentMethodId, PriceId, ProductId, RefundId, SessionId, SetupId,
 };
 pub use crate::money::{Amount, Currency, Units};
 pub use crate::secret::Secret;
@@ -181,22 +183,22 @@ pub use crate::{
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
-        App, Ask, AskKind, Begun, BegunRefund, Broken, Budget, Builder, Catalog, Customers, Endpoints, Engine,
-        Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment, Ran, Refunds,
-        Report, Runner, Sessions, Settled, Work,
+        App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, Customers, Endpoints,
+        Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment, Ran,
+        Refunds, Report, Runner, Sessions, Settled, Setups, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
     hook::{
-        Action, Advice, Answer, Answered, Cancel, Capabilities, Clock, Entropy, EntropyFailed, Initiator, Lookup,
-        LookupKey, Notice, NoticeKind, Operation, Outcome, Post, Processor, Receipt, Reception, Related, Reply,
-        Request, RequestLine, RouteInput, SignedRequest, SystemClock, SystemEntropy, Transport, TransportOutcome,
-        stripe_mapping,
+        Ability, Action, Advice, Answer, Answered, Cancel, Capabilities, Clock, Entropy, EntropyFailed, Initiator,
+        Lookup, LookupKey, Notice, NoticeKind, Operation, Outcome, Post, Processor, Receipt, Reception, Related, Reply,
+        Request, RequestLine, RouteInput, SavedMethod, SignedRequest, SystemClock, SystemEntropy, Transport,
+        TransportOutcome, stripe_mapping,
     },
     payment::{
         CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,
-        NewRefund, Notification, NotificationKind, NotificationState, PaymentIntent, Refund, RefundSource, RefundState,
-        RefundedLine,
+        MethodState, NewRefund, NewSetup, Notification, NotificationKind, NotificationState, PaymentIntent,
+        PaymentMethod, Refund, RefundSource, RefundState, RefundedLine, Setup, SetupState,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

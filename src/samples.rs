@@ -9,8 +9,8 @@ use crate::error::{Error, Refused};
 use crate::id::{Id, Mint, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    CaptureMethod, Charge, ChargeState, Failure, GrantEffect, PaymentIntent, Refund, RefundSource, RefundState,
-    RefundedLine,
+    CaptureMethod, Charge, ChargeState, Failure, GrantEffect, MethodState, PaymentIntent, PaymentMethod, Refund,
+    RefundSource, RefundState, RefundedLine, Setup, SetupState,
 };
 use crate::session::{Completion, Dialect, GrantTerms, Line, Session, SessionState, Totals};
 use crate::text::Metadata;
@@ -50,6 +50,46 @@ pub(crate) fn customer() -> Customer {
         updated_at: at(60),
         deleted_at: None,
         revision: 0,
+    }
+}
+
+/// A payment method of [`customer`].
+pub(crate) fn method() -> PaymentMethod {
+    PaymentMethod {
+        id: id(13),
+        customer: id(1),
+        processor: "main".to_owned(),
+        token: "pm_tok_1".to_owned(),
+        brand: Some("visa".to_owned()),
+        last4: Some("4242".to_owned()),
+        expiry: Some((2, 2027)),
+        state: MethodState::Attached,
+        attempt: id(14),
+        created_at: at(60),
+        updated_at: at(60),
+        detached_at: None,
+        revision: 1,
+    }
+}
+
+/// The first setup of [`customer`], in a state.
+pub(crate) fn setup(state: SetupState) -> Setup {
+    Setup {
+        id: id(16),
+        customer: id(1),
+        number: 1,
+        processor: "main".to_owned(),
+        currency: Currency::EUR,
+        state,
+        method: None,
+        reference: None,
+        failure: (state == SetupState::Failed).then(failed),
+        action: None,
+        action_deadline: None,
+        mismatched: false,
+        created_at: at(60),
+        updated_at: at(60),
+        revision: 1,
     }
 }
 

@@ -23,8 +23,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Invalid};
 use crate::hook::{
-    Action, Advice, Cancel, Capabilities, Lookup, LookupKey, Notice, NoticeKind, Operation, Outcome, Post, Processor,
-    Receipt, Reception, Request,
+    Ability, Action, Advice, Cancel, Capabilities, Lookup, LookupKey, Notice, NoticeKind, Operation, Outcome, Post,
+    Processor, Receipt, Reception, Request, SavedMethod,
 };
 use crate::id::Mode;
 use crate::time::Timestamp;
@@ -147,6 +147,8 @@ impl Processor for Sandbox {
             .lookup()
             .not_found_final_after(Duration::ZERO)
             .declines_are_final()
+            .can(Ability::SaveMethods)
+            .can(Ability::Setup)
     }
 
     fn execute(&self, request: &Request, _deadline: Timestamp) -> Outcome {
@@ -198,12 +200,33 @@ fn reference(request: &Request) -> String {
 
 fn succeeded(request: &Request) -> Outcome {
     match request.money() {
-        Ok(amount) if request.operation == Operation::Authorize => Outcome::Authorized {
-            receipt: Receipt::new(reference(request), amount),
-            expires_at: None,
-        },
-        Ok(amount) => Outcome::succeeded(reference(request), amount),
+        Ok(amount) => {
+            let receipt = saving(request, Receipt::new(reference(request), amount));
+            match request.operation {
+                Operation::Authorize => Outcome::Authorized {
+                    receipt,
+                    expires_at: None,
+                },
+                _ => Outcome::Succeeded(receipt),
+            }
+        }
         Err(error) => Outcome::NotSent { why: error.to_string() },
+    }
+}
+
+/// A receipt with the test card, if it is to be saved. The sandbox keeps nothing, so that a saved card is
+/// charged by the token that it has anyway.
+fn saving(request: &Request, receipt: Receipt) -> Receipt {
+    let saves = request.save_method || request.operation == Operation::Setup;
+    match request.method.as_deref().filter(|_| saves) {
+        Some(token) => {
+            let card = SavedMethod::new(token)
+                .brand("mastercard")
+                .last4("0008")
+                .expiry(1, 2039);
+            receipt.saved_method(card)
+        }
+        None => receipt,
     }
 }
 

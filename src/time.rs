@@ -10,6 +10,8 @@ use std::fmt;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+#[cfg(feature = "engine")]
+use chrono::{Months, NaiveDate};
 
 use crate::error::{Error, Invalid};
 
@@ -73,6 +75,14 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+    }
+
+    /// The first instant after a month, in UTC; none if there is no such month.
+    #[cfg(feature = "engine")]
+    pub(crate) fn after_month(month: u8, year: u16) -> Option<Timestamp> {
+        let first = NaiveDate::from_ymd_opt(i32::from(year), u32::from(month), 1)?;
+        let next = first.checked_add_months(Months::new(1))?.and_hms_opt(0, 0, 0)?;
+        Timestamp::from_millis(next.and_utc().timestamp_millis()).ok()
     }
 
     fn utc(self) -> DateTime<Utc> {

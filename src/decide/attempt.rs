@@ -30,8 +30,68 @@ pub(crate) struct Wanted<'a> {
     pub(crate) next: (Await, Timestamp),
 }
 
-/// An attempt, with its frozen request.
+/// Who pays, and by what of it a service knows them.
+#[derive(Clone, Debug)]
+pub(crate) struct Payer {
+    pub(crate) initiator: Initiator,
+    pub(crate) save_method: bool,
+    /// The processor's own name for the customer.
+    pub(crate) customer_ref: Option<String>,
+}
+
+/// An attempt about a payment that was made, with its frozen request.
 pub(crate) fn attempt(wanted: Wanted<'_>, at: &mut Setting<'_>) -> Result<Attempt, Error> {
+    let nobody = Payer {
+        initiator: Initiator::OffSession,
+        save_method: false,
+        customer_ref: None,
+    };
+    attempt_by(nobody, wanted, at)
+}
+
+/// An attempt that somebody pays by, with its frozen request.
+pub(crate) fn attempt_by(payer: Payer, wanted: Wanted<'_>, at: &mut Setting<'_>) -> Result<Attempt, Error> {
+    let session = wanted.session;
+    let frame = Frame {
+        about: session.id.as_str(),
+        exponent: session.exponent,
+        return_url: match wanted.operation {
+            Operation::Charge | Operation::Authorize | Operation::Setup => session.return_url(),
+            Operation::Capture | Operation::Void | Operation::Refund => None,
+        },
+        operation: wanted.operation,
+        subject: wanted.subject,
+        numbered: wanted.numbered,
+        processor: wanted.processor,
+        amount: wanted.amount,
+        lines: wanted.lines,
+        method: wanted.method,
+        context: wanted.context,
+        related: wanted.related,
+        next: wanted.next,
+    };
+    frozen(payer, frame, at)
+}
+
+/// Everything that an attempt is made of.
+pub(super) struct Frame<'a> {
+    /// The session that is paid, or was; of a setup its own id.
+    pub(super) about: &'a str,
+    pub(super) exponent: u8,
+    pub(super) return_url: Option<String>,
+    pub(super) operation: Operation,
+    pub(super) subject: &'a str,
+    pub(super) numbered: (&'a str, u32),
+    pub(super) processor: &'a str,
+    pub(super) amount: Amount,
+    pub(super) lines: Vec<RequestLine>,
+    pub(super) method: Option<String>,
+    pub(super) context: Option<String>,
+    pub(super) related: Option<Related>,
+    pub(super) next: (Await, Timestamp),
+}
+
+pub(super) fn frozen(payer: Payer, wanted: Frame<'_>, at: &mut Setting<'_>) -> Result<Attempt, Error> {
     let id: crate::id::AttemptId = at.id();
     let key = key(wanted.operation, wanted.numbered);
     let request = Request {
@@ -40,22 +100,16 @@ pub(crate) fn attempt(wanted: Wanted<'_>, at: &mut Setting<'_>) -> Result<Attemp
         operation: wanted.operation,
         amount: wanted.amount.as_minor(),
         currency: wanted.amount.currency().to_string(),
-        exponent: wanted.session.exponent,
+        exponent: wanted.exponent,
         app: at.app.to_owned(),
         mode: at.mode.to_string(),
-        session: wanted.session.id.to_string(),
-        initiator: match wanted.operation {
-            Operation::Charge | Operation::Authorize | Operation::Setup => Initiator::BuyerPresent,
-            Operation::Capture | Operation::Void | Operation::Refund => Initiator::OffSession,
-        },
-        save_method: false,
+        session: wanted.about.to_owned(),
+        initiator: payer.initiator,
+        save_method: payer.save_method,
         method: wanted.method,
-        customer_ref: None,
+        customer_ref: payer.customer_ref,
         lines: wanted.lines,
-        return_url: match wanted.operation {
-            Operation::Charge | Operation::Authorize | Operation::Setup => wanted.session.return_url(),
-            Operation::Capture | Operation::Void | Operation::Refund => None,
-        },
+        return_url: wanted.return_url,
         context: wanted.context,
         related: wanted.related,
     };

@@ -1,6 +1,6 @@
 //! Making a session, changing it, closing it, and starting to collect.
 
-use super::attempt::{Wanted, attempt};
+use super::attempt::{Payer, Wanted, attempt_by};
 use super::pricing::Priced;
 use super::settlement;
 use crate::change::{Change, Setting};
@@ -155,6 +155,7 @@ pub(crate) struct Means {
     pub(crate) processor: String,
     pub(crate) method: Option<String>,
     pub(crate) context: Option<String>,
+    pub(crate) payer: Payer,
     /// Host time until which the call may run.
     pub(crate) lease_until: Timestamp,
 }
@@ -224,7 +225,8 @@ pub(crate) fn begin(
         return Err(refused("open after too many attempts").into());
     }
     let charge = new_charge(&intent, after.capture, &means.processor, at);
-    let attempt = attempt(
+    let attempt = attempt_by(
+        means.payer,
         Wanted {
             operation: match after.capture {
                 CaptureMethod::Automatic => Operation::Charge,

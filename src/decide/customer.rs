@@ -2,8 +2,10 @@
 
 use crate::change::{Change, Setting};
 use crate::customer::{Customer, CustomerUpdate, NewCustomer};
+use crate::decide::methods;
 use crate::error::{Error, Invalid, shortened};
 use crate::event::{EventKind, Happening, Subject};
+use crate::payment::PaymentMethod;
 
 /// Makes a customer. `namesake` is whoever has the uid already.
 ///
@@ -70,10 +72,14 @@ pub(crate) fn update(
     Ok(changed(before, after, at, change))
 }
 
-/// Deletes a customer. One that is deleted already stays as it is, so asking twice is harmless.
-pub(crate) fn delete(known: Customer, at: &Setting<'_>, change: &mut Change) -> Customer {
+/// Deletes a customer and detaches its payment methods. One that is deleted already stays as it is, so
+/// asking twice is harmless.
+pub(crate) fn delete(known: Customer, methods: Vec<PaymentMethod>, at: &Setting<'_>, change: &mut Change) -> Customer {
     if known.deleted_at.is_some() {
         return known;
+    }
+    for method in methods {
+        methods::detach(method, at, change);
     }
     let after = Customer {
         updated_at: at.now,

@@ -37,7 +37,7 @@ pub(crate) struct Given<'a> {
 pub(crate) struct Intended {
     /// The charge, with what is to go back reserved.
     pub(crate) charge: Charge,
-    refund: Refund,
+    pub(crate) refund: Refund,
     attempt: Attempt,
 }
 

@@ -4,12 +4,15 @@ mod access;
 mod catalog;
 mod checkout;
 mod customer;
+mod methods;
 mod pricing;
 mod refund_settlement;
 mod refunding;
 mod settlement;
 
 use crate::change::{Change, Setting};
+use crate::decide::attempt::Payer;
+use crate::hook::Initiator;
 use crate::id::{Mint, Mode};
 use crate::samples::at;
 
@@ -24,6 +27,15 @@ fn setting(mint: &mut Mint, seconds: i64) -> Setting<'_> {
         now: at(seconds),
         host_now: at(seconds + HOST_AHEAD),
         mint,
+    }
+}
+
+/// A buyer who is there and whom no service knows.
+fn payer() -> Payer {
+    Payer {
+        initiator: Initiator::BuyerPresent,
+        save_method: false,
+        customer_ref: None,
     }
 }
 

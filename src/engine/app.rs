@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::{Catalog, Customers, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions};
+use super::{Catalog, Customers, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions, Setups};
 use crate::access::Actor;
 use crate::error::{Error, Invalid, Refused, Result, shortened};
 use crate::id::{Mode, World};
@@ -55,6 +55,12 @@ impl App {
     #[must_use]
     pub fn sessions(&self) -> Sessions<'_> {
         Sessions(self)
+    }
+
+    /// Payment methods that are saved without taking money.
+    #[must_use]
+    pub fn setups(&self) -> Setups<'_> {
+        Setups(self)
     }
 
     /// Money that goes back.

@@ -119,6 +119,8 @@ impl Customers<'_> {
     /// Deletes a customer: it is not found by its uid and not listed any more, cannot be changed, and
     /// no session is made for it. Its uid is free for another customer. Idempotent by state.
     ///
+    /// Its payment methods are detached.
+    ///
     /// What was sold stays. Sessions and charges go on naming the customer, [`Customers::get`] answers
     /// it, and a session that is open can still be paid. What its uid may use belongs to the uid and stays
     /// too; [`crate::Entitlements::revoke`] takes it back. Name, e-mail address, phone number and
@@ -132,7 +134,7 @@ impl Customers<'_> {
     /// On disk when this returns.
     ///
     /// # Events
-    /// `customer.deleted`, once.
+    /// `payment_method.detached` of each, `customer.deleted`, once.
     pub fn delete(&self, id: &CustomerId) -> Result<Customer> {
         self.0.own_mode(id.as_str(), id.mode())?;
         let wanted = id.clone();
@@ -140,7 +142,8 @@ impl Customers<'_> {
         self.0.core.write(moment, move |tx| {
             let known = store::customer::get(tx.sql, tx.world, &wanted)?;
             let mut change = Change::new();
-            let customer = decide::customer::delete(known, &tx.setting(), &mut change);
+            let methods = store::method::attached(tx.sql, tx.world, &wanted)?;
+            let customer = decide::customer::delete(known, methods, &tx.setting(), &mut change);
             tx.apply(&change)?;
             Ok(customer)
         })

@@ -286,6 +286,7 @@ impl Engine {
                     due.extend(store::session::next_expiry(view.sql, view.world)?.map(on_host));
                     due.extend(store::entitlement::next_lapse(view.sql, view.world)?.map(on_host));
                     due.extend(store::payment::next_lapse(view.sql, view.world)?.map(on_host));
+                    due.extend(store::setup::next_lapse(view.sql, view.world)?.map(on_host));
                 }
                 if work.has(Work::PAYMENTS) {
                     due.extend(store::attempt::next_due(view.sql, view.world, |name| {

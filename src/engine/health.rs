@@ -16,9 +16,9 @@ pub struct Health {
     pub oldest_due: Option<Timestamp>,
     /// Host time since which a delivery has been due; none if none is overdue.
     pub oldest_overdue_delivery: Option<Timestamp>,
-    /// Charges and refunds whose outcome is awaited.
+    /// Charges, refunds and setups whose outcome is awaited.
     pub open_charges: u64,
-    /// Charges and refunds among them of which the last eight look-ups said nothing, that cannot be
+    /// Charges, refunds and setups among them of which the last eight look-ups said nothing, that cannot be
     /// looked up, or that went over another amount: somebody has to look. What the processor says is
     /// pending is none of them.
     pub unresolved_charges: u64,

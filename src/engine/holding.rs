@@ -9,10 +9,12 @@ use crate::access::Actor;
 use crate::change::Change;
 use crate::decide::capturing::{self, Of};
 use crate::error::{Error, Refused, Result};
+use crate::hook::Ability;
 use crate::id::{SessionId, World};
 use crate::money::Amount;
 use crate::payment::{Await, ChargeState, Followup, PaymentIntent};
-use crate::store;
+use crate::store::{self, Sql};
+use crate::time::Timestamp;
 
 impl Sessions<'_> {
     /// Takes what is held for a session ([`crate::NewSession::capture_later`]): all of it, or a part,
@@ -25,7 +27,8 @@ impl Sessions<'_> {
     ///
     /// # Errors
     /// [`Error::PaymentInProgress`] while a payment, another capture or a void is in flight;
-    /// [`Error::Refused`] where nothing is held, or another amount was taken; [`Error::Invalid`] for an
+    /// [`Error::Refused`] where nothing is held, or another amount was taken; [`Error::BeyondProcessor`]
+    /// for a part that the processor cannot take; [`Error::Invalid`] for an
     /// amount of nothing, of more than is held, or of another currency; [`Error::NotFound`];
     /// [`Error::WrongMode`]; [`Error::Storage`].
     ///
@@ -127,7 +130,7 @@ impl Sessions<'_> {
         match begun {
             Begun::Ask(ask) => match self.0.core.ask_and_settle(&ask)? {
                 Settled::Payment(payment) => Ok(*payment),
-                Settled::Refund(refund) => Err(dangling(refund.charge.as_str())),
+                other => Err(dangling(other.id())),
             },
             Begun::Done(payment) => Ok(*payment),
         }
@@ -154,7 +157,14 @@ impl Sessions<'_> {
                 made_by: &store::attempt::that_made(tx.sql, tx.world, charge.id.as_str())?,
                 number: store::attempt::count_of(tx.sql, tx.world, charge.id.as_str(), followup.operation())? + 1,
             };
-            let timeout = known.get(&charge.processor).map(|known| known.call_timeout);
+            let known = known.get(&charge.processor);
+            if let (Some(known), Some(amount)) = (known, amount)
+                && amount.as_minor() < charge.authorized
+            {
+                known.has(&charge.processor, Ability::PartialCapture, amount)?;
+                known.expresses(&charge.processor, amount)?;
+            }
+            let timeout = known.map(|known| known.call_timeout);
             let next = match timeout {
                 Some(timeout) => (Await::Answer, tx.host_now.plus(timeout + LEASE_MARGIN)),
                 None => (Await::Call, tx.host_now),
@@ -251,19 +261,28 @@ impl Engine {
     pub(super) fn call_off_lapsed(&self, world: World, limit: usize) -> Result<usize> {
         let limit = u32::try_from(limit).unwrap_or(u32::MAX);
         let core = &self.core;
-        let any = core.view(world, |view| store::payment::lapsed(view.sql, view.world, view.now, 1))?;
+        let any = core.view(world, |view| lapsed(view.sql, view.world, view.now, 1))?;
         if any.is_empty() {
             return Ok(0);
         }
         let moment = core.moment(world, Actor::Runner, "run_due.call_off")?;
         core.write_alone(moment, move |tx| {
-            let lapsed = store::payment::lapsed(tx.sql, tx.world, tx.now, limit)?;
             let mut called_off = 0;
-            for charge in &lapsed {
-                let made_by = store::attempt::that_made(tx.sql, tx.world, charge.as_str())?;
+            for subject in lapsed(tx.sql, tx.world, tx.now, limit)? {
+                let made_by = store::attempt::that_made(tx.sql, tx.world, &subject)?;
                 called_off += usize::from(store::attempt::call_off(tx.sql, tx.world, &made_by, tx.host_now)?);
             }
             Ok(called_off)
         })
     }
+}
+
+/// The ids of charges and setups that are to be called off.
+fn lapsed(sql: &mut dyn Sql, world: World, now: Timestamp, limit: u32) -> Result<Vec<String>> {
+    let charges = store::payment::lapsed(sql, world, now, limit)?;
+    let setups = store::setup::lapsed(sql, world, now, limit)?;
+    let ids = charges.iter().map(ToString::to_string);
+    let mut ids: Vec<String> = ids.chain(setups.iter().map(ToString::to_string)).collect();
+    ids.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(ids)
 }

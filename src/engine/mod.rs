@@ -16,15 +16,18 @@ mod events;
 mod health;
 mod holding;
 mod keys;
+mod methods;
 mod notifications;
 mod outbox;
 mod pace;
 mod payments;
 mod refunds;
 mod retention;
+mod routing;
 mod runner;
 mod sessions;
 mod settling;
+mod setups;
 
 pub use app::App;
 pub use asks::{Ask, AskKind};
@@ -43,6 +46,7 @@ pub use refunds::{BegunRefund, Refunds};
 pub use runner::Runner;
 pub use sessions::Sessions;
 pub use settling::Settled;
+pub use setups::{BegunSetup, Setups};
 
 pub use crate::store::{Broken, Report};
 

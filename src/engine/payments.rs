@@ -5,20 +5,22 @@
 use std::time::Duration;
 
 use super::Sessions;
-use super::alarms::shielded;
 use super::asks::{Ask, AskKind, LEASE_MARGIN, ask};
+use super::routing::{able, routed};
 use super::settling::{Settled, dangling, holdings, settled};
-use crate::alarm::Hook;
 use crate::change::{Change, Remember};
+use crate::decide;
+use crate::decide::attempt::Payer;
 use crate::decide::checkout::{self, Means};
 use crate::digest::Fields;
-use crate::error::{Error, Result, shortened};
-use crate::hook::{Capabilities, RouteInput};
-use crate::id::{Mode, SessionId};
-use crate::payment::{Charge, Failure};
+use crate::error::{Error, Invalid, Result};
+use crate::hook::{Ability, Capabilities, Initiator};
+use crate::id::{PaymentMethodId, SessionId};
+use crate::payment::{CaptureMethod, Charge, Failure};
 use crate::session::Session;
-use crate::store;
+use crate::store::{self, Tx};
 use crate::text;
+use crate::time::Timestamp;
 
 /// The scope of keys given to [`Sessions::pay`].
 const PAY: &str = "sessions.pay";
@@ -28,6 +30,9 @@ const PAY: &str = "sessions.pay";
 pub struct NewPayment {
     method: Option<String>,
     context: Option<String>,
+    saved: Option<PaymentMethodId>,
+    save_method: bool,
+    off_session: bool,
     idempotency_key: Option<String>,
 }
 
@@ -45,6 +50,32 @@ impl NewPayment {
     #[must_use]
     pub fn hosted() -> NewPayment {
         NewPayment::default()
+    }
+
+    /// With a payment method that a processor keeps for the session's customer. It goes to that
+    /// processor, whatever [`crate::Builder::route`] says.
+    #[must_use]
+    pub fn saved(method: &PaymentMethodId) -> NewPayment {
+        NewPayment {
+            saved: Some(method.clone()),
+            ..NewPayment::default()
+        }
+    }
+
+    /// Whether the processor is asked to save the method for later charges of the session's customer. What
+    /// it has saved is then among [`crate::Customers::payment_methods`].
+    #[must_use]
+    pub fn save_method(mut self, save: bool) -> Self {
+        self.save_method = save;
+        self
+    }
+
+    /// For a saved method: charges it without the buyer ([`Initiator::OffSession`]), who cannot answer a
+    /// challenge.
+    #[must_use]
+    pub fn off_session(mut self) -> Self {
+        self.off_session = true;
+        self
     }
 
     /// Something for the processor's eyes, up to 4,096 characters. It is stored with the attempt.
@@ -66,15 +97,33 @@ impl NewPayment {
         text::optional("method", self.method.as_deref(), 500)?;
         text::optional("context", self.context.as_deref(), 4_096)?;
         text::key("idempotency_key", self.idempotency_key.as_deref())?;
+        if self.off_session && self.saved.is_none() {
+            let allowed = "a saved payment method, given by NewPayment::saved";
+            return Err(Invalid::new("off_session", "no saved payment method", allowed).into());
+        }
+        if self.save_method && self.saved.is_some() {
+            let allowed = "false for a payment method that is saved already";
+            return Err(Invalid::new("save_method", true, allowed).into());
+        }
         Ok(self)
     }
 
     fn fingerprint(&self, session: &SessionId) -> [u8; 32] {
-        Fields::new()
+        let mut fields = Fields::new()
             .text(session.as_str())
             .maybe(self.method.as_deref())
-            .maybe(self.context.as_deref())
-            .finish()
+            .maybe(self.context.as_deref());
+        // Only what is given counts, so that a key of a payment without it stands for what it stood for.
+        if let Some(method) = &self.saved {
+            fields = fields.text("saved").text(method.as_str());
+        }
+        if self.save_method {
+            fields = fields.text("save_method");
+        }
+        if self.off_session {
+            fields = fields.text("off_session");
+        }
+        fields.finish()
     }
 }
 
@@ -125,7 +174,10 @@ impl Sessions<'_> {
     /// # Errors
     /// [`Error::PaymentInProgress`] while an attempt is in flight; [`Error::Refused`] for an
     /// expired session, one without lines, and after 50 attempts; [`Error::NoProcessor`] and
-    /// [`Error::UnsafeProcessor`] before anything is written; [`Error::IdempotencyConflict`];
+    /// [`Error::UnsafeProcessor`] before anything is written, [`Error::BeyondProcessor`] for an amount that
+    /// the processor does not take, or what else it cannot do, and [`Error::MethodUnusable`] for a saved
+    /// method that is another customer's, was detached or has expired; [`Error::Deleted`] where a method
+    /// is to be saved for a customer who was deleted; [`Error::IdempotencyConflict`];
     /// [`Error::Invalid`]; [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`]. After an
     /// error of storage the attempt, if it was committed, is resolved by `run_due`: call again and
     /// see.
@@ -136,13 +188,14 @@ impl Sessions<'_> {
     /// # Events
     /// First `charge.initiated`, `payment_intent.created` (once), `payment_intent.processing`,
     /// `checkout.session.processing`; then the charge's and intent's outcome and, for a success,
+    /// `payment_method.attached` where a method was saved,
     /// `checkout.session.completed`, `grant.created` and `entitlement.…` of each tier sold; for a
     /// failure `checkout.payment.failed`, and `checkout.session.expired` if its time has passed.
     pub fn pay(&self, id: &SessionId, payment: impl Into<NewPayment>) -> Result<Payment> {
         match self.begin_payment(id, payment)? {
             Begun::Ask(ask) => match self.0.core.ask_and_settle(&ask)? {
                 Settled::Payment(payment) => Ok(*payment),
-                Settled::Refund(refund) => Err(dangling(refund.charge.as_str())),
+                other => Err(dangling(other.id())),
             },
             Begun::Done(payment) => Ok(*payment),
         }
@@ -166,7 +219,10 @@ impl Sessions<'_> {
         let payment = payment.into().checked()?;
         // Hooks are asked before the transaction; whether their answer is needed shows inside. A
         // session with nothing to collect needs no processor.
-        let chosen = self.processor_for(id);
+        let chosen = match &payment.saved {
+            Some(method) => self.keeper_of(method),
+            None => self.processor_for(id),
+        };
         let moment = app.moment(PAY)?;
         let timeout = chosen.as_ref().map_or(Duration::ZERO, |(_, known)| known.call_timeout);
         let lease_until = moment.host_now.plus(timeout + LEASE_MARGIN);
@@ -196,12 +252,10 @@ impl Sessions<'_> {
                 return replay(session.at(tx.now), &charge).map(|payment| (payment, None));
             }
             let holdings = holdings(tx, &session)?;
-            let means = chosen.clone().map(|(processor, _)| Means {
-                processor,
-                method: payment.method.clone(),
-                context: payment.context.clone(),
-                lease_until,
-            });
+            let means = match &chosen {
+                Ok((processor, able)) => means(tx, &session, &payment, (processor, able), lease_until),
+                Err(error) => Err(error.clone()),
+            };
             let mut change = Change::new();
             let (session, begun) = checkout::begin(session, means, holdings, &mut tx.setting(), &mut change)?;
             let attempt = match begun {
@@ -242,40 +296,82 @@ impl Sessions<'_> {
 
     /// The processor that a session's payment goes to, chosen before anything is written.
     fn processor_for(self, id: &SessionId) -> Result<(String, Capabilities)> {
-        let (core, mode) = (&self.0.core, self.0.world.mode);
-        let missing = |name: &str| Error::NoProcessor {
-            name: shortened(name),
-            mode: mode.as_str(),
+        let app = self.0;
+        let amount = match &app.core.route {
+            Some(_) => app
+                .core
+                .view(app.world, |view| store::session::get(view.sql, view.world, id))?
+                .total(),
+            None => None,
         };
-        let name = match &core.route {
-            Some(route) => {
-                let (session, app) = core.view(self.0.world, |view| {
-                    Ok((store::session::get(view.sql, view.world, id)?, view.app.clone()))
-                })?;
-                match session.total() {
-                    // A panicking rule names no processor; nothing has been written yet.
-                    Some(amount) => shielded(|| Hook::Route, || route(&RouteInput { app, mode, amount }))
-                        .unwrap_or_else(|alarm| {
-                            core.alarms.tell([alarm]);
-                            String::new()
-                        }),
-                    None => core.processors(mode).first.clone().unwrap_or_default(),
-                }
-            }
-            None => core.processors(mode).first.clone().unwrap_or_default(),
-        };
-        let capabilities = match core.capabilities(mode, &name) {
-            Ok(known) => known.ok_or_else(|| missing(&name))?,
-            Err(panicked) => {
-                core.alarms.tell([panicked]);
-                Capabilities::default()
-            }
-        };
-        if mode == Mode::Live && !capabilities.lookup && !core.resolved_by_hand.contains(&name) {
-            return Err(Error::UnsafeProcessor { name });
-        }
-        Ok((name, capabilities))
+        able(app, routed(app, amount)?)
     }
+
+    /// The processor that keeps a payment method.
+    fn keeper_of(self, id: &PaymentMethodId) -> Result<(String, Capabilities)> {
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let (core, world) = (&self.0.core, self.0.world);
+        let method = core.view(world, |view| store::method::get(view.sql, view.world, id))?;
+        able(self.0, method.processor)
+    }
+}
+
+/// How a session is to be paid.
+///
+/// # Errors
+/// `BeyondProcessor` for what the processor cannot do; `MethodUnusable` for a saved method that cannot be
+/// charged; `Invalid` and `Deleted` where there is no customer for whom a method could be saved.
+fn means(
+    tx: &mut Tx<'_>,
+    session: &Session,
+    payment: &NewPayment,
+    (processor, able): (&str, &Capabilities),
+    lease_until: Timestamp,
+) -> Result<Means> {
+    if let Some(total) = session.total() {
+        able.takes(processor, total)?;
+    }
+    if session.capture == CaptureMethod::Manual {
+        able.has(processor, Ability::Authorize, "an amount to be held")?;
+    }
+    if payment.save_method {
+        able.has(processor, Ability::SaveMethods, "a payment method to be saved")?;
+    }
+    let customer = session.customer.as_ref();
+    let method = match &payment.saved {
+        Some(saved) => {
+            let saved = store::method::get(tx.sql, tx.world, saved)?;
+            let saved = saved.chargeable(customer.map(|customer| &customer.id), tx.now)?;
+            Some(saved.token.clone())
+        }
+        None => payment.method.clone(),
+    };
+    if payment.save_method {
+        let customer = customer.cloned().ok_or_else(|| {
+            let allowed = "a session of a customer: make it with NewSession::customer";
+            Invalid::new("save_method", "a session without a customer", allowed)
+        })?;
+        decide::customer::not_deleted(customer)?;
+    }
+    let customer_ref = match customer {
+        Some(customer) => store::method::reference(tx.sql, tx.world, &customer.id, processor)?,
+        None => None,
+    };
+    Ok(Means {
+        processor: processor.to_owned(),
+        method,
+        context: payment.context.clone(),
+        payer: Payer {
+            initiator: if payment.off_session {
+                Initiator::OffSession
+            } else {
+                Initiator::BuyerPresent
+            },
+            save_method: payment.save_method,
+            customer_ref,
+        },
+        lease_until,
+    })
 }
 
 /// What a used idempotency key answers: the outcome of its own charge.

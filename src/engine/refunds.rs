@@ -2,9 +2,10 @@ use super::asks::{Ask, AskKind, LEASE_MARGIN, ask};
 use super::settling::{Settled, dangling};
 use super::{App, Page, page, page_size};
 use crate::change::{Change, Remember};
-use crate::decide::refunding::{self, Given, Wish};
+use crate::decide::refunding::{self, Given, Intended, Wish};
 use crate::error::{Error, Refused, Result};
 use crate::event::{EventKind, Happening, Subject};
+use crate::hook::{Ability, Capabilities};
 use crate::id::{ChargeId, RefundId};
 use crate::payment::{Await, CheckedRefund, NewRefund, Refund, RefundSource, Target};
 use crate::session::Session;
@@ -38,7 +39,7 @@ impl Refunds<'_> {
     /// It takes an idempotency key: without one, each call is another refund.
     ///
     /// # Errors
-    /// [`Error::RefundTooLarge`]; [`Error::Refused`] for a charge that took nothing, or of which
+    /// [`Error::RefundTooLarge`]; [`Error::BeyondProcessor`] for a part that the processor cannot give back; [`Error::Refused`] for a charge that took nothing, or of which
     /// nothing is left, and for a session that was not paid; [`Error::Invalid`] for another currency
     /// and for units that the session's lines do not have; [`Error::IdempotencyConflict`];
     /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`]. A refund that the processor
@@ -57,7 +58,7 @@ impl Refunds<'_> {
         match self.begin(refund)? {
             BegunRefund::Ask(ask, _) => match self.0.core.ask_and_settle(&ask)? {
                 Settled::Refund(refund) => Ok(*refund),
-                Settled::Payment(payment) => Err(dangling(payment.session.id.as_str())),
+                other => Err(dangling(other.id())),
             },
             BegunRefund::Done(refund) => Ok(*refund),
         }
@@ -109,7 +110,11 @@ impl Refunds<'_> {
                 Some(known) => (Await::Answer, tx.host_now.plus(known.call_timeout + LEASE_MARGIN)),
                 None => (Await::Call, tx.host_now),
             };
+            let able = known.get(&given.charge.processor);
             let intended = refunding::intend(given, wish(&refund), next, &mut tx.setting())?;
+            if let Some(able) = able {
+                can_give_back(able, &intended)?;
+            }
             let mut change = Change::new();
             let updated = Happening::plain(EventKind::ChargeUpdated);
             change.record(Subject::Charge(intended.charge.clone()), [updated]);
@@ -176,6 +181,15 @@ impl Refunds<'_> {
             store::refund::of_charge(view.sql, view.world, charge)
         })
     }
+}
+
+/// Whether the processor gives back a part, where it is to. What goes back by itself is all of it.
+fn can_give_back(able: &Capabilities, intended: &Intended) -> Result<()> {
+    let (refund, taken) = (&intended.refund, intended.charge.captured);
+    if refund.amount.as_minor() < taken {
+        able.has(&refund.processor, Ability::PartialRefund, refund.amount)?;
+    }
+    able.expresses(&refund.processor, refund.amount)
 }
 
 fn wish(refund: &CheckedRefund) -> Wish {

@@ -10,12 +10,13 @@ use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
 use crate::alarm::Alarm;
 use crate::change::Change;
-use crate::decide::settlement::{self, Case, Learned, Unsettled, UnsettledRefund};
+use crate::customer::Customer;
+use crate::decide::settlement::{self, Case, Learned, Unsettled, UnsettledRefund, UnsettledSetup};
 use crate::entitlement::Holding;
 use crate::error::{Error, Result, StorageError, StorageKind};
-use crate::hook::{Answer, Capabilities, Operation};
+use crate::hook::{Answer, Capabilities, Operation, Outcome};
 use crate::id::{AttemptId, ChargeId, World};
-use crate::payment::{Attempt, Charge, Finding, Followup, Past, Refund, reference_of};
+use crate::payment::{Attempt, Charge, Finding, Followup, Past, PaymentMethod, Refund, Setup, reference_of};
 use crate::session::Session;
 use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
@@ -36,6 +37,8 @@ pub enum Settled {
     Payment(Box<Payment>),
     /// A refund.
     Refund(Box<Refund>),
+    /// A setup.
+    Setup(Box<Setup>),
 }
 
 impl Settled {
@@ -44,7 +47,7 @@ impl Settled {
     pub fn payment(self) -> Option<Payment> {
         match self {
             Settled::Payment(payment) => Some(*payment),
-            Settled::Refund(_) => None,
+            Settled::Refund(_) | Settled::Setup(_) => None,
         }
     }
 
@@ -53,13 +56,31 @@ impl Settled {
     pub fn refund(self) -> Option<Refund> {
         match self {
             Settled::Refund(refund) => Some(*refund),
-            Settled::Payment(_) => None,
+            Settled::Payment(_) | Settled::Setup(_) => None,
+        }
+    }
+
+    /// The setup, if it was about one.
+    #[must_use]
+    pub fn setup(self) -> Option<Setup> {
+        match self {
+            Settled::Setup(setup) => Some(*setup),
+            Settled::Payment(_) | Settled::Refund(_) => None,
+        }
+    }
+
+    /// The id of what it was about.
+    pub(super) fn id(&self) -> &str {
+        match self {
+            Settled::Payment(payment) => payment.session.id.as_str(),
+            Settled::Refund(refund) => refund.id.as_str(),
+            Settled::Setup(setup) => setup.id.as_str(),
         }
     }
 }
 
 impl Engine {
-    /// Brings a processor's answer back: the last beat of a payment or refund, and the only way in for
+    /// Brings a processor's answer back: the last beat of a payment, refund or setup, and the only way in for
     /// what was learned about one. Idempotent by state: bringing the same answer again moves nothing, and
     /// neither does an answer that says less than what is known; that a look-up was heard is written down
     /// each time. That a bank has sent back what a refund gave is taken from the newest look-up only: what
@@ -79,7 +100,8 @@ impl Engine {
     /// `charge.requires_action`, `charge.authorized`, `charge.mismatch`, `charge.unresolved` as the
     /// case may be; `checkout.session.late_payment` for money that arrives too late, and
     /// `refund.created` where it goes back by itself. Of a refund, the last ones of
-    /// [`crate::Refunds::create`]; `refund.contradicted`, `refund.unresolved`.
+    /// [`crate::Refunds::create`]; `refund.contradicted`, `refund.unresolved`. Of a setup, the last ones of
+    /// [`crate::Setups::create`]. `payment_method.attached` where a method was saved.
     pub fn settle(&self, ask: &Ask, answer: &Answer) -> Result<Settled> {
         settle(&self.core, ask, answer)
     }
@@ -228,6 +250,7 @@ pub(super) fn weigh_in(
         to_ask: false,
     };
     let settled = match case.attempt.operation {
+        Operation::Setup => settle_setup(tx, case, &learned).map(|setup| Settled::Setup(Box::new(setup))),
         Operation::Refund => settle_refund(tx, case, &learned).map(|refund| Settled::Refund(Box::new(refund))),
         _ => settle_charge(tx, case, &learned).map(|payment| Settled::Payment(Box::new(payment))),
     }?;
@@ -242,8 +265,9 @@ fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<P
     let session = store::payment::session_of_charge(tx.sql, tx.world, &subject)?.ok_or_else(|| dangling(&subject))?;
     let session = store::session::get(tx.sql, tx.world, &session)?;
     let found = Unsettled {
-        case,
         holdings: holdings(tx, &session)?,
+        known_method: known_method(tx, &case.attempt.processor, session.customer.as_ref(), learned)?,
+        case,
         session,
         late_payments: store::app::late_payments(tx.sql, tx.world.app)?,
     };
@@ -263,6 +287,40 @@ fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<P
     })
 }
 
+/// The customer's payment method under the token that a finding names, if it is known.
+fn known_method(
+    tx: &mut Tx<'_>,
+    processor: &str,
+    customer: Option<&Customer>,
+    learned: &Learned<'_>,
+) -> Result<Option<PaymentMethod>> {
+    let token = match learned.finding.outcome() {
+        Some(Outcome::Succeeded(receipt) | Outcome::Authorized { receipt, .. }) => {
+            receipt.saved_method.as_ref().map(|method| &method.token)
+        }
+        _ => None,
+    };
+    match customer.zip(token) {
+        Some((customer, token)) => store::method::by_token(tx.sql, tx.world, &customer.id, processor, token),
+        None => Ok(None),
+    }
+}
+
+fn settle_setup(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Setup> {
+    let setup = store::setup::get(tx.sql, tx.world, &case.attempt.subject)?;
+    let customer = store::customer::get(tx.sql, tx.world, &setup.customer)?;
+    let found = UnsettledSetup {
+        known_method: known_method(tx, &case.attempt.processor, Some(&customer), learned)?,
+        case,
+        setup,
+        customer,
+    };
+    let mut change = Change::new();
+    let setup = settlement::settle_setup(found, learned, &mut tx.setting(), &mut change);
+    tx.apply(&change)?;
+    Ok(setup)
+}
+
 fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Refund> {
     let refund = store::refund::get(tx.sql, tx.world, &case.attempt.subject)?;
     let session = store::session::get(tx.sql, tx.world, &refund.session)?;
@@ -279,10 +337,10 @@ fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<R
     Ok(refund)
 }
 
-pub(super) fn dangling(charge: &str) -> Error {
+pub(super) fn dangling(subject: &str) -> Error {
     StorageError::new(
         StorageKind::Corrupt,
-        format!("an attempt of charge {charge}, which is missing"),
+        format!("an attempt about {subject}, which is missing or something else"),
     )
     .into()
 }

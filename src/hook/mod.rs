@@ -11,6 +11,7 @@
 //! process there and then. What it was in the middle of is in the file, and the next process takes it
 //! up: a payment as unknown, to be looked up, a delivery when its claim has ended.
 
+mod capabilities;
 mod clock;
 mod notice;
 mod outcome;
@@ -21,9 +22,10 @@ mod transport;
 #[doc = include_str!("stripe.md")]
 pub mod stripe_mapping {}
 
+pub use capabilities::{Ability, Capabilities};
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
 pub use notice::{Notice, NoticeKind, Post, Reception, Reply};
-pub use outcome::{Action, Advice, Cancel, Lookup, Outcome, Receipt};
-pub use processor::{Answer, Capabilities, LookupKey, Processor, RouteInput};
+pub use outcome::{Action, Advice, Cancel, Lookup, Outcome, Receipt, SavedMethod};
+pub use processor::{Answer, LookupKey, Processor, RouteInput};
 pub use request::{Initiator, Operation, Related, Request, RequestLine};
 pub use transport::{Answered, SignedRequest, Transport, TransportOutcome};

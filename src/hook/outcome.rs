@@ -1,5 +1,6 @@
 //! What a payment service says of what it was asked.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -82,6 +83,11 @@ pub struct Receipt {
     pub amount: Amount,
     /// What the service keeps of it, in the same currency; none if it does not say.
     pub fee: Option<Amount>,
+    /// The payment method that the service has saved, for later charges of the customer.
+    pub saved_method: Option<SavedMethod>,
+    /// The service's own name for the customer, which later requests about the same customer carry. It
+    /// is kept as [`Receipt::reference`] is: to the byte or not at all.
+    pub customer_ref: Option<String>,
 }
 
 impl Receipt {
@@ -92,6 +98,8 @@ impl Receipt {
             reference: reference.into(),
             amount,
             fee: None,
+            saved_method: None,
+            customer_ref: None,
         }
     }
 
@@ -100,6 +108,81 @@ impl Receipt {
     pub fn fee(mut self, fee: Amount) -> Self {
         self.fee = Some(fee);
         self
+    }
+
+    /// With the payment method that the service has saved. It is kept for the customer of the session or
+    /// of the setup, asked for or not, and only where there is one.
+    #[must_use]
+    pub fn saved_method(mut self, method: SavedMethod) -> Self {
+        self.saved_method = Some(method);
+        self
+    }
+
+    /// With the service's own name for the customer. The newest one counts.
+    #[must_use]
+    pub fn customer_ref(mut self, reference: impl Into<String>) -> Self {
+        self.customer_ref = Some(reference.into());
+        self
+    }
+}
+
+/// A payment method that a service keeps, and by what of it a buyer recognises it. Never a card number.
+///
+/// What cannot be kept is left out, the success counts all the same, and the evidence says why: the
+/// token to the byte or the method not at all, by the rule of [`Receipt::reference`]; the rest field by
+/// field.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SavedMethod {
+    /// The service's own opaque token, by which it charges the method; up to 255 characters.
+    pub token: String,
+    /// The brand as a word of up to 32 letters, digits, `_` and `-`, such as `visa`.
+    pub brand: Option<String>,
+    /// The last four digits of the number, exactly four.
+    pub last4: Option<String>,
+    /// The month after which it is not good any more: 1 to 12, and the year in four digits from 2000 to
+    /// 2199.
+    pub expiry: Option<(u8, u16)>,
+}
+
+impl SavedMethod {
+    /// A method that is charged by this token.
+    #[must_use]
+    pub fn new(token: impl Into<String>) -> SavedMethod {
+        SavedMethod {
+            token: token.into(),
+            brand: None,
+            last4: None,
+            expiry: None,
+        }
+    }
+
+    /// With the brand as a word, such as `visa`.
+    #[must_use]
+    pub fn brand(mut self, brand: impl Into<String>) -> Self {
+        self.brand = Some(brand.into());
+        self
+    }
+
+    /// With the last four digits of the number.
+    #[must_use]
+    pub fn last4(mut self, last4: impl Into<String>) -> Self {
+        self.last4 = Some(last4.into());
+        self
+    }
+
+    /// With the last month in which it is good, 1 to 12, and its year in four digits.
+    #[must_use]
+    pub fn expiry(mut self, month: u8, year: u16) -> Self {
+        self.expiry = Some((month, year));
+        self
+    }
+}
+
+/// Without what the service gave: it may be anything.
+impl fmt::Debug for SavedMethod {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SavedMethod").finish_non_exhaustive()
     }
 }
 

@@ -1,10 +1,7 @@
-use std::time::Duration;
-
-use super::{Cancel, Lookup, Outcome, Post, Reception, Request};
+use super::{Cancel, Capabilities, Lookup, Outcome, Post, Reception, Request};
 use crate::id::Mode;
 use crate::money::Amount;
 use crate::time::Timestamp;
-
 /// Moves money: the host's bridge to a payment service.
 ///
 /// # When it is called
@@ -168,81 +165,6 @@ impl<T: Processor + ?Sized> Processor for std::sync::Arc<T> {
 
     fn receive(&self, post: &Post<'_>) -> Reception {
         (**self).receive(post)
-    }
-}
-
-/// What a service can do. Build it with [`Capabilities::new`] and the setters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Capabilities {
-    /// How long the service remembers idempotency keys; none if it has no such keys.
-    pub idempotency_window: Option<Duration>,
-    /// Whether attempts can be looked up.
-    pub lookup: bool,
-    /// How long after a call a "not found" is final: by then a call that arrived would be visible.
-    /// None if it never is.
-    pub not_found_final_after: Option<Duration>,
-    /// How long one call may take.
-    pub call_timeout: Duration,
-    /// Whether a payment is over for good once the service has said by itself that it was declined.
-    pub declines_final: bool,
-}
-
-impl Capabilities {
-    /// No idempotency keys, no look-ups, calls of up to 30 seconds.
-    #[must_use]
-    pub fn new() -> Capabilities {
-        Capabilities {
-            idempotency_window: None,
-            lookup: false,
-            not_found_final_after: None,
-            call_timeout: Duration::from_secs(30),
-            declines_final: false,
-        }
-    }
-
-    /// The service deduplicates by key, and remembers keys for this long.
-    #[must_use]
-    pub fn idempotency_window(mut self, window: Duration) -> Self {
-        self.idempotency_window = Some(window);
-        self
-    }
-
-    /// Attempts can be looked up.
-    #[must_use]
-    pub fn lookup(mut self) -> Self {
-        self.lookup = true;
-        self
-    }
-
-    /// A "not found" is final once this much time has passed since the call.
-    #[must_use]
-    pub fn not_found_final_after(mut self, settled: Duration) -> Self {
-        self.not_found_final_after = Some(settled);
-        self
-    }
-
-    /// What the service tells of by itself as declined ends at that: no buyer can try the same payment with
-    /// another card on the service's page, and no decline arrives that is older than a success. Without
-    /// this, [`NoticeKind::Evidence`](crate::NoticeKind::Evidence) of a decline is looked up before it ends
-    /// anything, and moves nothing while the buyer may be about to try again.
-    #[must_use]
-    pub fn declines_are_final(mut self) -> Self {
-        self.declines_final = true;
-        self
-    }
-
-    /// How long one call may take, 1 second to 10 minutes; values outside are moved inside.
-    #[must_use]
-    pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.call_timeout = timeout.clamp(Duration::from_secs(1), Duration::from_secs(600));
-        self
-    }
-}
-
-impl Default for Capabilities {
-    fn default() -> Self {
-        Capabilities::new()
     }
 }
 

@@ -21,7 +21,8 @@ pub enum Operation {
     Void,
     /// Give a taken amount back.
     Refund,
-    /// Save a payment method without taking money.
+    /// Save a payment method without taking money. Answered by [`crate::Outcome::Succeeded`] over the amount
+    /// of the request, which is zero, with [`crate::Receipt::saved_method`].
     Setup,
 }
 
@@ -61,12 +62,12 @@ pub struct Request {
     /// The attempt's id, for the service's own records.
     pub attempt: String,
     /// The key by which the service recognises a repetition. It is derived from the session and the
-    /// charge's number, or from the charge and the refund's, so that the same operation always has the
-    /// same key.
+    /// charge's number, from the charge and the refund's, or from the customer and the setup's, so that the
+    /// same operation always has the same key.
     pub idempotency_key: String,
     /// What is asked.
     pub operation: Operation,
-    /// The amount in minor units of `currency`, by ISO 4217.
+    /// The amount in minor units of `currency`, by ISO 4217; zero of a setup, which takes no money.
     pub amount: i64,
     /// The upper-case ISO 4217 code.
     pub currency: String,
@@ -76,7 +77,7 @@ pub struct Request {
     pub app: String,
     /// `test` or `live`.
     pub mode: String,
-    /// The checkout session that is paid, or was.
+    /// The checkout session that is paid, or was; of a setup the setup's id.
     pub session: String,
     /// Who started it.
     pub initiator: Initiator,

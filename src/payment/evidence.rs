@@ -1,7 +1,8 @@
 use std::time::Duration;
 
 use super::News;
-use crate::hook::{Cancel, Lookup, Outcome, Receipt};
+use super::method::{MAX_TOKEN, keepable};
+use crate::hook::{Cancel, Lookup, Outcome, Receipt, SavedMethod};
 use crate::money::Amount;
 use crate::text::{self, kept};
 
@@ -90,8 +91,12 @@ pub(crate) struct Verdict {
     /// The processor's own name for the payment, to the byte; none if it gave none that is kept.
     pub(crate) reference: Option<String>,
     pub(crate) amount: Option<Amount>,
-    /// Code or reason, shortened, card numbers masked; or why a reference was not kept.
+    /// Code or reason, shortened, card numbers masked; or why something was not kept.
     pub(crate) detail: Option<String>,
+    /// The payment method that the processor has saved, as far as it can be kept.
+    pub(crate) saved_method: Option<SavedMethod>,
+    /// The processor's own name for the customer, to the byte; none if it gave none that can be kept.
+    pub(crate) customer_ref: Option<String>,
 }
 
 /// What a verdict says, as it is written down.
@@ -112,6 +117,14 @@ impl Said {
 }
 
 impl Verdict {
+    /// Says what else was not kept.
+    pub(crate) fn not_kept(&mut self, what: &str) {
+        self.detail = Some(match self.detail.take() {
+            None => kept(&format!("not kept: {what}"), MAX_DETAIL),
+            Some(before) => kept(&format!("{before}; not kept: {what}"), MAX_DETAIL),
+        });
+    }
+
     /// Whether nothing is learned from it.
     pub(crate) fn is_silent(&self) -> bool {
         SILENT.contains(&self.outcome)
@@ -228,17 +241,18 @@ fn weigh_outcome(source: Source, outcome: &Outcome, asked: Amount) -> Verdict {
         }
     };
     // What was taken or held must be what was asked for, to the minor unit.
-    let received = |event, outcome, receipt: &Receipt| Verdict {
-        amount: Some(receipt.amount),
-        ..referring(
-            if receipt.amount == asked {
-                event
-            } else {
-                News::Mismatched
-            },
-            outcome,
-            &receipt.reference,
-        )
+    let received = |event, outcome, receipt: &Receipt| {
+        let event = if receipt.amount == asked {
+            event
+        } else {
+            News::Mismatched
+        };
+        let mut verdict = Verdict {
+            amount: Some(receipt.amount),
+            ..referring(event, outcome, &receipt.reference)
+        };
+        remembered(&mut verdict, receipt);
+        verdict
     };
     match outcome {
         Outcome::Succeeded(receipt) => received(News::Succeeded, "succeeded", receipt),
@@ -277,6 +291,23 @@ fn named(reference: &str) -> (Option<String>, Option<String>) {
     }
 }
 
+/// What a receipt tells of the customer, as far as it can be kept.
+fn remembered(verdict: &mut Verdict, receipt: &Receipt) {
+    if let Some(given) = &receipt.saved_method {
+        let (kept, dropped) = keepable(given);
+        verdict.saved_method = kept;
+        for what in dropped {
+            verdict.not_kept(&what);
+        }
+    }
+    if let Some(given) = &receipt.customer_ref {
+        match text::text("customer_ref", given, MAX_TOKEN) {
+            Ok(reference) => verdict.customer_ref = Some(reference),
+            Err(refused) => verdict.not_kept(&refused.to_string()),
+        }
+    }
+}
+
 fn nothing(source: Source, outcome: &'static str) -> Verdict {
     Verdict {
         source,
@@ -285,5 +316,7 @@ fn nothing(source: Source, outcome: &'static str) -> Verdict {
         reference: None,
         amount: None,
         detail: None,
+        saved_method: None,
+        customer_ref: None,
     }
 }

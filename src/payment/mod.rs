@@ -6,17 +6,21 @@
 //! a charge leaves the state `unknown` by evidence only.
 
 mod evidence;
+mod method;
 mod news;
 mod notice;
 mod refund;
+mod setup;
 mod state;
 
 pub(crate) use evidence::{Evidence, Finding, Past, Said, Source, Verdict};
+pub use method::{MethodState, PaymentMethod};
 pub(crate) use news::News;
 pub(crate) use notice::{Arrived, reference_of};
 pub use notice::{Notification, NotificationKind, NotificationState};
 pub(crate) use refund::{Checked as CheckedRefund, MAX_REFUNDS, Share, Target};
 pub use refund::{GrantEffect, NewRefund, Refund, RefundSource, RefundState, RefundedLine};
+pub use setup::{NewSetup, Setup, SetupState};
 pub use state::ChargeState;
 
 use crate::error::Refused;

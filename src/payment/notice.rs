@@ -2,6 +2,7 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::method::keepable;
 use crate::hook::{Action, Notice, NoticeKind, Outcome, Receipt};
 use crate::id::{AttemptId, NotificationId};
 use crate::text::{self, kept};
@@ -184,6 +185,8 @@ fn bounded(outcome: &Outcome) -> Outcome {
         reference: name(&receipt.reference),
         amount: receipt.amount,
         fee: receipt.fee,
+        customer_ref: receipt.customer_ref.as_deref().and_then(named),
+        saved_method: receipt.saved_method.as_ref().and_then(|given| keepable(given).0),
     };
     match outcome {
         Outcome::Succeeded(taken) => Outcome::Succeeded(receipt(taken)),

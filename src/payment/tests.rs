@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::state::next;
 use super::*;
 use crate::error::ECHO_LIMIT;
-use crate::hook::{Lookup, Outcome};
+use crate::hook::{Lookup, Outcome, Receipt, SavedMethod};
 use crate::money::Currency;
 use crate::samples::{at, charge, check_machine, eur, intent};
 use crate::text::kept;
@@ -97,7 +97,7 @@ fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
     let usd = Amount::minor(ASKED, Currency::USD).unwrap();
     let succeeded = |amount| Outcome::succeeded(text("r"), amount);
     let authorized = |amount| Outcome::Authorized {
-        receipt: crate::hook::Receipt::new(text("r"), amount),
+        receipt: Receipt::new(text("r"), amount),
         expires_at: None,
     };
     let action = Outcome::RequiresAction {
@@ -150,6 +150,8 @@ fn every_outcome_weighs_the_same_from_an_answer_and_from_a_look_up() {
                 _ => None,
             },
             detail: detail.map(text),
+            saved_method: None,
+            customer_ref: None,
         };
         let answer = Finding::Executed(outcome.clone());
         let lookup = Finding::LookedUp(Lookup::Found(outcome.clone()));
@@ -322,4 +324,72 @@ fn the_last_failure_is_the_newest_charges_own() {
             .last_failure()
             .is_none()
     );
+}
+
+/// What is kept of a saved method, and what the evidence says of the rest.
+fn saved(method: SavedMethod) -> (Option<SavedMethod>, Option<String>) {
+    let receipt = Receipt::new("r_1", eur(999)).saved_method(method);
+    let verdict = Finding::Executed(Outcome::Succeeded(receipt)).weigh(eur(999), None, None);
+    assert_eq!(verdict.event, Some(News::Succeeded), "the success counts all the same");
+    (verdict.saved_method, verdict.detail)
+}
+
+#[test]
+fn a_saved_method_is_kept_field_by_field_and_its_token_to_the_byte_or_the_method_not_at_all() {
+    let whole = SavedMethod::new("tok \"ü\"")
+        .brand("visa")
+        .last4("0042")
+        .expiry(12, 2199);
+    assert_eq!(saved(whole.clone()), (Some(whole.clone()), None));
+    let long = "x".repeat(256);
+    for token in ["", &long, "a\nb", "4242424242424242"] {
+        let (kept, detail) = saved(SavedMethod {
+            token: token.to_owned(),
+            ..whole.clone()
+        });
+        let detail = detail.unwrap();
+        assert!(
+            kept.is_none() && detail.starts_with("not kept: saved_method.token"),
+            "{detail}"
+        );
+        assert!(!detail.contains("4242"), "{detail}");
+    }
+    for (part, bad) in [
+        ("brand", whole.clone().brand("two words")),
+        ("brand", whole.clone().brand("4242424242424242")),
+        ("brand", whole.clone().brand("")),
+        ("last4", whole.clone().last4("42")),
+        ("last4", whole.clone().last4("4242424242424242")),
+        ("last4", whole.clone().last4("42٤2")),
+        ("expiry", whole.clone().expiry(0, 2030)),
+        ("expiry", whole.clone().expiry(13, 2030)),
+        ("expiry", whole.clone().expiry(1, 30)),
+    ] {
+        let expected = SavedMethod {
+            brand: whole.brand.clone().filter(|_| part != "brand"),
+            last4: whole.last4.clone().filter(|_| part != "last4"),
+            expiry: whole.expiry.filter(|_| part != "expiry"),
+            ..whole.clone()
+        };
+        assert_eq!(
+            saved(bad),
+            (Some(expected), Some(format!("not kept: saved_method.{part}")))
+        );
+    }
+}
+
+#[test]
+fn a_customer_s_name_at_the_service_is_kept_to_the_byte_or_not_at_all() {
+    for (given, is_kept) in [
+        ("cus_1", true),
+        ("", false),
+        ("a\tb", false),
+        ("4242 4242 4242 4242", false),
+    ] {
+        let receipt = Receipt::new("r_1", eur(999)).customer_ref(given);
+        let verdict = Finding::Executed(Outcome::Succeeded(receipt)).weigh(eur(999), None, None);
+        assert_eq!(verdict.event, Some(News::Succeeded));
+        assert_eq!(verdict.customer_ref.as_deref(), is_kept.then_some(given));
+        assert_eq!(verdict.detail.is_some(), !is_kept, "{given}");
+    }
 }

@@ -7,7 +7,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::codec::{self, mode_number};
 use super::head::Tx;
-use super::{app, attempt, catalog, customer, endpoint, entitlement, idempotency, payment, refund, session};
+use super::{
+    app, attempt, catalog, customer, endpoint, entitlement, idempotency, method, payment, refund, session, setup,
+};
 use crate::alarm;
 use crate::change::{Change, Entry};
 use crate::digest::Fields;
@@ -52,6 +54,9 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
             attempt::put_evidence(tx.sql, tx.world, &entry.attempt.id, evidence)?;
         }
     }
+    for reference in &change.references {
+        method::put_reference(tx.sql, tx.world, reference)?;
+    }
     for folded in &change.folded {
         entitlement::put_folded(tx.sql, tx.world, folded)?;
         tx.touched.push((folded.uid.clone(), folded.line.clone()));
@@ -81,6 +86,8 @@ fn put(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
         Subject::Product(product) => catalog::put_product(sql, world, product, before),
         Subject::Price(price) => catalog::put_price(sql, world, price, before),
         Subject::Customer(customer) => customer::put(sql, world, customer, before),
+        Subject::Setup(wanted) => setup::put(sql, world, wanted, before),
+        Subject::PaymentMethod(saved) => method::put(sql, world, saved, before),
         Subject::Session(session) => session::put(sql, world, session, before),
         Subject::PaymentIntent(intent) => payment::put_intent(sql, world, intent, before),
         Subject::Charge(charge) => payment::put_charge(sql, world, charge, before),

@@ -47,7 +47,7 @@ fn attempts(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -
     rows(sql, world, ATTEMPT, rest, values, attempt_from_row)
 }
 
-/// The attempt that made a charge or a refund: of a charge that comes with another, that one's.
+/// The attempt that made a charge, a refund or a setup: of a charge that comes with another, that one's.
 pub(crate) fn that_made(sql: &mut dyn Sql, world: World, subject: &str) -> Result<Attempt> {
     let rest = "AND a.subject = coalesce((SELECT c.comes_with FROM tillite_charge c WHERE c.app = $1 AND c.mode = $2 \
          AND c.id = $3), $3) AND a.operation NOT IN ('capture', 'void')";
@@ -226,7 +226,8 @@ pub(crate) fn open_attempts(sql: &mut dyn Sql, world: World) -> Result<(i64, i64
          SELECT app, mode, id FROM tillite_charge WHERE app = $1 AND mode = $2 \
          AND state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') UNION ALL \
          SELECT app, mode, id FROM tillite_refund WHERE app = $1 AND mode = $2 AND state IN ('pending', 'unknown') \
-         ) AS o CROSS JOIN tillite_attempt a WHERE a.app = o.app AND a.mode = o.mode AND a.subject = o.id \
+         UNION ALL SELECT app, mode, id FROM tillite_setup WHERE app = $1 AND mode = $2 \
+         AND state IN ('initiated', 'unknown', 'pending', 'requires_action') ) AS o CROSS JOIN tillite_attempt a WHERE a.app = o.app AND a.mode = o.mode AND a.subject = o.id \
          AND (a.next IS NOT NULL OR a.unresolved = 1)",
         &[world.app.into(), mode_number(world.mode).into()],
         &mut |row| {

@@ -9,8 +9,8 @@ use crate::hook::{Action, Advice, Operation};
 use crate::id::{Id, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    Await, CaptureMethod, ChargeState, Failure, Followup, GrantEffect, Hold, LatePayments, NotificationKind,
-    NotificationState, RefundSource, RefundState,
+    Await, CaptureMethod, ChargeState, Failure, Followup, GrantEffect, Hold, LatePayments, MethodState,
+    NotificationKind, NotificationState, RefundSource, RefundState, SetupState,
 };
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
@@ -132,6 +132,14 @@ pub(super) fn capture(text: &str) -> Result<CaptureMethod> {
 
 pub(super) fn followup(text: &str) -> Result<Followup> {
     word(&Followup::ALL, Followup::as_str, text)
+}
+
+pub(super) fn method_state(text: &str) -> Result<MethodState> {
+    word(&MethodState::ALL, MethodState::as_str, text)
+}
+
+pub(super) fn setup_state(text: &str) -> Result<SetupState> {
+    word(&SetupState::ALL, SetupState::as_str, text)
 }
 
 pub(super) fn refund_state(text: &str) -> Result<RefundState> {

@@ -55,7 +55,7 @@ pub(super) fn put(tx: &mut Tx<'_>, remember: &Remember) -> Result<()> {
 }
 
 /// Forgets keys whose time is over by the host's clock, the longest over first, and looks at no more than `limit`. One
-/// that names a charge or refund whose outcome is awaited, or a session that can be paid or is being paid, is
+/// that names a charge, refund or setup whose outcome is awaited, or a session that can be paid or is being paid, is
 /// kept on: it is all that ties a caller who asks again to what could be paid twice otherwise.
 pub(crate) fn forget(
     sql: &mut dyn Sql,
@@ -67,11 +67,13 @@ pub(crate) fn forget(
     let (app, mode) = (world.app, mode_number(world.mode));
     let mut ended = Vec::new();
     sql.each(
-        "SELECT i.scope, i.key, coalesce(c.id, r.id, s.id) FROM tillite_idempotency i LEFT JOIN tillite_charge c \
+        "SELECT i.scope, i.key, coalesce(c.id, r.id, s.id, u.id) FROM tillite_idempotency i LEFT JOIN tillite_charge c \
          ON c.app = i.app AND c.mode = i.mode AND c.id = i.result \
          AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') \
          LEFT JOIN tillite_refund r ON r.app = i.app AND r.mode = i.mode AND r.id = i.result \
          AND r.state IN ('pending', 'unknown') \
+         LEFT JOIN tillite_setup u ON u.app = i.app AND u.mode = i.mode AND u.id = i.result \
+         AND u.state IN ('initiated', 'unknown', 'pending', 'requires_action') \
          LEFT JOIN tillite_session s ON s.app = i.app AND s.mode = i.mode AND s.id = i.result \
          AND (s.state = 'processing' OR s.state = 'open' AND s.expires_at > $1) \
          WHERE i.app = $2 AND i.mode = $3 AND i.keep_until <= $4 ORDER BY i.keep_until LIMIT $5",

@@ -23,6 +23,7 @@ pub(crate) mod entitlement;
 pub(crate) mod event;
 mod head;
 pub(crate) mod idempotency;
+pub(crate) mod method;
 pub(crate) mod notice;
 mod pace;
 pub(crate) mod payment;
@@ -30,6 +31,7 @@ pub(crate) mod queue;
 pub(crate) mod refund;
 pub(crate) mod retention;
 pub(crate) mod session;
+pub(crate) mod setup;
 mod sqlite;
 pub(crate) mod verify;
 

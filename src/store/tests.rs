@@ -4,7 +4,7 @@ use super::head::SCHEMA;
 use super::*;
 use crate::hook::Operation;
 use crate::id::Mode;
-use crate::payment::{Attempt, Await, ChargeState, NotificationState, RefundState};
+use crate::payment::{Attempt, Await, ChargeState, MethodState, NotificationState, RefundState, SetupState};
 use crate::samples::{at, id};
 use crate::session::{ExpiredReason, SessionState};
 use crate::webhook::{DeliveryEvent, DeliveryState, EndpointState, next_state};
@@ -54,6 +54,7 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
     let charges = |counts: fn(ChargeState) -> bool| words(&ChargeState::ALL, ChargeState::as_str, counts);
     let deliveries = |counts: fn(DeliveryState) -> bool| words(&DeliveryState::ALL, DeliveryState::as_str, counts);
     let refunds = |counts: fn(RefundState) -> bool| words(&RefundState::ALL, RefundState::as_str, counts);
+    let setups = |counts: fn(SetupState) -> bool| words(&SetupState::ALL, SetupState::as_str, counts);
     let sessions = |counts: fn(SessionState) -> bool| {
         use SessionState::{Complete, Expired, Open, Processing};
         let all = [Open, Processing, Complete, Expired(ExpiredReason::Timeout)];
@@ -62,8 +63,11 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
     let notices =
         |counts: fn(NotificationState) -> bool| words(&NotificationState::ALL, NotificationState::as_str, counts);
     let endpoints = words(&EndpointState::ALL, EndpointState::as_str, |_| true);
+    let methods = words(&MethodState::ALL, MethodState::as_str, |_| true);
     let constraints = [
         charges(|_| true),
+        methods,
+        setups(|_| true),
         refunds(|_| true),
         deliveries(|_| true),
         sessions(|_| true),
@@ -73,6 +77,7 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
     let queries = [
         charges(ChargeState::is_live),
         refunds(RefundState::is_open),
+        setups(SetupState::is_live),
         deliveries(|state| next_state(state, DeliveryEvent::Claim).is_ok()),
         // One that expired leaves its order to another.
         sessions(|state| !matches!(state, SessionState::Expired(_))),

@@ -6,11 +6,14 @@ use crate::catalog::{Price, Product, Terms};
 use crate::customer::Customer;
 use crate::entitlement::{Content, Grant, GrantSource, Status, Version};
 use crate::event::Step;
+use crate::hook::Action;
 use crate::payment::{
-    CaptureMethod, Charge, ChargeState, GrantEffect, Hold, PaymentIntent, Refund, RefundSource, RefundState,
+    CaptureMethod, Charge, ChargeState, GrantEffect, Hold, MethodState, PaymentIntent, PaymentMethod, Refund,
+    RefundSource, RefundState, Setup, SetupState,
 };
 use crate::samples::{
-    at, charge, customer, eur, grant, id, intent, line, metadata, refund, session, session_without_lines, sums,
+    at, charge, customer, eur, grant, id, intent, line, metadata, method, refund, session, session_without_lines,
+    setup, sums,
 };
 use crate::session::{Completion, ExpiredReason, Line, Session, SessionState};
 use crate::text::Metadata;
@@ -51,6 +54,33 @@ fn subject(kind: EventKind) -> Subject {
             updated_at: at(90),
             deleted_at: Some(at(90)),
             ..customer()
+        }),
+        EventKind::SetupCreated => Subject::Setup(setup(SetupState::Initiated)),
+        EventKind::SetupUpdated => Subject::Setup(setup(SetupState::Pending)),
+        EventKind::SetupRequiresAction => Subject::Setup(Setup {
+            action: Some(Action::Redirect("https://pay.example/3ds".to_owned())),
+            action_deadline: Some(at(900)),
+            ..setup(SetupState::RequiresAction)
+        }),
+        EventKind::SetupSucceeded => Subject::Setup(Setup {
+            method: Some(id(13)),
+            reference: Some("seti_1".to_owned()),
+            ..setup(SetupState::Succeeded)
+        }),
+        EventKind::SetupFailed => Subject::Setup(setup(SetupState::Failed)),
+        EventKind::SetupCanceled => Subject::Setup(setup(SetupState::Canceled)),
+        EventKind::SetupUnresolved => Subject::Setup(Setup {
+            mismatched: true,
+            ..setup(SetupState::Unknown)
+        }),
+        EventKind::MethodAttached => Subject::PaymentMethod(method()),
+        EventKind::MethodDetached => Subject::PaymentMethod(PaymentMethod {
+            state: MethodState::Detached,
+            brand: None,
+            last4: None,
+            expiry: None,
+            updated_at: at(90),
+            ..method()
         }),
         EventKind::SessionCreated => of_session(session_without_lines()),
         EventKind::SessionUpdated => of_session(session()),

@@ -256,7 +256,7 @@ pub fn documented() -> BTreeMap<String, String> {
             let verb = verb.filter(|_| !VALUES.contains(&handle.as_str()));
             // Without a handle to work on it is a constructor.
             if let Some((name, _)) = verb
-                .filter(|rest| rest.contains("self"))
+                .filter(|rest| rest.contains("self") || rest.ends_with('('))
                 .and_then(|rest| rest.split_once(['(', '<']))
             {
                 found.insert(format!("{handle}::{name}"), std::mem::take(&mut doc));

@@ -11,10 +11,10 @@ use tillite::sandbox::Challenge;
 use tillite::testing::Posted;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, Currency, CustomerUpdate, Error, Expect,
-    JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
-    NewProduct, NewRefund, NewSession, Notice, NoticeKind, NotificationId, Outcome, Price, Refund, Result, Session,
-    SessionUpdate, TransportOutcome, WhatNow, Work,
+    Actor, Answer, Answered, Ask, Begun, BegunRefund, BegunSetup, Budget, ClaimedDelivery, Currency, CustomerUpdate,
+    Error, Expect, JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment,
+    NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome, PaymentMethod,
+    Price, Refund, Result, Session, SessionUpdate, Setup, TransportOutcome, WhatNow, Work,
 };
 
 use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, challenged, documented, euro, with_sandbox};
@@ -63,6 +63,10 @@ struct Stage {
     price: Price,
     /// A refund of a part of what was paid for a session.
     refunded: Refund,
+    /// A payment method that was saved.
+    method: PaymentMethod,
+    /// A setup whose buyer must do something.
+    setup_acting: Setup,
     /// A session for which an amount is held.
     held: Session,
     /// A session whose buyer must do something.
@@ -123,6 +127,14 @@ impl Stage {
             .unwrap();
         let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
         let posted = shop.till.post([changed("n_2")]);
+        let saving = shop.session("u_7");
+        let payment = NewPayment::with("tok_1").save_method(true);
+        app.sessions().pay(&saving.id, payment).unwrap();
+        let payer = &saving.customer.as_ref().unwrap().id;
+        let method = app.customers().payment_methods(payer, 1, None).unwrap().data.remove(0);
+        shop.till.tell(Told::AskBuyer);
+        let setup_acting = app.setups().create(NewSetup::new(payer, Currency::EUR)).unwrap();
+        assert!(shop.till.act_on_setup(&setup_acting.id, true));
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {
@@ -131,6 +143,8 @@ impl Stage {
             delivery,
             price,
             refunded,
+            method,
+            setup_acting,
             held,
             challenged: challenged(app),
             acting,
@@ -150,6 +164,11 @@ impl Stage {
 
     fn refund(&self, key: Option<&str>, other: bool) -> NewRefund {
         let new = NewRefund::charge(&self.refunded.charge).amount(euro(if other { 2_00 } else { 1_00 }));
+        keyed(new, key, |new, key| new.idempotency_key(key))
+    }
+
+    fn setup(&self, key: Option<&str>, other: bool) -> NewSetup {
+        let new = NewSetup::new(&self.method.customer, Currency::EUR).method(if other { "tok_2" } else { "tok_1" });
         keyed(new, key, |new, key| new.idempotency_key(key))
     }
 
@@ -213,6 +232,7 @@ const VERBS: &[(&str, Repeat)] = &[
     ("App::refunds", Reads(|at| Ok(format!("{:?}", at.shop.app.refunds())))),
     ("App::sessions", Reads(|at| Ok(format!("{:?}", at.shop.app.sessions())))),
     ("App::set_public_url", State(|at| shown(at.shop.app.set_public_url(Some("https://pay.example"))))),
+    ("App::setups", Reads(|at| Ok(format!("{:?}", at.shop.app.setups())))),
     ("App::set_late_payments", State(|at| shown(at.shop.app.set_late_payments(LatePayments::Hold)))),
     ("App::slug", Reads(|at| shown(at.shop.app.slug()))),
     ("Catalog::archive_price", State(|at| shown(at.shop.app.catalog().archive_price(&at.price.id)))),
@@ -231,11 +251,16 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Customers::delete", State(|at| {
         shown(at.shop.app.customers().delete(&at.open.customer.as_ref().unwrap().id))
     })),
+    ("Customers::detach", State(|at| shown(at.shop.app.customers().detach(&at.method.id)))),
     ("Customers::get", Reads(|at| {
         let customers = at.shop.app.customers();
         shown(customers.get(&customers.by_uid("u_1")?.id))
     })),
     ("Customers::list", Reads(|at| shown(at.shop.app.customers().list(100, None)))),
+    ("Customers::payment_method", Reads(|at| shown(at.shop.app.customers().payment_method(&at.method.id)))),
+    ("Customers::payment_methods", Reads(|at| {
+        shown(at.shop.app.customers().payment_methods(&at.method.customer, 100, None))
+    })),
     ("Customers::set", State(|at| shown(at.shop.app.customers().set(NewCustomer::uid("u_1").name("Ada"))))),
     ("Customers::update", State(|at| {
         let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
@@ -357,6 +382,17 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Sessions::expire", State(|at| shown(at.shop.app.sessions().expire(&at.open.id)))),
     ("Sessions::get", Reads(|at| shown(at.shop.app.sessions().get(&at.open.id)))),
     ("Sessions::list", Reads(|at| shown(at.shop.app.sessions().list(100, None)))),
+    ("Setups::begin", Key(|at, key, other| {
+        let setup = match at.shop.app.setups().begin(at.setup(key, other))? {
+            BegunSetup::Ask(_, setup) | BegunSetup::Done(setup) => setup,
+        };
+        Ok(format!("{setup:?}"))
+    }, Without::Again)),
+    ("Setups::cancel", State(|at| shown(at.shop.app.setups().cancel(&at.setup_acting.id)))),
+    ("Setups::create", Key(|at, key, other| shown(at.shop.app.setups().create(at.setup(key, other))), Without::Again)),
+    ("Setups::get", Reads(|at| shown(at.shop.app.setups().get(&at.setup_acting.id)))),
+    ("Setups::list", Reads(|at| shown(at.shop.app.setups().list(100, None)))),
+    ("Setups::refresh", State(|at| shown(at.shop.app.setups().refresh(&at.setup_acting.id)))),
     ("Sessions::pay", Key(|at, key, other| {
         shown(at.shop.app.sessions().pay(&at.open.id, payment(key, other)))
     }, Without::State)),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Amount, Begun, Budget, Currency, Engine, Error, Expect, JournalHead, Mode, NewCustomer, NewGrant, NewLine,
-    NewRefund, NewSession, Outcome, RefundState, Work,
+    NewPayment, NewRefund, NewSession, NewSetup, Outcome, RefundState, SetupState, Work,
 };
 
 use crate::file::{Disk, sell, sql};
@@ -61,6 +61,16 @@ fn story() -> (Vec<u8>, JournalHead) {
         .grant(NewGrant::tier("u_days", "member").days(10))
         .unwrap();
     create(NewSession::empty().email("open@example.com"));
+    let saving = create(NewSession::tier("member", Currency::EUR).customer("u_saved"));
+    let payer = saving.customer.clone().unwrap().id;
+    let setup = shop
+        .app
+        .setups()
+        .create(NewSetup::new(&payer, Currency::EUR).method("tok"))
+        .unwrap();
+    assert_eq!(setup.state, SetupState::Succeeded);
+    let payment = NewPayment::with("tok").save_method(true);
+    assert!(shop.app.sessions().pay(&saving.id, payment).unwrap().is_complete());
     let flying = create(NewSession::tier("member", Currency::EUR).order_key("o_1"));
     let Begun::Ask(_) = shop.app.sessions().begin_payment(&flying.id, "tok").unwrap() else {
         panic!("nothing to ask");
@@ -234,6 +244,7 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         &[
             "outcome_has_its_evidence",
             "refund_final_only_by_more_than_time",
+            "setup_final_only_by_more_than_time",
             "final_only_by_more_than_time",
         ],
     ),
@@ -295,6 +306,63 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         "a charge written once more than it was told",
         &["UPDATE tillite_charge SET revision = revision + 1 WHERE settles = 1"],
         &["no_charge_without_its_event"],
+    ),
+    (
+        "a payment method that nobody told of",
+        &["UPDATE tillite_payment_method SET attempt = 'at_gone'"],
+        &["payment_method_was_told_of"],
+    ),
+    (
+        "a payment method of another processor than the one that told of it",
+        &["UPDATE tillite_payment_method SET processor = 'other'"],
+        &["payment_method_was_told_of"],
+    ),
+    (
+        "a customer's name at a service that nobody told of",
+        &["UPDATE tillite_customer_reference SET attempt = 'at_gone'"],
+        &["customer_reference_was_told_of"],
+    ),
+    (
+        "a payment method detached without a trace",
+        &["UPDATE tillite_payment_method SET state = 'detached', detached_at = 1"],
+        &["payment_method_state_is_its_newest_event"],
+    ),
+    (
+        "a payment method written once more than it was told",
+        &["UPDATE tillite_payment_method SET revision = revision + 1"],
+        &["no_payment_method_without_its_event"],
+    ),
+    (
+        "a customer deleted who can still be charged",
+        &["UPDATE tillite_customer SET deleted_at = 1 WHERE uid = 'u_saved'"],
+        &["nothing_attached_to_a_deleted_customer"],
+    ),
+    (
+        "a setup that nobody asked for",
+        &["UPDATE tillite_attempt SET subject = 'seti_gone' WHERE operation = 'setup'"],
+        &["setup_of_its_attempt", "setup_final_only_by_more_than_time"],
+    ),
+    (
+        "a setup that succeeded by the passing of time alone",
+        &[
+            "UPDATE tillite_evidence SET source = 'lease' WHERE attempt = (SELECT id FROM tillite_attempt WHERE operation = 'setup')",
+        ],
+        &["setup_final_only_by_more_than_time"],
+    ),
+    (
+        "a setup without the method that it saved",
+        &["UPDATE tillite_setup SET method = NULL"],
+        &["setup_that_succeeded_has_its_method"],
+    ),
+    (
+        "a setup moved without a trace",
+        &["UPDATE tillite_setup SET state = 'unknown', method = NULL"],
+        &["setup_state_is_its_newest_event"],
+    ),
+    (
+        "a setup written once more than it was told",
+        &["UPDATE tillite_setup SET revision = revision + 1"],
+        &["no_setup_without_its_event"],
     ),
     (
         "a body that is gone",

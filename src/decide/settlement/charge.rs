@@ -3,13 +3,14 @@
 use super::progress::{Beside, Progress};
 use super::{Case, Learned, Standing, failure, surplus};
 use crate::change::{Change, Setting};
-use crate::decide::capturing;
+use crate::decide::{capturing, methods};
 use crate::entitlement::Holding;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Action, Outcome};
 use crate::payment::{
-    Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, Verdict,
+    Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, PaymentMethod,
+    Verdict,
 };
 use crate::session::Session;
 use crate::text;
@@ -25,6 +26,8 @@ pub(crate) struct Unsettled {
     pub(crate) holdings: Vec<Holding>,
     /// What the app does with money that comes too late.
     pub(crate) late_payments: LatePayments,
+    /// The customer's payment method under the token that the finding names, if it is known.
+    pub(crate) known_method: Option<PaymentMethod>,
 }
 
 /// Works a finding into the charge, its intent, its session, and what a sale grants.
@@ -42,6 +45,7 @@ pub(crate) fn settle(
         session,
         holdings,
         late_payments,
+        known_method,
     } = found;
     let mut on = Progress::of(session, &case.attempt)?;
     let Some(verdict) = case.weigh(learned, on.before.amount, at) else {
@@ -49,7 +53,7 @@ pub(crate) fn settle(
     };
     let tries_again = on.before.state == ChargeState::RequiresAction;
     let is_open = on.before.state.is_live();
-    let verdict = case.doubt(
+    let mut verdict = case.doubt(
         verdict,
         learned,
         is_open,
@@ -98,6 +102,8 @@ pub(crate) fn settle(
         on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
     }
     let made_by = case.attempt.clone();
+    let payer = on.session.customer.as_ref();
+    methods::learn(&mut verdict, &made_by, payer, known_method, at, change);
     case.note(verdict, moved.is_some(), learned, at, change);
     // The service was asked to take the amount and holds it instead, so it is to take it now.
     let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic && !is_called_off;
@@ -179,7 +185,7 @@ fn describe(charge: &mut Charge, before: &Charge, news: News, verdict: &Verdict,
 
 /// What a buyer must do, to the byte or not at all: half of a link leads nowhere. Digits in a link may
 /// look like a card's and are none, since services put no card numbers there.
-fn whole(action: &Action) -> Option<Action> {
+pub(super) fn whole(action: &Action) -> Option<Action> {
     let (given, is_link) = match action {
         Action::Redirect(url) => (url, true),
         Action::Client(text) => (text, false),

@@ -4,6 +4,7 @@ use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
 use super::{Learned, Standing, failure, gap};
 use crate::change::{Change, Setting};
+use crate::decide::methods;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
@@ -29,6 +30,7 @@ pub(crate) fn settle_followup(
         session,
         holdings,
         late_payments,
+        known_method,
     } = found;
     let asked = Request::from_bytes(&case.attempt.request)?.money()?;
     let mut on = Progress::of(session, &case.attempt)?;
@@ -38,7 +40,7 @@ pub(crate) fn settle_followup(
     let Some(verdict) = case.weigh(learned, asked, at) else {
         return Ok((on.unmoved(), None));
     };
-    let verdict = case.doubt(verdict, learned, is_open, is_open, false);
+    let mut verdict = case.doubt(verdict, learned, is_open, is_open, false);
     let news = match (followup, verdict.event) {
         (Followup::Capture, Some(news @ (News::Succeeded | News::Mismatched | News::Canceled))) => Some(news),
         // To give free what is held is to call it off, whatever amount is named with it.
@@ -125,6 +127,8 @@ pub(crate) fn settle_followup(
             on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         }
     }
+    let payer = on.session.customer.as_ref();
+    methods::learn(&mut verdict, &case.attempt, payer, known_method, at, change);
     case.note(verdict, moved.is_some() || declined, learned, at, change);
     let beside = Beside {
         holdings,

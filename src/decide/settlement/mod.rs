@@ -3,19 +3,21 @@
 //! There is one way in for all evidence: the processor's answer, a look-up, what the service says by itself,
 //! the end of a lease.
 //! Evidence is weighed against what is known; what is older or weaker is written down and changes
-//! nothing. What it is weighed for (a charge, what becomes of an amount that is held, a refund) has a
+//! nothing. What it is weighed for (a charge, what becomes of an amount that is held, a refund, a setup) has a
 //! file of its own; when to ask next and what is written down is the same for all, and stands here.
 
 mod charge;
 mod followup;
 mod progress;
 mod refund;
+mod setup;
 mod surplus;
 
 pub(crate) use charge::{Unsettled, settle};
 pub(crate) use followup::settle_followup;
 pub(crate) use progress::grant_lines;
 pub(crate) use refund::{UnsettledRefund, settle_refund};
+pub(crate) use setup::{UnsettledSetup, settle_setup};
 
 use std::time::Duration;
 

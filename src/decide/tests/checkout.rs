@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{HOST_AHEAD, assert_repeatable, setting, told};
+use super::{HOST_AHEAD, assert_repeatable, payer, setting, told};
 use crate::change::Change;
 use crate::decide::checkout::{Begun, Means, begin, create, expire, supersede, update};
 use crate::decide::pricing::{Priced, price_lines};
@@ -17,6 +17,7 @@ fn means() -> Means {
         processor: "main".to_owned(),
         method: Some("tok_1".to_owned()),
         context: Some("host's own".to_owned()),
+        payer: payer(),
         lease_until: at(HOST_AHEAD + 40),
     }
 }

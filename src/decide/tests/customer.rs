@@ -201,7 +201,7 @@ fn a_uid_is_given_once_and_only_if_nobody_has_it() {
 fn who_was_deleted_stays_deleted_and_takes_part_in_nothing_new() {
     let remove = |known: Customer| {
         let mut change = Change::new();
-        let after = delete(known, &setting(&mut mint(1), 70), &mut change);
+        let after = delete(known, Vec::new(), &setting(&mut mint(1), 70), &mut change);
         (after, change)
     };
     let (after, change) = remove(customer());
@@ -235,6 +235,6 @@ fn the_same_decision_twice_is_the_same_change() {
         let made = create(NewCustomer::uid("u_2").name("Ada"), None, at, change).unwrap();
         let named = CustomerUpdate::new().name(None).checked().unwrap();
         let named = update(made, named, None, at, change).unwrap();
-        delete(named, at, change)
+        delete(named, Vec::new(), at, change)
     });
 }

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{HOST_AHEAD, assert_repeatable, setting, told};
+use super::{HOST_AHEAD, assert_repeatable, payer, setting, told};
 use crate::change::{Change, LedgerEntry};
 use crate::decide::checkout::{Begun, Means, begin};
 use crate::decide::settlement::{Case, Learned, Unsettled, settle};
@@ -65,6 +65,7 @@ impl Sale {
             processor: "main".to_owned(),
             method: None,
             context: None,
+            payer: payer(),
             lease_until: at(self.seconds + HOST_AHEAD + LEASE),
         };
         let (session, begun) = begin(
@@ -132,6 +133,7 @@ impl Sale {
             session: self.session.clone(),
             holdings: self.holdings.clone(),
             late_payments: self.late_payments,
+            known_method: None,
         };
         let learned = Learned {
             finding,

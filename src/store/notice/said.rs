@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::hook::{Action, NoticeKind, Outcome, Receipt};
+use crate::hook::{Action, NoticeKind, Outcome, Receipt, SavedMethod};
 use crate::money;
 use crate::store::codec::{advice, amount, corrupt, json, maybe_instant};
 use crate::time::Timestamp;
@@ -55,6 +55,16 @@ struct Paid {
     reference: String,
     amount: Money,
     fee: Option<Money>,
+    customer_ref: Option<String>,
+    saved_method: Option<Method>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Method {
+    token: String,
+    brand: Option<String>,
+    last4: Option<String>,
+    expiry: Option<(u8, u16)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -150,6 +160,8 @@ impl Paid {
             reference: receipt.reference.clone(),
             amount: Money::of(receipt.amount),
             fee: receipt.fee.map(Money::of),
+            customer_ref: receipt.customer_ref.clone(),
+            saved_method: receipt.saved_method.as_ref().map(Method::of),
         }
     }
 
@@ -158,7 +170,29 @@ impl Paid {
             reference: self.reference,
             amount: self.amount.amount()?,
             fee: self.fee.map(Money::amount).transpose()?,
+            customer_ref: self.customer_ref,
+            saved_method: self.saved_method.map(Method::method),
         })
+    }
+}
+
+impl Method {
+    fn of(method: &SavedMethod) -> Method {
+        Method {
+            token: method.token.clone(),
+            brand: method.brand.clone(),
+            last4: method.last4.clone(),
+            expiry: method.expiry,
+        }
+    }
+
+    fn method(self) -> SavedMethod {
+        SavedMethod {
+            token: self.token,
+            brand: self.brand,
+            last4: self.last4,
+            expiry: self.expiry,
+        }
     }
 }
 

@@ -81,6 +81,79 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
          WHERE e.app = r.app AND e.mode = r.mode AND e.object_id = r.id)",
     ),
     (
+        "payment_method_was_told_of",
+        "tillite_payment_method",
+        "SELECT m.id FROM tillite_payment_method m WHERE NOT EXISTS (SELECT 1 FROM tillite_attempt a \
+         JOIN tillite_evidence e ON e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
+         WHERE a.app = m.app AND a.mode = m.mode AND a.id = m.attempt AND a.processor = m.processor \
+         AND e.outcome IN ('succeeded', 'authorized'))",
+    ),
+    (
+        "customer_reference_was_told_of",
+        "tillite_customer_reference",
+        "SELECT r.customer || ':' || r.processor FROM tillite_customer_reference r WHERE NOT EXISTS (SELECT 1 \
+         FROM tillite_attempt a JOIN tillite_evidence e ON e.app = a.app AND e.mode = a.mode AND e.attempt = a.id \
+         WHERE a.app = r.app AND a.mode = r.mode AND a.id = r.attempt AND a.processor = r.processor \
+         AND e.outcome IN ('succeeded', 'authorized'))",
+    ),
+    (
+        "payment_method_state_is_its_newest_event",
+        "tillite_payment_method",
+        "SELECT m.id FROM tillite_payment_method m WHERE m.state <> (SELECT e.to_state FROM tillite_event e \
+         WHERE e.app = m.app AND e.mode = m.mode AND e.object_id = m.id AND e.to_state IS NOT NULL \
+         ORDER BY e.object_seq DESC LIMIT 1)",
+    ),
+    (
+        "no_payment_method_without_its_event",
+        "tillite_payment_method",
+        "SELECT m.id FROM tillite_payment_method m WHERE m.revision <> (SELECT count(*) FROM tillite_event e \
+         WHERE e.app = m.app AND e.mode = m.mode AND e.object_id = m.id)",
+    ),
+    (
+        "nothing_attached_to_a_deleted_customer",
+        "tillite_payment_method",
+        "SELECT m.id FROM tillite_payment_method m JOIN tillite_customer c \
+         ON c.app = m.app AND c.mode = m.mode AND c.id = m.customer \
+         WHERE m.state = 'attached' AND c.deleted_at IS NOT NULL",
+    ),
+    (
+        "setup_of_its_attempt",
+        "tillite_setup",
+        "SELECT s.id FROM tillite_setup s WHERE NOT EXISTS (SELECT 1 FROM tillite_attempt a WHERE a.app = s.app \
+         AND a.mode = s.mode AND a.subject = s.id AND a.operation = 'setup' AND a.processor = s.processor)",
+    ),
+    (
+        "setup_final_only_by_more_than_time",
+        "tillite_setup",
+        "SELECT s.id FROM tillite_setup s WHERE s.state NOT IN ('initiated', 'unknown') AND NOT EXISTS (SELECT 1 \
+         FROM tillite_evidence e WHERE e.app = s.app AND e.mode = s.mode AND e.moved = 1 AND e.source <> 'lease' \
+         AND e.attempt IN (SELECT a.id FROM tillite_attempt a WHERE a.app = s.app AND a.mode = s.mode \
+         AND a.subject = s.id))",
+    ),
+    (
+        "setup_that_succeeded_has_its_method",
+        "tillite_setup",
+        // Where its customer was deleted meanwhile, there is nobody to whom it could be attached.
+        "SELECT s.id FROM tillite_setup s JOIN tillite_customer c \
+         ON c.app = s.app AND c.mode = s.mode AND c.id = s.customer LEFT JOIN tillite_payment_method m \
+         ON m.app = s.app AND m.mode = s.mode AND m.id = s.method AND m.customer = s.customer \
+         AND m.processor = s.processor WHERE s.state = 'succeeded' AND m.id IS NULL \
+         AND (s.method IS NOT NULL OR c.deleted_at IS NULL)",
+    ),
+    (
+        "setup_state_is_its_newest_event",
+        "tillite_setup",
+        "SELECT s.id FROM tillite_setup s WHERE s.state <> (SELECT e.to_state FROM tillite_event e \
+         WHERE e.app = s.app AND e.mode = s.mode AND e.object_id = s.id AND e.to_state IS NOT NULL \
+         ORDER BY e.object_seq DESC LIMIT 1)",
+    ),
+    (
+        "no_setup_without_its_event",
+        "tillite_setup",
+        "SELECT s.id FROM tillite_setup s WHERE s.revision <> (SELECT count(*) FROM tillite_event e \
+         WHERE e.app = s.app AND e.mode = s.mode AND e.object_id = s.id)",
+    ),
+    (
         "line_sums",
         "tillite_session",
         "SELECT s.id FROM tillite_session s WHERE s.total <> (SELECT coalesce(sum(l.total), 0) \
@@ -250,6 +323,8 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "SELECT id FROM tillite_event WHERE (mode = 0) <> (id LIKE 'evt\\_test\\_%' ESCAPE '\\') \
          UNION ALL SELECT id FROM tillite_session WHERE (mode = 0) <> (id LIKE 'cs\\_test\\_%' ESCAPE '\\') \
          UNION ALL SELECT id FROM tillite_charge WHERE (mode = 0) <> (id LIKE 'ch\\_test\\_%' ESCAPE '\\') \
-         UNION ALL SELECT id FROM tillite_refund WHERE (mode = 0) <> (id LIKE 're\\_test\\_%' ESCAPE '\\')",
+         UNION ALL SELECT id FROM tillite_refund WHERE (mode = 0) <> (id LIKE 're\\_test\\_%' ESCAPE '\\') \
+         UNION ALL SELECT id FROM tillite_payment_method WHERE (mode = 0) <> (id LIKE 'pm\\_test\\_%' ESCAPE '\\') \
+         UNION ALL SELECT id FROM tillite_setup WHERE (mode = 0) <> (id LIKE 'seti\\_test\\_%' ESCAPE '\\')",
     ),
 ];

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::{Told, lost};
-use crate::hook::{Action, Cancel, Capabilities, Lookup, Notice, Operation, Outcome, Receipt, Request};
+use crate::hook::{Action, Cancel, Capabilities, Lookup, Notice, Operation, Outcome, Receipt, Request, SavedMethod};
 use crate::money::{Amount, Currency};
 use crate::testing::chance::Chance;
 use crate::time::Timestamp;
@@ -59,6 +59,10 @@ pub struct Taken {
     pub amount: i64,
     /// The upper-case ISO 4217 code.
     pub currency: String,
+    /// The token under which it keeps the buyer's method, where it was asked to save it.
+    pub saved: Option<String>,
+    /// Its own name for the customer, where there is a method that it keeps.
+    pub customer_ref: Option<String>,
     /// Until when it is held, where it is and the service has a clock.
     pub held_until: Option<Timestamp>,
 }
@@ -247,6 +251,7 @@ impl Ledger {
 
 impl Taken {
     fn by(request: &Request, now: Option<Timestamp>) -> Taken {
+        let saves = request.save_method || request.operation == Operation::Setup;
         Taken {
             idempotency_key: request.idempotency_key.clone(),
             operation: request.operation,
@@ -255,6 +260,11 @@ impl Taken {
             reference: reference(request),
             amount: request.amount,
             currency: request.currency.clone(),
+            saved: saves.then(|| format!("saved_{}", request.method.as_deref().unwrap_or("hosted"))),
+            customer_ref: request
+                .customer_ref
+                .clone()
+                .or_else(|| saves.then(|| format!("till_cus_{}", request.attempt))),
             held_until: now
                 .filter(|_| request.operation == Operation::Authorize)
                 .map(|now| now.plus(HELD_FOR)),
@@ -266,7 +276,14 @@ impl Taken {
         let Ok(amount) = currency.and_then(|currency| Amount::minor(self.amount, currency)) else {
             return lost("an amount that cannot be");
         };
-        let receipt = Receipt::new(&self.reference, amount);
+        let mut receipt = Receipt::new(&self.reference, amount);
+        if let Some(token) = &self.saved {
+            let method = SavedMethod::new(token).brand("visa").last4("4242").expiry(12, 2099);
+            receipt = receipt.saved_method(method);
+        }
+        if let Some(reference) = &self.customer_ref {
+            receipt = receipt.customer_ref(reference);
+        }
         match self.operation {
             Operation::Authorize => Outcome::Authorized {
                 receipt,

@@ -12,9 +12,10 @@ use super::chance::Chance;
 use super::locked;
 use super::sim::Outside;
 use crate::hook::{
-    Cancel, Capabilities, Clock, Lookup, LookupKey, Notice, Operation, Outcome, Post, Processor, Reception, Request,
+    Ability, Cancel, Capabilities, Clock, Lookup, LookupKey, Notice, Operation, Outcome, Post, Processor, Reception,
+    Request,
 };
-use crate::id::SessionId;
+use crate::id::{SessionId, SetupId};
 use crate::time::Timestamp;
 
 /// A payment service in memory, with a ledger of its own that outlives every engine. It does as it
@@ -123,7 +124,8 @@ impl FakeProcessor {
     }
 
     /// Says what it says of itself. Unless it is told: keys hold for a day, there are look-ups, and what
-    /// is not found 60 seconds after a call never will be.
+    /// is not found 60 seconds after a call never will be; it saves payment methods, with a payment and
+    /// without. What its capabilities rule out, it declines.
     pub fn set_capabilities(&self, capabilities: Capabilities) {
         self.ledger().capabilities = Some(capabilities);
     }
@@ -188,6 +190,13 @@ impl FakeProcessor {
         }
     }
 
+    /// The same for a setup that waits for the buyer.
+    #[must_use]
+    pub fn act_on_setup(&self, setup: &SetupId, approves: bool) -> bool {
+        let now = self.now();
+        self.ledger().act(setup.as_str(), approves, now) > 0
+    }
+
     /// Every request that reached it, in order.
     #[must_use]
     pub fn requests(&self) -> Vec<Request> {
@@ -220,6 +229,12 @@ impl FakeProcessor {
             return lost("the call came to nothing");
         }
         let now = self.now();
+        let known = self.capabilities();
+        let is_first = matches!(request.operation, Operation::Charge | Operation::Authorize);
+        if is_first && request.money().is_ok_and(|money| known.takes("", money).is_err()) {
+            self.ledger().declined.insert(request.idempotency_key.clone());
+            return declined();
+        }
         self.ledger().take(request, now)
     }
 
@@ -265,6 +280,8 @@ impl Processor for FakeProcessor {
                 .idempotency_window(Duration::from_secs(86_400))
                 .lookup()
                 .not_found_final_after(Duration::from_secs(60))
+                .can(Ability::SaveMethods)
+                .can(Ability::Setup)
         })
     }
 

@@ -2,10 +2,12 @@
 //! units. Every object carries `sequence`, its event's place among the events about it, so that a
 //! receiver can drop what arrives late.
 
+mod method;
 mod payment;
 
 use serde::Serialize;
 
+use self::method::{MethodBody, SetupBody};
 use self::payment::{ChargeBody, IntentBody, RefundBody};
 use super::{Envelope, json};
 use crate::access::ApiKey;
@@ -26,6 +28,8 @@ pub(super) fn object(envelope: &Envelope<'_>, subject: &Subject) -> String {
             Subject::Product(product) => Body::Product(product.into()),
             Subject::Price(price) => Body::Price(price.into()),
             Subject::Customer(customer) => Body::Customer(customer.into()),
+            Subject::Setup(setup) => Body::Setup(setup.into()),
+            Subject::PaymentMethod(method) => Body::Method(method.into()),
             Subject::Session(session) => Body::Session(Box::new((&**session).into())),
             Subject::PaymentIntent(intent) => Body::Intent(intent.into()),
             Subject::Charge(charge) => Body::Charge(charge.into()),
@@ -56,6 +60,10 @@ enum Body<'a> {
     Price(PriceBody<'a>),
     #[serde(rename = "customer")]
     Customer(CustomerBody<'a>),
+    #[serde(rename = "setup")]
+    Setup(SetupBody<'a>),
+    #[serde(rename = "payment_method")]
+    Method(MethodBody<'a>),
     #[serde(rename = "checkout.session")]
     Session(Box<SessionBody<'a>>),
     #[serde(rename = "payment_intent")]

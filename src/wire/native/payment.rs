@@ -35,7 +35,7 @@ impl<'a> From<&'a PaymentIntent> for IntentBody<'a> {
 }
 
 #[derive(Serialize)]
-struct FailureBody<'a> {
+pub(super) struct FailureBody<'a> {
     code: &'a str,
     message: &'a str,
     advice: Option<&'static str>,

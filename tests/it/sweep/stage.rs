@@ -9,8 +9,8 @@ use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, S
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPrice, NewProduct, NewRefund, NewSession, Notice, NoticeKind, NotificationId, PriceId, RefundId, Result,
-    SessionId,
+    NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId,
+    PaymentMethodId, PriceId, RefundId, Result, SessionId, SetupId,
 };
 
 use crate::file::sql;
@@ -97,6 +97,10 @@ pub struct Known {
     /// A session that was paid, of which a part went back.
     pub paid: SessionId,
     pub refund: RefundId,
+    /// A payment method that was saved.
+    pub method: PaymentMethodId,
+    /// A setup whose buyer must do something.
+    pub setup: SetupId,
     /// A session for which an amount is held.
     pub held: SessionId,
     /// A session whose buyer must do something.
@@ -174,7 +178,17 @@ impl Template {
         world.till.tell(Told::TakeAndLose);
         sessions.pay(&lost, "tok_1").unwrap();
         let paid = sessions.create(new("u_5")).unwrap().id;
-        assert!(sessions.pay(&paid, "tok_1").unwrap().is_complete());
+        let payment = NewPayment::with("tok_1").save_method(true);
+        let payment = sessions.pay(&paid, payment).unwrap();
+        assert!(payment.is_complete());
+        let payer = payment.session.customer.unwrap().id;
+        let method = app
+            .customers()
+            .payment_methods(&payer, 1, None)
+            .unwrap()
+            .data
+            .remove(0)
+            .id;
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
         world.clock.turn(LATER);
@@ -190,6 +204,8 @@ impl Template {
         world.till.tell(Told::AskBuyer);
         sessions.pay(&acting, "tok_1").unwrap();
         let challenged = challenged(&app).id;
+        world.till.tell(Told::AskBuyer);
+        let setup = app.setups().create(NewSetup::new(&customer, Currency::EUR)).unwrap().id;
         let open = sessions.create(new("u_1")).unwrap().id;
         let flying = sessions.create(new("u_4")).unwrap().id;
         let Begun::Ask(ask) = sessions.begin_payment(&flying, "tok_1").unwrap() else {
@@ -222,6 +238,8 @@ impl Template {
                 lost,
                 paid,
                 refund,
+                method,
+                setup,
                 held,
                 acting,
                 challenged,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tillite::sandbox::Challenge;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Answer, Answered, Begun, BegunRefund, Budget, CustomerUpdate, Expect, GrantEffect, LatePayments, Metadata, Mode,
-    NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, Outcome, Result,
-    SessionUpdate, TransportOutcome, Work,
+    Answer, Answered, Begun, BegunRefund, BegunSetup, Budget, Currency, CustomerUpdate, Expect, GrantEffect,
+    LatePayments, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund,
+    NewSession, NewSetup, Outcome, Result, SessionUpdate, TransportOutcome, Work,
 };
 
 use super::stage::Host;
@@ -94,6 +94,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("App::refunds", Nothing(HANDLE)),
     ("App::sessions", Nothing(HANDLE)),
     ("App::set_late_payments", Once(|at| shown(at.app.set_late_payments(LatePayments::Hold)))),
+    ("App::setups", Nothing(HANDLE)),
     ("App::set_public_url", Once(|at| shown(at.app.set_public_url(Some("https://pay.example"))))),
     ("App::slug", Reads(|at| shown(at.app.slug()))),
     ("Catalog::archive_price", Once(|at| shown(at.app.catalog().archive_price(&at.known.price)))),
@@ -111,8 +112,13 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Customers::create", Refused(|at| shown(at.app.customers().create(NewCustomer::uid("u_9"))))),
     ("Customers::create", Again(|at| shown(at.app.customers().create(NewCustomer::guest())))),
     ("Customers::delete", Once(|at| shown(at.app.customers().delete(&at.known.customer)))),
+    ("Customers::detach", Once(|at| shown(at.app.customers().detach(&at.known.method)))),
     ("Customers::get", Reads(|at| shown(at.app.customers().get(&at.known.customer)))),
     ("Customers::list", Reads(|at| shown(at.app.customers().list(100, None)))),
+    ("Customers::payment_method", Reads(|at| shown(at.app.customers().payment_method(&at.known.method)))),
+    ("Customers::payment_methods", Reads(|at| {
+        shown(at.app.customers().payment_methods(&at.known.customer, 100, None))
+    })),
     ("Customers::set", Once(|at| shown(at.app.customers().set(NewCustomer::uid("u_1").name("Ada"))))),
     ("Customers::update", Once(|at| {
         let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
@@ -236,6 +242,21 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Sessions::expire", Once(|at| shown(at.app.sessions().expire(&at.known.open)))),
     ("Sessions::get", Reads(|at| shown(at.app.sessions().get(&at.known.open)))),
     ("Sessions::list", Reads(|at| shown(at.app.sessions().list(100, None)))),
+    ("Setups::begin", Once(|at| {
+        let new = NewSetup::new(&at.known.customer, Currency::EUR).idempotency_key("card-1");
+        let setup = match at.app.setups().begin(new)? {
+            BegunSetup::Ask(_, setup) | BegunSetup::Done(setup) => setup,
+        };
+        Ok(format!("{setup:?}"))
+    })),
+    ("Setups::cancel", Asks(|at| shown(at.app.setups().cancel(&at.known.setup).map(|setup| setup.id)))),
+    ("Setups::create", Asks(|at| {
+        let new = NewSetup::new(&at.known.customer, Currency::EUR).idempotency_key("card-1");
+        shown(at.app.setups().create(new).map(|setup| setup.number))
+    })),
+    ("Setups::get", Reads(|at| shown(at.app.setups().get(&at.known.setup)))),
+    ("Setups::list", Reads(|at| shown(at.app.setups().list(100, None)))),
+    ("Setups::refresh", Asks(|at| shown(at.app.setups().refresh(&at.known.setup).map(|setup| setup.id)))),
     ("Sessions::pay", Pays(|at| shown(at.app.sessions().pay(&at.known.open, "tok_1").map(|paid| paid.session)))),
     ("Sessions::pay", Pays(|at| {
         let payment = NewPayment::with("tok_1").idempotency_key("pay-1");
