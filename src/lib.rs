@@ -187,8 +187,9 @@ pub use crate::{
         SystemClock, SystemEntropy, Transport, TransportOutcome, stripe_mapping,
     },
     payment::{
-        CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,
-        NewRefund, PaymentIntent, Refund, RefundSource, RefundState, RefundedLine,
+        AttemptRecord, CaptureMethod, Charge, ChargeState, EvidenceRecord, EvidenceSource, Failure, Followup,
+        GrantEffect, Hold, IntentStatus, LatePayments, NewRefund, PaymentIntent, Refund, RefundSource, RefundState,
+        RefundedLine, Resolution, Unresolved,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

@@ -11,6 +11,7 @@ mod settlement;
 
 use crate::change::{Change, Setting};
 use crate::id::{Mint, Mode};
+use crate::payment::{Evidence, Known};
 use crate::samples::at;
 
 /// How far host time is ahead of engine time in these tests, so that mixing them up shows.
@@ -41,6 +42,16 @@ fn told(change: &Change) -> Vec<String> {
             ),
         })
         .collect()
+}
+
+/// A piece of evidence as it is read again.
+fn known(evidence: &Evidence) -> Known {
+    Known {
+        source: evidence.verdict.source,
+        said: evidence.verdict.said(),
+        amount: evidence.verdict.amount,
+        moved: evidence.moved,
+    }
 }
 
 /// The decisions of one kind are the same however often they are taken.

@@ -15,6 +15,7 @@ mod events;
 mod health;
 mod holding;
 mod keys;
+mod operator;
 mod outbox;
 mod pace;
 mod payments;

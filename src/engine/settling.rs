@@ -15,8 +15,8 @@ use crate::entitlement::Holding;
 use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::hook::{Answer, Operation};
 use crate::id::{AttemptId, ChargeId, World};
-use crate::payment::{Charge, Finding, Followup, Past, Refund};
-use crate::session::Session;
+use crate::payment::{Charge, Finding, Followup, LatePayments, Refund};
+use crate::session::{Session, SessionState};
 use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
 
@@ -186,6 +186,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         Finding::LookedUp(_) => "settle.lookup",
         Finding::Canceled(_) => "settle.cancel",
         Finding::LeaseEnded => "settle.lease",
+        Finding::Resolved { .. } | Finding::Kept { .. } => "settle.operator",
     };
     let moment = core.moment(world, heard.actor.clone(), cause)?;
     let capabilities = core
@@ -206,33 +207,47 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
             asked_at: heard.asked_at,
             capabilities: capabilities.as_ref(),
         };
-        let case = Case {
-            answers: store::attempt::answers(tx.sql, tx.world, &attempt.id)?,
-            past: match heard.finding {
-                Finding::LookedUp(_) | Finding::Canceled(_) => store::attempt::past(tx.sql, tx.world, &attempt.id)?,
-                Finding::Executed(_) | Finding::LeaseEnded => Past::default(),
-            },
-            attempt,
-        };
-        match case.attempt.operation {
-            Operation::Refund => settle_refund(tx, case, &learned).map(|refund| Settled::Refund(Box::new(refund))),
-            _ => settle_charge(tx, case, &learned).map(|payment| Settled::Payment(Box::new(payment))),
-        }
+        let known = store::attempt::known(tx.sql, tx.world, &attempt.id)?;
+        let (settled, _) = work_in_tx(tx, Case::of(attempt, known), &learned)?;
+        Ok(settled)
     })
 }
 
-fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Payment> {
+/// Works what was learned into the file, in a transaction. Answers also whether it moved anything.
+pub(super) fn work_in_tx(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(Settled, bool)> {
+    if case.attempt.operation == Operation::Refund {
+        let (refund, moved) = settle_refund(tx, case, learned)?;
+        return Ok((Settled::Refund(Box::new(refund)), moved));
+    }
+    let (payment, moved) = settle_charge(tx, case, learned)?;
+    Ok((Settled::Payment(Box::new(payment)), moved))
+}
+
+fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(Payment, bool)> {
     let subject = case.attempt.subject.clone();
-    let session = store::payment::session_of_charge(tx.sql, tx.world, &subject)?.ok_or_else(|| dangling(&subject))?;
-    let session = store::session::get(tx.sql, tx.world, &session)?;
+    let charge = store::payment::charge(tx.sql, tx.world, &subject)?.ok_or_else(|| dangling(&subject))?;
+    let session = store::session::get(tx.sql, tx.world, &charge.session)?;
     let found = Unsettled {
         case,
         holdings: holdings(tx, &session)?,
+        // What a charge that is live takes pays for its session, and is never late.
+        late_payments: if charge.state.is_live() && session.state == SessionState::Processing {
+            LatePayments::default()
+        } else {
+            store::app::late_payments(tx.sql, tx.world.app)?
+        },
         session,
-        late_payments: store::app::late_payments(tx.sql, tx.world.app)?,
     };
+    let is_decision = matches!(
+        learned.finding,
+        Finding::Kept { .. } | Finding::Resolved { outcome: None, .. }
+    );
     let mut change = Change::new();
-    let (session, declined) = if let Some(followup) = Followup::of(found.case.attempt.operation) {
+    let (session, declined) = if is_decision {
+        let made_by = store::attempt::that_made(tx.sql, tx.world, &subject)?;
+        let session = settlement::close(found, &made_by, learned, &mut tx.setting(), &mut change)?;
+        (session, None)
+    } else if let Some(followup) = Followup::of(found.case.attempt.operation) {
         let made_by = store::attempt::that_made(tx.sql, tx.world, &subject)?;
         let mut at = tx.setting();
         settlement::settle_followup(found, followup, &made_by, learned, &mut at, &mut change)?
@@ -241,13 +256,14 @@ fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<P
         (session, None)
     };
     tx.apply(&change)?;
-    Ok(Payment {
+    let payment = Payment {
         declined,
         ..settled(session.at(tx.now), Some(&subject))
-    })
+    };
+    Ok((payment, change.has_moved()))
 }
 
-fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Refund> {
+fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(Refund, bool)> {
     let refund = store::refund::get(tx.sql, tx.world, &case.attempt.subject)?;
     let session = store::session::get(tx.sql, tx.world, &refund.session)?;
     let found = UnsettledRefund {
@@ -260,7 +276,7 @@ fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<R
     let mut change = Change::new();
     let refund = settlement::settle_refund(found, learned, &mut tx.setting(), &mut change)?;
     tx.apply(&change)?;
-    Ok(refund)
+    Ok((refund, change.has_moved()))
 }
 
 pub(super) fn dangling(charge: &str) -> Error {

@@ -9,7 +9,8 @@ use crate::hook::{Action, Advice, Operation};
 use crate::id::{Id, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    Await, CaptureMethod, ChargeState, Failure, Followup, GrantEffect, Hold, LatePayments, RefundSource, RefundState,
+    Await, CaptureMethod, ChargeState, EvidenceSource, Failure, Followup, GrantEffect, Hold, LatePayments,
+    RefundSource, RefundState,
 };
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
@@ -139,6 +140,10 @@ pub(super) fn refund_state(text: &str) -> Result<RefundState> {
 
 pub(super) fn refund_source(text: &str) -> Result<RefundSource> {
     word(&RefundSource::ALL, RefundSource::as_str, text)
+}
+
+pub(super) fn evidence_source(text: &str) -> Result<EvidenceSource> {
+    word(&EvidenceSource::ALL, EvidenceSource::as_str, text)
 }
 
 pub(super) fn grant_effect(text: &str) -> Result<GrantEffect> {

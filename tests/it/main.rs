@@ -28,6 +28,7 @@ mod input;
 mod kit;
 mod money;
 mod older;
+mod operator;
 mod order;
 mod outbox;
 #[cfg(feature = "testing")]

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Actor, Answer, Answered, Ask, Begun, BegunRefund, Budget, ClaimedDelivery, Currency, CustomerUpdate, Error, Expect,
-    JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
-    NewProduct, NewRefund, NewSession, Outcome, Price, Refund, Result, Session, SessionUpdate, TransportOutcome,
-    WhatNow, Work,
+    Actor, Answer, Answered, Ask, AttemptRecord, Begun, BegunRefund, Budget, ChargeId, ClaimedDelivery, Currency,
+    CustomerUpdate, Error, Expect, JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant,
+    NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, Outcome, Price, Refund, Resolution, Result,
+    Session, SessionUpdate, TransportOutcome, WhatNow, Work,
 };
 
-use crate::kit::{Shop, Told, documented, euro};
+use crate::kit::{self, Shop, Told, documented, euro};
 
 /// What a repetition of a verb does.
 enum Repeat {
@@ -65,6 +65,10 @@ struct Stage {
     held: Session,
     /// A session whose buyer must do something.
     acting: Session,
+    /// A payment over another amount than was asked.
+    undecided: AttemptRecord,
+    /// A charge whose money came when another had paid.
+    surplus: ChargeId,
     /// A key in force.
     key: NewApiKey,
     drawn: NewApiKey,
@@ -104,6 +108,7 @@ impl Stage {
         shop.till.tell(Told::AskBuyer);
         shop.pay(&acting).unwrap();
         assert!(shop.till.act(&acting.id, true));
+        let (surplus, undecided) = held_back(&shop);
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {
@@ -114,6 +119,8 @@ impl Stage {
             refunded,
             held,
             acting,
+            undecided,
+            surplus,
             key,
             drawn,
             shop,
@@ -134,6 +141,30 @@ impl Stage {
     fn grant(&self, grant: NewGrant) -> Result<String> {
         shown(self.shop.app.entitlements().grant(grant))
     }
+}
+
+/// A charge whose money came when another had paid, and is held; and a payment over another amount.
+fn held_back(shop: &Shop) -> (ChargeId, AttemptRecord) {
+    let sessions = shop.app.sessions();
+    let twice = shop.session("u_7");
+    let Begun::Ask(late) = sessions.begin_payment(&twice.id, "tok_1").unwrap() else {
+        panic!("nothing to ask");
+    };
+    let charge = shop.read(&twice).payment_intent.unwrap().charges.remove(0).id;
+    let declined = kit::declined("no", "No.");
+    shop.engine.settle(&late, &Answer::Executed(declined)).unwrap();
+    shop.pay(&twice).unwrap();
+    shop.app.set_late_payments(LatePayments::Hold).unwrap();
+    let taken = Outcome::succeeded("till_3", late.request.money().unwrap());
+    shop.engine.settle(&late, &Answer::Executed(taken)).unwrap();
+    shop.app.set_late_payments(LatePayments::Refund).unwrap();
+    let other = shop.session("u_8");
+    shop.till.answer(Outcome::succeeded("till_4", euro(200_00)));
+    shop.pay(&other).unwrap();
+    let undecided = shop.app.unresolved(100, None).unwrap().data;
+    let is_over_another = |record: &AttemptRecord| record.session == other.id;
+    let undecided = undecided.into_iter().find(is_over_another).unwrap();
+    (charge, undecided)
 }
 
 fn shown<T: Debug>(answer: Result<T>) -> Result<String> {
@@ -176,22 +207,28 @@ fn succeeded(stage: &Stage) -> Answer {
 const VERBS: &[(&str, Repeat)] = &[
     ("App::acting_as", Reads(|at| shown(at.shop.app.acting_as(Actor::Page)))),
     ("App::advance", Again(|at| shown(at.shop.app.advance(Duration::from_secs(1))))),
+    ("App::attempt", Reads(|at| shown(at.shop.app.attempt(&at.undecided.id)))),
+    ("App::attempts_about", Reads(|at| shown(at.shop.app.attempts_about(&at.undecided.about, 100, None)))),
     ("App::catalog", Reads(|at| Ok(format!("{:?}", at.shop.app.catalog())))),
     ("App::customers", Reads(|at| Ok(format!("{:?}", at.shop.app.customers())))),
     ("App::endpoints", Reads(|at| Ok(format!("{:?}", at.shop.app.endpoints())))),
     ("App::entitlements", Reads(|at| Ok(format!("{:?}", at.shop.app.entitlements())))),
     ("App::events", Reads(|at| shown(at.shop.app.events(100, 0)))),
+    ("App::evidence", Reads(|at| shown(at.shop.app.evidence(&at.undecided.id, 100, None)))),
     ("App::held_charges", Reads(|at| shown(at.shop.app.held_charges(100, None)))),
     ("App::history", Reads(|at| shown(at.shop.app.history(at.open.id.as_str(), 100, 0)))),
     ("App::journal_head", Reads(|at| shown(at.shop.app.journal_head()))),
+    ("App::keep_held", State(|at| shown(at.shop.app.keep_held(&at.surplus, "a gift")))),
     ("App::keys", Reads(|at| Ok(format!("{:?}", at.shop.app.keys())))),
     ("App::mode", Reads(|at| Ok(format!("{:?}", at.shop.app.mode())))),
     ("App::now", Reads(|at| shown(at.shop.app.now()))),
     ("App::refunds", Reads(|at| Ok(format!("{:?}", at.shop.app.refunds())))),
+    ("App::resolve", State(|at| shown(at.shop.app.resolve(&at.undecided.id, Resolution::SendBack, "too much")))),
     ("App::sessions", Reads(|at| Ok(format!("{:?}", at.shop.app.sessions())))),
     ("App::set_public_url", State(|at| shown(at.shop.app.set_public_url(Some("https://pay.example"))))),
     ("App::set_late_payments", State(|at| shown(at.shop.app.set_late_payments(LatePayments::Hold)))),
     ("App::slug", Reads(|at| shown(at.shop.app.slug()))),
+    ("App::unresolved", Reads(|at| shown(at.shop.app.unresolved(100, None)))),
     ("Catalog::archive_price", State(|at| shown(at.shop.app.catalog().archive_price(&at.price.id)))),
     ("Catalog::list", Reads(|at| shown(at.shop.app.catalog().list(100, None)))),
     ("Catalog::price", Reads(|at| shown(at.shop.app.catalog().price(&at.price.id)))),

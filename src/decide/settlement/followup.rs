@@ -2,12 +2,12 @@
 
 use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
-use super::{Learned, Standing, failure, gap};
+use super::{Case, Learned, Standing, failure};
 use crate::change::{Change, Setting};
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
-use crate::payment::{Attempt, Await, CaptureMethod, ChargeState, Failure, Followup, Hold, News};
+use crate::payment::{Attempt, CaptureMethod, ChargeState, Failure, Followup, Hold, News};
 use crate::session::Session;
 
 /// Works a finding about a capture or a void into the charge, its intent, its session, and what a sale
@@ -57,6 +57,7 @@ pub(crate) fn settle_followup(
             on.charge.reference.clone_from(&verdict.reference);
         }
         on.charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
+        on.charge.hold_closed = false;
         on.charge.failure = None;
         if let (News::Succeeded, Some(Outcome::Succeeded(receipt))) = (news, learned.finding.outcome()) {
             on.charge.fee = receipt.fee.filter(|fee| fee.currency() == asked.currency());
@@ -98,13 +99,15 @@ pub(crate) fn settle_followup(
             // The host did not ask for it, so it has to be told that the amount is held on.
             on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         }
+    } else if is_second(&case, followup, &on, verdict.event) {
+        on.charge.updated_at = at.now;
+        on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
     }
     if retried {
-        case.attempt.asked = case.attempt.asked.saturating_add(1);
-        case.attempt.next = Some((Await::Call, at.host_now.plus(gap(case.attempt.asked))));
+        case.try_again(at.host_now);
     } else {
-        let standing = match on.charge.hold {
-            Some(Hold::Mismatch) => Standing::Held,
+        let standing = match on.charge.state {
+            _ if on.charge.awaits_decision() => Standing::Held,
             _ if is_open && on.charge.asked == Some(followup) => Standing::Open,
             _ => Standing::Settled,
         };
@@ -121,4 +124,11 @@ pub(crate) fn settle_followup(
     };
     let session = on.record(beside, at, change)?;
     Ok((session, declined.then(|| failure(learned.finding))))
+}
+
+/// Whether a capture that had failed for certain turns out to have taken money beside that which the
+/// charge is known to have taken: it is booked nowhere.
+fn is_second(case: &Case, followup: Followup, on: &Progress, event: Option<News>) -> bool {
+    let says_taken = matches!(event, Some(News::Succeeded | News::Mismatched));
+    followup == Followup::Capture && says_taken && case.past.failed && on.before.state == ChargeState::Succeeded
 }

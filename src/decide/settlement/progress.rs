@@ -156,7 +156,7 @@ impl Progress {
     }
 }
 
-/// The refund of what settled nothing, where its amount is the one that was asked.
+/// The refund of what settled nothing.
 fn send_back(
     charge: &Charge,
     session: &Session,
@@ -166,7 +166,9 @@ fn send_back(
     let source = match charge.hold {
         Some(Hold::Late) => RefundSource::Late,
         Some(Hold::Surplus) => RefundSource::Surplus,
-        Some(Hold::Mismatch) | None => return Ok(None),
+        // It counts as taken once somebody has decided that it goes back.
+        Some(Hold::Mismatch) => RefundSource::Mismatch,
+        None => return Ok(None),
     };
     let given = Given {
         session,

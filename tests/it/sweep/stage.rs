@@ -8,12 +8,13 @@ use std::time::Duration;
 use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, SeededEntropy, Survive, Taken, Told};
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPrice, NewProduct, NewRefund, NewSession, PriceId, RefundId, Result, SessionId,
+    Amount, Answer, App, Ask, AttemptId, Begun, ChargeId, ClaimedDelivery, Currency, CustomerId, Engine, Expect,
+    LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPrice, NewProduct, NewRefund, NewSession, Outcome,
+    PriceId, RefundId, Result, SessionId,
 };
 
 use crate::file::sql;
-use crate::kit::{SEAL_KEY, clean, euro, locked};
+use crate::kit::{SEAL_KEY, clean, declined, euro, locked};
 
 pub const FILE: &str = "shop.db";
 const SLUG: &str = "lixblogs";
@@ -100,6 +101,12 @@ pub struct Known {
     pub held: SessionId,
     /// A session whose buyer must do something.
     pub acting: SessionId,
+    /// What was asked for the session whose answer was lost.
+    pub unanswered: AttemptId,
+    /// What was taken over another amount than asked.
+    pub mismatched: AttemptId,
+    /// A charge whose money came too late and is held.
+    pub late: ChargeId,
     /// A call that is on its way, for another session.
     pub ask: Ask,
     /// A delivery that is on its way; more are due.
@@ -164,6 +171,11 @@ impl Template {
         sessions.pay(&lost, "tok_1").unwrap();
         let paid = sessions.create(new("u_5")).unwrap().id;
         assert!(sessions.pay(&paid, "tok_1").unwrap().is_complete());
+        let unanswered = attempt_of(&app, &lost);
+        let other = sessions.create(new("u_8")).unwrap().id;
+        late_charge(&engine, &app, &other, euro(200_00));
+        let mismatched = attempt_of(&app, &other);
+        let late = late_charge(&engine, &app, &sessions.create(new("u_9")).unwrap().id, euro(199_00));
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
         world.clock.turn(LATER);
@@ -204,6 +216,9 @@ impl Template {
                 refund,
                 held,
                 acting,
+                unanswered,
+                mismatched,
+                late,
                 ask: *ask,
                 delivery,
                 price,
@@ -213,6 +228,46 @@ impl Template {
             },
         }
     }
+}
+
+/// What was asked for a session first.
+fn attempt_of(app: &App, session: &SessionId) -> AttemptId {
+    let charge = app
+        .sessions()
+        .get(session)
+        .unwrap()
+        .payment_intent
+        .unwrap()
+        .charges
+        .remove(0);
+    app.attempts_about(charge.id.as_str(), 1, None)
+        .unwrap()
+        .data
+        .remove(0)
+        .id
+}
+
+/// A charge that failed and took the money after all, which is held.
+fn late_charge(engine: &Engine, app: &App, session: &SessionId, taken: Amount) -> ChargeId {
+    let Begun::Ask(ask) = app.sessions().begin_payment(session, "tok_1").unwrap() else {
+        panic!("nothing to ask");
+    };
+    app.set_late_payments(LatePayments::Hold).unwrap();
+    let taken = Outcome::succeeded("till_9", taken);
+    for outcome in [declined("no", "No."), taken] {
+        engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
+    }
+    app.set_late_payments(LatePayments::Refund).unwrap();
+    let charge = app
+        .sessions()
+        .get(session)
+        .unwrap()
+        .payment_intent
+        .unwrap()
+        .charges
+        .remove(0);
+    assert!(charge.hold.is_some());
+    charge.id
 }
 
 /// Leaves a file that is whole as it is to be found.
