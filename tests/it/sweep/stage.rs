@@ -172,10 +172,10 @@ impl Template {
         let paid = sessions.create(new("u_5")).unwrap().id;
         assert!(sessions.pay(&paid, "tok_1").unwrap().is_complete());
         let unanswered = attempt_of(&app, &lost);
-        let other = sessions.create(new("u_8")).unwrap().id;
+        let other = sessions.create(new("u_more")).unwrap().id;
         late_charge(&engine, &app, &other, euro(200_00));
         let mismatched = attempt_of(&app, &other);
-        let late = late_charge(&engine, &app, &sessions.create(new("u_9")).unwrap().id, euro(199_00));
+        let late = late_charge(&engine, &app, &sessions.create(new("u_late")).unwrap().id, euro(199_00));
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
         world.clock.turn(LATER);
