@@ -4,6 +4,7 @@ mod access;
 mod catalog;
 mod checkout;
 mod customer;
+mod followup;
 mod pricing;
 mod refund_settlement;
 mod refunding;

@@ -46,7 +46,8 @@ pub(crate) fn settle_followup(
     };
     let moved = news.filter(|news| on.before.hold != Some(Hold::Mismatch) && on.charge.step(*news, at.now).is_ok());
     // The amount is held on, and the host may say again what is to become of it.
-    let is_refused = verdict.event == Some(News::Failed);
+    let is_in_doubt = matches!(verdict.event, Some(News::Unclear | News::LeaseEnded));
+    let is_refused = verdict.event == Some(News::Failed) || planted!(CaptureInDoubtIsFailed) && is_in_doubt;
     let is_own = is_open && on.before.asked == Some(followup);
     // What the engine takes by itself, because it was to be taken at once, is asked for until it is.
     let retried = verdict.is_not_sent() && is_own && on.before.capture == CaptureMethod::Automatic;
@@ -58,14 +59,16 @@ pub(crate) fn settle_followup(
         }
         on.charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
         on.charge.hold_closed = false;
-        on.charge.failure = None;
+        if on.charge.state != ChargeState::Failed {
+            on.charge.failure = None;
+        }
         if let (News::Succeeded, Some(Outcome::Succeeded(receipt))) = (news, learned.finding.outcome()) {
             on.charge.fee = receipt.fee.filter(|fee| fee.currency() == asked.currency());
         }
         let kind = match on.charge.state {
+            _ if news == News::Mismatched => EventKind::ChargeMismatch,
             ChargeState::Succeeded => EventKind::ChargeSucceeded,
-            ChargeState::Voided => EventKind::ChargeVoided,
-            _ => EventKind::ChargeMismatch,
+            _ => EventKind::ChargeVoided,
         };
         if !on.before.state.is_live() {
             on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
@@ -73,6 +76,10 @@ pub(crate) fn settle_followup(
         let (from, to) = (on.before.state.as_str(), on.charge.state.as_str());
         on.charge_moves.push(Happening::moved(kind, from, to));
         match on.charge.state {
+            // It was over before, so the session is not its concern any more; the money is held.
+            ChargeState::Failed | ChargeState::Voided if news == News::Mismatched => {
+                on.session_moves.push(Happening::plain(EventKind::SessionLatePayment));
+            }
             ChargeState::Succeeded => {
                 on.charge_moves.push(Happening::plain(EventKind::ChargeCaptured));
                 on.place_money(asked.as_minor(), at.now)?;

@@ -417,6 +417,31 @@ fn what_the_engine_sends_back_by_itself_goes_out_again_while_it_is_certain_that_
 }
 
 #[test]
+fn tries_and_look_ups_each_have_gaps_of_their_own() {
+    let mut paid = Paid::one(1_000, 1);
+    let own = paid.by_itself();
+    paid.claim(own);
+    paid.hear(own, &unclear());
+    for gap in [10, 60, 300, 1_800, 7_200] {
+        paid.claim(own);
+        paid.hear(own, &cannot_tell());
+        assert_eq!(next(&paid), Some((Await::Lookup, gap)));
+    }
+    // It turns out that nothing was sent: the first such time, however often it was looked for.
+    paid.claim(own);
+    paid.hear(own, &found(Outcome::NotSent { why: "dns".to_owned() }));
+    assert_eq!(next(&paid), Some((Await::Call, 10)));
+    assert!(!paid.attempts[own].unresolved);
+    paid.claim(own);
+    paid.hear(own, &not_sent("dns"));
+    assert_eq!(next(&paid), Some((Await::Call, 60)));
+    // A call that is lost is looked up at once, however often it was tried before.
+    paid.claim(own);
+    paid.hear(own, &unclear());
+    assert_eq!(next(&paid), Some((Await::Lookup, 0)));
+}
+
+#[test]
 fn an_earlier_calls_word_says_nothing_of_the_call_that_followed_it() {
     let again = || {
         let mut paid = Paid::one(1_000, 1);
