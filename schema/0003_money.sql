@@ -7,6 +7,8 @@ ALTER TABLE tillite_app
 -- one that committed it.
 ALTER TABLE tillite_attempt
     ADD COLUMN ask TEXT NOT NULL DEFAULT 'lookup' CHECK (ask IN ('execute', 'lookup', 'cancel')); -- what the processor is asked at due_at, where next is lookup: to carry it out, what became of it, or to call it off
+-- The attempts that somebody has to decide about.
+CREATE INDEX tillite_attempt_unresolved ON tillite_attempt (app, mode, id) WHERE unresolved = 1;
 
 ALTER TABLE tillite_session
     ADD COLUMN capture TEXT NOT NULL DEFAULT 'automatic' CHECK (capture IN ('automatic', 'manual')); -- manual: the amount is held until the host says how much of it to take
@@ -27,7 +29,7 @@ CREATE TABLE tillite_charge_made_anew (
     amount          INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991), -- what is collected: the intent's amount
     currency        TEXT NOT NULL,      -- the intent's
     authorized      INTEGER NOT NULL DEFAULT 0 CHECK (authorized BETWEEN 0 AND amount), -- held at the processor, not taken
-    captured        INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),   -- taken
+    captured        INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND 9007199254740991), -- taken
     refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0), -- refunds whose outcome is not known yet
     refunded        INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0), -- given back
     lost            INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0), -- taken by disputes that were lost; may be more than was captured
@@ -41,6 +43,7 @@ CREATE TABLE tillite_charge_made_anew (
     action_deadline INTEGER,            -- engine time until which the action is awaited; then it is called off
     authorized_until INTEGER,           -- engine time at which an authorisation lapses; then it is called off
     hold            TEXT CHECK (hold IN ('late', 'surplus', 'mismatch')), -- why its money settled nothing
+    hold_closed     INTEGER NOT NULL DEFAULT 0 CHECK (hold_closed IN (0, 1)), -- 1: somebody has decided that nothing more becomes of that money here
     settles         INTEGER NOT NULL DEFAULT 0 CHECK (settles IN (0, 1)), -- 1: this charge completed its session
     created_at      INTEGER NOT NULL,   -- engine time
     updated_at      INTEGER NOT NULL,   -- engine time
@@ -48,6 +51,8 @@ CREATE TABLE tillite_charge_made_anew (
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, intent, number),
     CHECK (refund_reserved + refunded <= captured),
+    CHECK (captured <= amount OR (hold = 'mismatch' AND settles = 0)), -- more than asked is taken by a service's mistake only
+    CHECK (hold_closed = 0 OR hold IS NOT NULL),
     CHECK (settles = 0 OR (state = 'succeeded' AND hold IS NULL AND captured > 0 AND (captured = amount OR capture = 'manual'))),
     CHECK (asked IS NULL OR state = 'authorized'),
     CHECK (comes_with IS NULL OR (state = 'succeeded' AND hold = 'surplus' AND reference IS NOT NULL)),
@@ -86,8 +91,8 @@ CREATE TABLE tillite_refund (
     state           TEXT NOT NULL CHECK (state IN ('pending', 'unknown', 'succeeded', 'failed', 'canceled')), -- what is known of it; unknown ends by evidence only
     amount          INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991), -- how much goes back
     currency        TEXT NOT NULL,      -- the charge's
-    source          TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus')), -- who wanted it: the host, or the engine for money that settled nothing
-    effect          TEXT NOT NULL CHECK (effect IN ('keep', 'revoke', 'at_period_end')), -- what it does to what the sale granted
+    source          TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus', 'mismatch')), -- who wanted it: the host, or the engine for money that settled nothing
+    effect          TEXT CHECK (effect IN ('keep', 'revoke', 'at_period_end')), -- what it does to what the sale granted; null: nothing, unless the charge is given back in full
     reason          TEXT,               -- in the host's words; null: none
     metadata        TEXT NOT NULL,      -- JSON object of strings
     reference       TEXT,               -- the processor's own name for the refund

@@ -39,6 +39,7 @@ CREATE TABLE tillite_attempt (
 CREATE INDEX tillite_attempt_due ON tillite_attempt (app, mode, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX tillite_attempt_reference ON tillite_attempt (app, mode, processor, reference) WHERE reference IS NOT NULL;
 CREATE INDEX tillite_attempt_subject ON tillite_attempt (app, mode, subject);
+CREATE INDEX tillite_attempt_unresolved ON tillite_attempt (app, mode, id) WHERE unresolved = 1;
 CREATE TABLE "tillite_charge" (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -53,7 +54,7 @@ CREATE TABLE "tillite_charge" (
     amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
     currency TEXT NOT NULL,
     authorized INTEGER NOT NULL DEFAULT 0 CHECK (authorized BETWEEN 0 AND amount),
-    captured INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND amount),
+    captured INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND 9007199254740991),
     refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0),
     refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0),
     fee INTEGER CHECK (fee >= 0),
@@ -65,6 +66,7 @@ CREATE TABLE "tillite_charge" (
     action_deadline INTEGER,
     authorized_until INTEGER,
     hold TEXT CHECK (hold IN ('late', 'surplus', 'mismatch')),
+    hold_closed INTEGER NOT NULL DEFAULT 0 CHECK (hold_closed IN (0, 1)),
     settles INTEGER NOT NULL DEFAULT 0 CHECK (settles IN (0, 1)),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
@@ -72,6 +74,8 @@ CREATE TABLE "tillite_charge" (
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, intent, number),
     CHECK (refund_reserved + refunded <= captured),
+    CHECK (captured <= amount OR (hold = 'mismatch' AND settles = 0)),
+    CHECK (hold_closed = 0 OR hold IS NOT NULL),
     CHECK (settles = 0 OR (state = 'succeeded' AND hold IS NULL AND captured > 0 AND (captured = amount OR capture = 'manual'))),
     CHECK (asked IS NULL OR state = 'authorized'),
     CHECK ((state = 'failed') = (failure_code IS NOT NULL))
@@ -402,8 +406,8 @@ CREATE TABLE tillite_refund (
     state TEXT NOT NULL CHECK (state IN ('pending', 'unknown', 'succeeded', 'failed', 'canceled')),
     amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
     currency TEXT NOT NULL,
-    source TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus')),
-    effect TEXT NOT NULL CHECK (effect IN ('keep', 'revoke', 'at_period_end')),
+    source TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus', 'mismatch')),
+    effect TEXT CHECK (effect IN ('keep', 'revoke', 'at_period_end')),
     reason TEXT,
     metadata TEXT NOT NULL,
     reference TEXT,

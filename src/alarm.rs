@@ -38,7 +38,8 @@ pub enum Alarm {
     /// Look-ups cannot tell what came of a charge, whether the service had accepted it or not: ask
     /// the payment service. Told after eight look-ups in a row that said nothing, or at once where
     /// none are possible. Look-ups that are possible go on, and may still resolve it; if the service
-    /// is heard of it and falls silent again, this is told again.
+    /// is heard of it and falls silent again, this is told again. What was found there is said with
+    /// [`crate::App::resolve`].
     #[non_exhaustive]
     ChargeUnresolved {
         /// The app's slug.
@@ -48,7 +49,8 @@ pub enum Alarm {
         /// The charge.
         charge: ChargeId,
     },
-    /// Money arrived that settled nothing, and waits for a decision.
+    /// Money arrived that settled nothing, and waits for a decision: a refund, or
+    /// [`crate::App::keep_held`]; over another amount than was asked, [`crate::App::resolve`].
     #[non_exhaustive]
     ChargeHeld {
         /// The app's slug.
@@ -62,7 +64,8 @@ pub enum Alarm {
     },
     /// Look-ups cannot tell what came of a refund, another amount went back than was asked, or a
     /// refund of the engine's own does not get through to the service: look there. As with charges,
-    /// told after eight times; what can be tried goes on being tried.
+    /// told after eight times; what can be tried goes on being tried. [`crate::App::resolve`] is the way
+    /// out.
     #[non_exhaustive]
     RefundUnresolved {
         /// The app's slug.
@@ -116,6 +119,17 @@ pub enum Alarm {
         processor: String,
         /// The notice.
         notification: NotificationId,
+    },
+    /// A capture that had failed took money after all, beside what the charge had taken by then: it is
+    /// booked nowhere, compare the charge with the payment service.
+    #[non_exhaustive]
+    ChargeContradicted {
+        /// The app's slug.
+        app: String,
+        /// The session that was paid.
+        session: SessionId,
+        /// The charge.
+        charge: ChargeId,
     },
     /// The last attempt of a delivery failed; there will be no other.
     #[non_exhaustive]
@@ -240,7 +254,7 @@ fn of_charge(app: &str, charge: &Charge, happenings: &[Happening]) -> Option<Ala
     let (app, session, charge_id) = (app.to_owned(), charge.session.clone(), charge.id.clone());
     let arrived = happened(EventKind::ChargeSucceeded) || happened(EventKind::ChargeMismatch);
     // What is on its way back already waits for nobody.
-    let waits = |why: &Hold| arrived && (*why == Hold::Mismatch || charge.refundable() > 0);
+    let waits = |_: &Hold| arrived && (charge.awaits_decision() || charge.refundable() > 0);
     match charge.hold.filter(waits) {
         // What arrived over another amount is unresolved as well; it is one case for one person.
         Some(why) => Some(Alarm::ChargeHeld {
@@ -248,6 +262,11 @@ fn of_charge(app: &str, charge: &Charge, happenings: &[Happening]) -> Option<Ala
             session,
             charge: charge_id,
             why,
+        }),
+        None if !arrived && happened(EventKind::ChargeContradicted) => Some(Alarm::ChargeContradicted {
+            app,
+            session,
+            charge: charge_id,
         }),
         None if charge.hold.is_none() && happened(EventKind::ChargeUnresolved) => Some(Alarm::ChargeUnresolved {
             app,
@@ -301,6 +320,11 @@ impl fmt::Display for Alarm {
                 f,
                 "{app}: notification {notification} of processor {processor:?} is about nothing that is known here; \
                  compare with the payment service"
+            ),
+            Alarm::ChargeContradicted { app, session, charge } => write!(
+                f,
+                "{app}: a capture of charge {charge} of session {session} had failed and took money after all, beside \
+                 what is booked; compare with the payment service"
             ),
             Alarm::DeliveryExhausted {
                 app,

@@ -119,6 +119,12 @@ impl Change {
         });
     }
 
+    /// Whether what was learned changed anything.
+    pub(crate) fn has_moved(&self) -> bool {
+        let mut evidence = self.ledger.iter().filter_map(|entry| entry.evidence.as_ref());
+        evidence.any(|evidence| evidence.moved)
+    }
+
     /// Records how far time has been folded into a holding.
     pub(crate) fn fold(&mut self, holding: &Holding, until: Timestamp, next_at: Option<Timestamp>) {
         self.folded.push(Folded {

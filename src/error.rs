@@ -84,6 +84,15 @@ pub enum Error {
         since_ms: i64,
     },
 
+    /// The call that an attempt was made for is on its way; nobody can say yet what comes of it.
+    #[error("a call about {about} is in flight until {until_ms}; what it answers decides, or wait until then")]
+    CallInFlight {
+        /// The id of the charge or refund that it is about.
+        about: String,
+        /// Host time at which the call counts as lost, in milliseconds since the Unix epoch.
+        until_ms: i64,
+    },
+
     /// More was to be given back than is left of a charge; nothing was.
     #[error("{asked} is more than the {left} that are left of charge {charge}; refund up to that")]
     RefundTooLarge {
@@ -240,7 +249,7 @@ impl Error {
             | Error::MethodUnusable { .. }
             | Error::BeyondProcessor { .. }
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
-            Error::PaymentInProgress { .. } => WhatNow::RetryLater,
+            Error::PaymentInProgress { .. } | Error::CallInFlight { .. } => WhatNow::RetryLater,
             // What is being paid may fail; what was paid stays paid.
             Error::OrderTaken { state, .. } => match state {
                 OrderState::Processing => WhatNow::RetryLater,
@@ -272,6 +281,7 @@ impl Error {
             Error::WrongMode { .. } => "wrong_mode",
             Error::Refused(_) => "refused",
             Error::PaymentInProgress { .. } => "payment_in_progress",
+            Error::CallInFlight { .. } => "call_in_flight",
             Error::RefundTooLarge { .. } => "refund_too_large",
             Error::MethodUnusable { .. } => "method_unusable",
             Error::OrderTaken { .. } => "order_taken",

@@ -113,7 +113,8 @@ kinds! {
     ChargeCaptured = "charge.captured",
     /// A charge failed for certain.
     ChargeFailed = "charge.failed",
-    /// A charge that had failed turned out to have taken the amount.
+    /// A charge that had failed turned out to have taken the amount, or a capture that had failed to have
+    /// taken it once more.
     ChargeContradicted = "charge.contradicted",
     /// A charge took another amount or currency than was asked; it is held.
     ChargeMismatch = "charge.mismatch",

@@ -196,9 +196,10 @@ pub use crate::{
         TransportOutcome, stripe_mapping,
     },
     payment::{
-        CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,
-        MethodState, NewRefund, NewSetup, Notification, NotificationKind, NotificationState, PaymentIntent,
-        PaymentMethod, Refund, RefundSource, RefundState, RefundedLine, Setup, SetupState,
+        AttemptRecord, CaptureMethod, Charge, ChargeState, EvidenceRecord, EvidenceSource, Failure, Followup,
+        GrantEffect, Hold, IntentStatus, LatePayments, MethodState, NewRefund, NewSetup, Notification,
+        NotificationKind, NotificationState, PaymentIntent, PaymentMethod, Refund, RefundSource, RefundState,
+        RefundedLine, Resolution, Setup, SetupState, Unresolved,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

@@ -73,6 +73,8 @@ faults! {
     RefundNotReserved,
     /// A refund of which nobody knows what came frees what it had reserved.
     UnknownRefundFrees,
+    /// A capture of which nobody knows what came counts as failed.
+    CaptureInDoubtIsFailed,
     /// That a processor cannot tell whether it has called something off counts as if it had.
     CancelNotConfirmed,
     /// A session whose time has passed, and that nobody has closed yet, can be paid.

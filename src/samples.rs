@@ -188,6 +188,7 @@ pub(crate) fn charge(state: ChargeState) -> Charge {
         action_deadline: None,
         authorized_until: None,
         hold: None,
+        hold_closed: false,
         settles: false,
         created_at: at(60),
         updated_at: at(60),
@@ -207,7 +208,7 @@ pub(crate) fn refund(state: RefundState) -> Refund {
         amount: eur(333),
         state,
         source: RefundSource::Requested,
-        effect: GrantEffect::Revoke,
+        effect: Some(GrantEffect::Revoke),
         lines: vec![RefundedLine {
             position: 0,
             quantity: 1,

@@ -3,7 +3,7 @@ use crate::payment::{ChargeState, RefundSource};
 use crate::samples::{charge, customer, refund};
 
 #[test]
-fn only_money_that_arrives_to_be_held_and_charges_that_stay_unresolved_are_worth_an_alarm() {
+fn only_money_that_is_to_be_held_or_booked_nowhere_and_charges_that_stay_unresolved_are_worth_an_alarm() {
     for hold in Hold::ALL.into_iter().map(Some).chain([None]) {
         let mut charge = charge(ChargeState::Unknown);
         charge.hold = hold;
@@ -24,6 +24,12 @@ fn only_money_that_arrives_to_be_held_and_charges_that_stay_unresolved_are_worth
                     session: session.clone(),
                     charge: id.clone(),
                 }),
+                // Beside what has arrived before.
+                (EventKind::ChargeContradicted, _) => Some(Alarm::ChargeContradicted {
+                    app: app.clone(),
+                    session: session.clone(),
+                    charge: id.clone(),
+                }),
                 _ => None,
             };
             assert_eq!(raised, wanted, "{kind:?} {hold:?}");
@@ -34,14 +40,21 @@ fn only_money_that_arrives_to_be_held_and_charges_that_stay_unresolved_are_worth
 }
 
 #[test]
-fn money_that_is_on_its_way_back_waits_for_nobody_unless_it_is_another_amount() {
+fn money_that_is_on_its_way_back_waits_for_nobody_and_another_amount_until_that_is_decided() {
+    let waits = |charge: Charge, kind| {
+        let happened = [Happening::plain(kind)];
+        raised_by("shop", &Subject::Charge(charge), &happened).is_some()
+    };
     for hold in Hold::ALL {
         let mut charge = charge(ChargeState::Succeeded);
         (charge.hold, charge.captured, charge.refund_reserved) = (Some(hold), 999, 999);
-        let succeeded = Happening::plain(EventKind::ChargeSucceeded);
-        let raised = raised_by("shop", &Subject::Charge(charge), &[succeeded]);
-        assert_eq!(raised.is_some(), hold == Hold::Mismatch, "{hold:?}");
+        assert!(!waits(charge, EventKind::ChargeSucceeded), "{hold:?}");
     }
+    let mut undecided = charge(ChargeState::Failed);
+    undecided.hold = Some(Hold::Mismatch);
+    assert!(waits(undecided.clone(), EventKind::ChargeMismatch));
+    undecided.hold_closed = true;
+    assert!(!waits(undecided, EventKind::ChargeMismatch));
 }
 
 #[test]

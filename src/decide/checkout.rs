@@ -312,6 +312,7 @@ fn new_charge(intent: &PaymentIntent, capture: CaptureMethod, processor: &str, a
         action_deadline: None,
         authorized_until: None,
         hold: None,
+        hold_closed: false,
         settles: false,
         created_at: at.now,
         updated_at: at.now,

@@ -101,7 +101,6 @@ pub(crate) fn intend(
         charge.refund_reserved += amount.as_minor();
     }
     charge.updated_at = at.now;
-    let nothing_left = amount.as_minor() == left;
     let refund = Refund {
         id: at.id(),
         charge: charge.id.clone(),
@@ -112,12 +111,7 @@ pub(crate) fn intend(
         amount,
         state: RefundState::Pending,
         source: wish.source,
-        // What settled nothing has granted nothing: what the session sold was paid for otherwise.
-        effect: wish.effect.unwrap_or(if nothing_left && charge.settles {
-            GrantEffect::Revoke
-        } else {
-            GrantEffect::Keep
-        }),
+        effect: wish.effect,
         lines,
         reason: wish.reason,
         metadata: wish.metadata,

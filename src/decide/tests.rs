@@ -4,6 +4,7 @@ mod access;
 mod catalog;
 mod checkout;
 mod customer;
+mod followup;
 mod methods;
 mod pricing;
 mod refund_settlement;
@@ -14,6 +15,7 @@ use crate::change::{Change, Setting};
 use crate::decide::attempt::Payer;
 use crate::hook::Initiator;
 use crate::id::{Mint, Mode};
+use crate::payment::{Evidence, Known};
 use crate::samples::at;
 
 /// How far host time is ahead of engine time in these tests, so that mixing them up shows.
@@ -53,6 +55,16 @@ fn told(change: &Change) -> Vec<String> {
             ),
         })
         .collect()
+}
+
+/// A piece of evidence as it is read again.
+fn known(evidence: &Evidence) -> Known {
+    Known {
+        source: evidence.verdict.source,
+        said: evidence.verdict.said(),
+        amount: evidence.verdict.amount,
+        moved: evidence.moved,
+    }
 }
 
 /// The decisions of one kind are the same however often they are taken.

@@ -1,6 +1,7 @@
 use std::sync::atomic::Ordering;
 
 use super::Engine;
+use super::operator::idle_since;
 use crate::error::{Result, StorageError};
 use crate::store;
 use crate::time::Timestamp;
@@ -18,11 +19,14 @@ pub struct Health {
     pub oldest_overdue_delivery: Option<Timestamp>,
     /// Charges, refunds and setups whose outcome is awaited.
     pub open_charges: u64,
-    /// Charges, refunds and setups among them of which the last eight look-ups said nothing, that cannot be
-    /// looked up, or that went over another amount: somebody has to look. What the processor says is
+    /// Attempts of charges, refunds and setups that somebody has to decide about, as many as
+    /// [`crate::App::unresolved`] lists in all: of which the last eight look-ups said nothing, that cannot
+    /// be looked up or do not get through, or that went over another amount. What the processor says is
     /// pending is none of them.
     pub unresolved_charges: u64,
-    /// Charges whose money settled nothing and waits for a decision; 100 stands for more.
+    /// Charges whose money settled nothing and waits for a decision, as many as
+    /// [`crate::App::held_charges`] lists; 100 stands for more. A charge that went over another amount is
+    /// in both.
     pub held_charges: u64,
     /// Endpoints whose secret this engine cannot open; their deliveries wait.
     pub sealed_endpoints: u64,
@@ -63,9 +67,8 @@ impl Engine {
                 let lapse = store::entitlement::next_lapse(sql, world)?.filter(|at| *at <= now);
                 let of_payments = store::attempt::next_due(sql, world, |_| true)?.filter(|due| *due <= host_now);
                 let of_notices = store::notice::next_due(sql, world)?.filter(|due| *due <= host_now);
-                let (open, unresolved) = store::attempt::open_attempts(sql, world)?;
-                health.open_charges += u64::try_from(open).unwrap_or(0);
-                health.unresolved_charges += u64::try_from(unresolved).unwrap_or(0);
+                health.open_charges += store::attempt::open_attempts(sql, world)?;
+                health.unresolved_charges += store::attempt::count_unresolved(sql, world, idle_since(host_now))?;
                 health.held_charges += store::payment::held(sql, world, "", 100)?.len() as u64;
                 let due = store::queue::next_due(sql, world)?.filter(|due| *due <= host_now);
                 health.oldest_overdue_delivery = health.oldest_overdue_delivery.into_iter().chain(due).min();

@@ -18,6 +18,7 @@ mod holding;
 mod keys;
 mod methods;
 mod notifications;
+mod operator;
 mod outbox;
 mod pace;
 mod payments;

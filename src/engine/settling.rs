@@ -16,8 +16,8 @@ use crate::entitlement::Holding;
 use crate::error::{Error, Result, StorageError, StorageKind};
 use crate::hook::{Answer, Capabilities, Operation, Outcome};
 use crate::id::{AttemptId, ChargeId, World};
-use crate::payment::{Attempt, Charge, Finding, Followup, Past, PaymentMethod, Refund, Setup, reference_of};
-use crate::session::Session;
+use crate::payment::{Attempt, Charge, Finding, Followup, LatePayments, PaymentMethod, Refund, Setup, reference_of};
+use crate::session::{Session, SessionState};
 use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
 
@@ -209,6 +209,7 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
         Finding::Canceled(_) => "settle.cancel",
         Finding::Notified(_) => "settle.notification",
         Finding::LeaseEnded => "settle.lease",
+        Finding::Resolved { .. } | Finding::Kept { .. } => "settle.operator",
     };
     let moment = core.moment(world, heard.actor.clone(), cause)?;
     let capabilities = core
@@ -222,17 +223,18 @@ fn work_in(core: &Core, world: World, heard: Heard, alarms: &mut Vec<Alarm>) -> 
             what: "attempt",
             id: heard.attempt.to_string(),
         })?;
-        weigh_in(tx, attempt, &heard, capabilities.as_ref())
+        let (settled, _) = weigh_in(tx, attempt, &heard, capabilities.as_ref())?;
+        Ok(settled)
     })
 }
 
-/// The same inside a write.
+/// Works what was learned about an attempt into the file, in a transaction.
 pub(super) fn weigh_in(
     tx: &mut Tx<'_>,
     attempt: Attempt,
     heard: &Heard,
     capabilities: Option<&Capabilities>,
-) -> Result<Settled> {
+) -> Result<(Settled, bool)> {
     let learned = Learned {
         finding: &heard.finding,
         actor: heard.actor.to_string(),
@@ -240,39 +242,62 @@ pub(super) fn weigh_in(
         asked_at: heard.asked_at,
         capabilities,
     };
-    let case = Case {
-        answers: store::attempt::answers(tx.sql, tx.world, &attempt.id)?,
-        past: match heard.finding {
-            Finding::LookedUp(_) | Finding::Canceled(_) => store::attempt::past(tx.sql, tx.world, &attempt.id)?,
-            Finding::Executed(_) | Finding::Notified(_) | Finding::LeaseEnded => Past::default(),
-        },
-        attempt,
-        to_ask: false,
-    };
-    let settled = match case.attempt.operation {
-        Operation::Setup => settle_setup(tx, case, &learned).map(|setup| Settled::Setup(Box::new(setup))),
-        Operation::Refund => settle_refund(tx, case, &learned).map(|refund| Settled::Refund(Box::new(refund))),
-        _ => settle_charge(tx, case, &learned).map(|payment| Settled::Payment(Box::new(payment))),
-    }?;
-    // What waited for this, or for the name that came with it, has its turn.
-    let reference = heard.finding.outcome().and_then(reference_of);
-    store::notice::wake(tx.sql, tx.world, &heard.attempt, reference, tx.host_now)?;
-    Ok(settled)
+    let known = store::attempt::known(tx.sql, tx.world, &attempt.id)?;
+    work_in_tx(tx, Case::of(attempt, known), &learned)
 }
 
-fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Payment> {
-    let subject = case.attempt.subject.clone();
-    let session = store::payment::session_of_charge(tx.sql, tx.world, &subject)?.ok_or_else(|| dangling(&subject))?;
-    let session = store::session::get(tx.sql, tx.world, &session)?;
+/// The same for a case that is loaded. Answers also whether it moved anything.
+pub(super) fn work_in_tx(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(Settled, bool)> {
+    let attempt = case.attempt.id.clone();
+    let (settled, moved) = match case.attempt.operation {
+        Operation::Setup => {
+            let (setup, moved) = settle_setup(tx, case, learned)?;
+            (Settled::Setup(Box::new(setup)), moved)
+        }
+        Operation::Refund => {
+            let (refund, moved) = settle_refund(tx, case, learned)?;
+            (Settled::Refund(Box::new(refund)), moved)
+        }
+        _ => {
+            let (payment, moved) = settle_charge(tx, case, learned)?;
+            (Settled::Payment(Box::new(payment)), moved)
+        }
+    };
+    // What waited for this, or for the name that came with it, has its turn.
+    let reference = learned.finding.outcome().and_then(reference_of);
+    store::notice::wake(tx.sql, tx.world, &attempt, reference, tx.host_now)?;
+    Ok((settled, moved))
+}
+
+fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(Payment, bool)> {
+    let subject = match learned.finding {
+        Finding::Kept { charge, .. } => charge.to_string(),
+        _ => case.attempt.subject.clone(),
+    };
+    let charge = store::payment::charge(tx.sql, tx.world, &subject)?.ok_or_else(|| dangling(&subject))?;
+    let session = store::session::get(tx.sql, tx.world, &charge.session)?;
     let found = Unsettled {
         holdings: holdings(tx, &session)?,
         known_method: known_method(tx, &case.attempt.processor, session.customer.as_ref(), learned)?,
         case,
+        // What a charge that is live takes pays for its session, and is never late.
+        late_payments: if charge.state.is_live() && session.state == SessionState::Processing {
+            LatePayments::default()
+        } else {
+            store::app::late_payments(tx.sql, tx.world.app)?
+        },
         session,
-        late_payments: store::app::late_payments(tx.sql, tx.world.app)?,
     };
+    let is_decision = matches!(
+        learned.finding,
+        Finding::Kept { .. } | Finding::Resolved { outcome: None, .. }
+    );
     let mut change = Change::new();
-    let (session, declined) = if let Some(followup) = Followup::of(found.case.attempt.operation) {
+    let (session, declined) = if is_decision {
+        let made_by = store::attempt::that_made(tx.sql, tx.world, &subject)?;
+        let session = settlement::close(found, &made_by, learned, &mut tx.setting(), &mut change)?;
+        (session, None)
+    } else if let Some(followup) = Followup::of(found.case.attempt.operation) {
         let made_by = store::attempt::that_made(tx.sql, tx.world, &subject)?;
         let mut at = tx.setting();
         settlement::settle_followup(found, followup, &made_by, learned, &mut at, &mut change)?
@@ -281,10 +306,11 @@ fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<P
         (session, None)
     };
     tx.apply(&change)?;
-    Ok(Payment {
+    let payment = Payment {
         declined,
         ..settled(session.at(tx.now), Some(&subject))
-    })
+    };
+    Ok((payment, change.has_moved()))
 }
 
 /// The customer's payment method under the token that a finding names, if it is known.
@@ -306,7 +332,7 @@ fn known_method(
     }
 }
 
-fn settle_setup(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Setup> {
+fn settle_setup(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(Setup, bool)> {
     let setup = store::setup::get(tx.sql, tx.world, &case.attempt.subject)?;
     let customer = store::customer::get(tx.sql, tx.world, &setup.customer)?;
     let found = UnsettledSetup {
@@ -318,10 +344,10 @@ fn settle_setup(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Se
     let mut change = Change::new();
     let setup = settlement::settle_setup(found, learned, &mut tx.setting(), &mut change);
     tx.apply(&change)?;
-    Ok(setup)
+    Ok((setup, change.has_moved()))
 }
 
-fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<Refund> {
+fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(Refund, bool)> {
     let refund = store::refund::get(tx.sql, tx.world, &case.attempt.subject)?;
     let session = store::session::get(tx.sql, tx.world, &refund.session)?;
     let found = UnsettledRefund {
@@ -334,7 +360,7 @@ fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<R
     let mut change = Change::new();
     let refund = settlement::settle_refund(found, learned, &mut tx.setting(), &mut change)?;
     tx.apply(&change)?;
-    Ok(refund)
+    Ok((refund, change.has_moved()))
 }
 
 pub(super) fn dangling(subject: &str) -> Error {

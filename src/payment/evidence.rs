@@ -1,14 +1,16 @@
 use std::time::Duration;
 
-use super::News;
 use super::method::{MAX_TOKEN, keepable};
+use super::{News, Resolution};
 use crate::hook::{Cancel, Lookup, Outcome, Receipt, SavedMethod};
+use crate::id::ChargeId;
 use crate::money::Amount;
 use crate::text::{self, kept};
 
 /// From whom something was learned about an attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Source {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Source {
     /// The call itself.
     Answer,
     /// A later look-up, or a later call to have it called off.
@@ -17,29 +19,40 @@ pub(crate) enum Source {
     Notification,
     /// Nobody: the call's lease ended.
     Lease,
+    /// A person: [`crate::App::resolve`].
+    Operator,
 }
 
 impl Source {
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub(crate) const ALL: [Source; 4] = [Source::Answer, Source::Lookup, Source::Lease, Source::Operator];
+
+    /// The source as a word, such as `lookup`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Source::Answer => "answer",
             Source::Lookup => "lookup",
             Source::Notification => "notification",
             Source::Lease => "lease",
+            Source::Operator => "operator",
         }
     }
 }
 
 const NOT_SENT: &str = "not_sent";
 const DECLINED: &str = "declined";
+const SUCCEEDED: &str = "succeeded";
+
+/// The outcomes by which an attempt is over without having moved money.
+const FAILING: [&str; 5] = [NOT_SENT, DECLINED, "never_arrived", "canceled", "failed"];
 
 /// The outcomes from which nothing is learned: whoever was asked did not say that they know of it.
 const SILENT: [&str; 4] = ["not_found", "cannot_tell", "unknown", "no_answer"];
 
 /// The outcomes by which a processor says that it knows of what it was asked for.
-const ACKNOWLEDGING: [&str; 4] = ["pending", "requires_action", "authorized", "succeeded"];
+const ACKNOWLEDGING: [&str; 4] = ["pending", "requires_action", "authorized", SUCCEEDED];
 
-/// What was learned about an attempt before, as far as a look-up is weighed by it.
+/// What was learned about an attempt before, as far as more is weighed by it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Past {
     /// How many look-ups have said nothing since something was last learned.
@@ -47,22 +60,51 @@ pub(crate) struct Past {
     /// Whether the processor has said that it knows of the attempt. Whether that came with a reference
     /// that could be kept does not matter.
     pub(crate) acknowledged: bool,
+    /// How many times in a row it was not sent, up to now.
+    pub(crate) not_sent: u32,
+    /// Whether it was found to have failed, and never to have succeeded.
+    pub(crate) failed: bool,
+    /// Whether somebody said that it was settled elsewhere.
+    pub(crate) settled_outside: bool,
+    /// What was said to have been taken over another amount than asked; the newest word of it.
+    pub(crate) moved: Option<Amount>,
 }
 
 impl Past {
-    /// From the sources and outcomes that were written down, the newest first.
-    pub(crate) fn of<S: AsRef<str>>(newest_first: impl IntoIterator<Item = (S, S)>) -> Past {
+    /// From what was written down, the newest first.
+    pub(crate) fn of(newest_first: &[Known]) -> Past {
         let mut past = Past::default();
-        let mut heard = false;
-        for (source, outcome) in newest_first {
-            heard |= !SILENT.contains(&outcome.as_ref());
-            past.acknowledged |= ACKNOWLEDGING.contains(&outcome.as_ref());
-            if !heard && source.as_ref() == Source::Lookup.as_str() {
+        let (mut heard, mut sent, mut failed, mut succeeded) = (false, false, false, false);
+        for known in newest_first {
+            let outcome = known.said.outcome.as_str();
+            heard |= !SILENT.contains(&outcome);
+            sent |= outcome != NOT_SENT;
+            past.acknowledged |= ACKNOWLEDGING.contains(&outcome);
+            failed |= FAILING.contains(&outcome) && known.moved;
+            succeeded |= outcome == SUCCEEDED;
+            past.settled_outside |= outcome == Resolution::SettledOutside.as_str() && known.moved;
+            if !heard && known.source == Source::Lookup {
                 past.silent = past.silent.saturating_add(1);
             }
+            if !sent {
+                past.not_sent = past.not_sent.saturating_add(1);
+            }
+            if past.moved.is_none() && outcome == SUCCEEDED {
+                past.moved = known.amount;
+            }
         }
+        past.failed = failed && !succeeded;
         past
     }
+}
+
+/// A piece of evidence as it was written down, as far as more is weighed by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Known {
+    pub(crate) source: Source,
+    pub(crate) said: Said,
+    pub(crate) amount: Option<Amount>,
+    pub(crate) moved: bool,
 }
 
 /// What was learned, before it is weighed.
@@ -78,6 +120,15 @@ pub(crate) enum Finding {
     Notified(Outcome),
     /// Nobody recorded an answer in time.
     LeaseEnded,
+    /// Somebody found out, or decided.
+    Resolved {
+        resolution: Resolution,
+        /// What was asked for, as far as it came about.
+        outcome: Option<Outcome>,
+        note: String,
+    },
+    /// Somebody decided that money which settled nothing stays where it is.
+    Kept { charge: ChargeId, note: String },
 }
 
 /// A finding weighed: what it means for the charge and what is written down of it.
@@ -164,7 +215,7 @@ pub(crate) struct Evidence {
     pub(crate) engine_time: crate::time::Timestamp,
 }
 
-const MAX_REFERENCE: usize = 255;
+pub(super) const MAX_REFERENCE: usize = 255;
 const MAX_DETAIL: usize = 500;
 
 impl Finding {
@@ -175,9 +226,11 @@ impl Finding {
             | Finding::LookedUp(Lookup::Found(outcome))
             | Finding::Canceled(Cancel::TooLate(outcome))
             | Finding::Notified(outcome) => Some(outcome),
+            Finding::Resolved { outcome, .. } => outcome.as_ref(),
             Finding::LookedUp(Lookup::NotFound | Lookup::CannotTell { .. })
             | Finding::Canceled(Cancel::Canceled | Cancel::NotFound | Cancel::CannotTell { .. })
-            | Finding::LeaseEnded => None,
+            | Finding::LeaseEnded
+            | Finding::Kept { .. } => None,
         }
     }
 
@@ -225,6 +278,28 @@ impl Finding {
             Finding::LeaseEnded => Verdict {
                 event: Some(planted!(LostCallIsFailed, News::Failed, News::LeaseEnded)),
                 ..nothing(Source::Lease, "no_answer")
+            },
+            Finding::Resolved {
+                outcome: Some(outcome),
+                note,
+                ..
+            } => {
+                let found = weigh_outcome(Source::Operator, outcome, asked);
+                Verdict {
+                    // What failed by somebody's word was not declined by the service's.
+                    outcome: if found.is_declined() { "failed" } else { found.outcome },
+                    detail: Some(note.clone()),
+                    ..found
+                }
+            }
+            Finding::Resolved { resolution, note, .. } => Verdict {
+                event: (*resolution == Resolution::SettledOutside).then_some(News::Failed),
+                detail: Some(note.clone()),
+                ..nothing(Source::Operator, resolution.as_str())
+            },
+            Finding::Kept { note, .. } => Verdict {
+                detail: Some(note.clone()),
+                ..nothing(Source::Operator, "kept")
             },
         }
     }

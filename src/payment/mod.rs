@@ -9,15 +9,19 @@ mod evidence;
 mod method;
 mod news;
 mod notice;
+mod record;
 mod refund;
 mod setup;
 mod state;
 
-pub(crate) use evidence::{Evidence, Finding, Past, Said, Source, Verdict};
+pub use evidence::Source as EvidenceSource;
+pub(crate) use evidence::{Evidence, Finding, Known, Past, Said, Source, Verdict};
 pub use method::{MethodState, PaymentMethod};
 pub(crate) use news::News;
 pub(crate) use notice::{Arrived, reference_of};
 pub use notice::{Notification, NotificationKind, NotificationState};
+pub(crate) use record::note;
+pub use record::{AttemptRecord, EvidenceRecord, Resolution, Unresolved};
 pub(crate) use refund::{Checked as CheckedRefund, MAX_REFUNDS, Share, Target};
 pub use refund::{GrantEffect, NewRefund, Refund, RefundSource, RefundState, RefundedLine};
 pub use setup::{NewSetup, Setup, SetupState};
@@ -172,6 +176,9 @@ pub struct Charge {
     /// Why its money settled nothing. What of it has not gone back, and is not on its way back, waits
     /// for a decision.
     pub hold: Option<Hold>,
+    /// Whether somebody has decided that nothing more becomes of that money here:
+    /// [`crate::App::keep_held`], or [`Resolution::SettledOutside`].
+    pub hold_closed: bool,
     /// Whether it completed its session.
     pub settles: bool,
     /// Engine time.
@@ -187,6 +194,11 @@ impl Charge {
         self.state = state::next(self.state, news)?;
         self.updated_at = at;
         Ok(())
+    }
+
+    /// Whether it went over another amount than asked, and nobody has decided about that yet.
+    pub(crate) fn awaits_decision(&self) -> bool {
+        self.hold == Some(Hold::Mismatch) && self.state != ChargeState::Succeeded && !self.hold_closed
     }
 
     /// Minor units of what it took that can still be given back.

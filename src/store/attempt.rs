@@ -1,13 +1,14 @@
 //! The ledger of attempts, with the evidence of what came of them.
 
 use super::codec::{
-    self, awaited, awaiting, corrupt, digest, id, instant, maybe_instant, mode_number, operation, small,
+    self, amount, awaited, awaiting, corrupt, digest, evidence_source, id, instant, maybe_instant, mode_number,
+    operation, small,
 };
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::hook::Operation;
 use crate::id::{AttemptId, World};
-use crate::payment::{Attempt, Await, Evidence, Followup, Past, Said};
+use crate::payment::{Attempt, Await, Evidence, EvidenceRecord, Followup, Known, Said};
 use crate::time::Timestamp;
 
 const ATTEMPT: &str = "SELECT a.id, a.operation, a.subject, a.processor, a.key, a.request, a.request_hash, \
@@ -98,29 +99,116 @@ pub(crate) fn look_up(sql: &mut dyn Sql, world: World, attempt: &Attempt, due: T
     }
 }
 
-/// What an attempt's own call has answered so far.
-pub(crate) fn answers(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<Vec<Said>> {
-    let query = "SELECT outcome, reference, amount, currency, detail FROM tillite_evidence \
-         WHERE app = $1 AND mode = $2";
-    let rest = "AND attempt = $3 AND source = 'answer' ORDER BY number";
-    rows(sql, world, query, rest, &[attempt.as_str().into()], |row| {
-        Ok(Said {
-            outcome: row.text(0)?,
-            reference: row.maybe_text(1)?,
-            amount: row.maybe_int(2)?.zip(row.maybe_text(3)?),
-            detail: row.maybe_text(4)?,
+/// The attempts about a charge, a refund or a setup after an id, oldest first.
+pub(crate) fn about(sql: &mut dyn Sql, world: World, subject: &str, after: &str, limit: u32) -> Result<Vec<Attempt>> {
+    let rest = "AND a.subject = $3 AND a.id > $4 ORDER BY a.id LIMIT $5";
+    attempts(sql, world, rest, &[subject.into(), after.into(), limit.into()])
+}
+
+/// An attempt about a charge, a refund or a setup whose call is in flight at a host time.
+pub(crate) fn in_flight(
+    sql: &mut dyn Sql,
+    world: World,
+    subject: &str,
+    host_now: Timestamp,
+) -> Result<Option<Attempt>> {
+    let rest = "AND a.subject = $3 AND a.next = 'answer' AND a.due_at > $4";
+    Ok(attempts(sql, world, rest, &[subject.into(), host_now.as_millis().into()])?.pop())
+}
+
+/// The attempts that somebody has to decide about: those that are marked so or for whose processor
+/// nobody has asked since a host time, where what they are about is open or went over another amount; and
+/// charges that are held although they were to be taken.
+const UNRESOLVED: &str = "SELECT x.id FROM (SELECT app, mode, id, subject FROM tillite_attempt \
+     WHERE app = $1 AND mode = $2 AND unresolved = 1 \
+     UNION SELECT app, mode, id, subject FROM tillite_attempt \
+     WHERE app = $1 AND mode = $2 AND due_at <= $3 AND next = 'lookup' \
+     UNION SELECT a.app, a.mode, a.id, a.subject FROM tillite_charge h JOIN tillite_attempt a \
+     ON a.app = h.app AND a.mode = h.mode AND a.subject = h.id AND a.operation = 'charge' \
+     WHERE h.app = $1 AND h.mode = $2 AND h.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') \
+     AND h.state = 'authorized' AND h.capture = 'automatic' AND h.asked IS NULL \
+     AND a.next IS NULL) AS x \
+     LEFT JOIN tillite_charge c ON c.app = x.app AND c.mode = x.mode AND c.id = x.subject \
+     LEFT JOIN tillite_refund r ON r.app = x.app AND r.mode = x.mode AND r.id = x.subject \
+     LEFT JOIN tillite_setup s ON s.app = x.app AND s.mode = x.mode AND s.id = x.subject \
+     WHERE (c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') \
+     OR (c.hold = 'mismatch' AND c.state <> 'succeeded' AND c.hold_closed = 0) \
+     OR r.state IN ('pending', 'unknown') OR r.mismatched = 1 \
+     OR s.state IN ('initiated', 'unknown', 'pending', 'requires_action') OR s.mismatched = 1)";
+
+/// The attempts that somebody has to decide about, oldest first, after an id. What nobody has asked for
+/// since `idle_since`, in host time, is among them.
+pub(crate) fn unresolved(
+    sql: &mut dyn Sql,
+    world: World,
+    idle_since: Timestamp,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<AttemptId>> {
+    let rest = "AND x.id > $4 ORDER BY x.id LIMIT $5";
+    let values = [idle_since.as_millis().into(), after.into(), limit.into()];
+    rows(sql, world, UNRESOLVED, rest, &values, |row| id(&row.text(0)?))
+}
+
+/// How many those are.
+pub(crate) fn count_unresolved(sql: &mut dyn Sql, world: World, idle_since: Timestamp) -> Result<u64> {
+    count(sql, world, UNRESOLVED, &[idle_since.as_millis().into()])
+}
+
+fn count(sql: &mut dyn Sql, world: World, query: &str, values: &[Value<'_>]) -> Result<u64> {
+    let query = format!("SELECT count(*) FROM ({query}) AS counted");
+    let found = rows(sql, world, &query, "", values, |row| row.int(0))?;
+    Ok(found.first().and_then(|count| u64::try_from(*count).ok()).unwrap_or(0))
+}
+
+const EVIDENCE: &str = "SELECT number, source, outcome, reference, amount, currency, detail, moved, actor, host_time, \
+     engine_time FROM tillite_evidence WHERE app = $1 AND mode = $2";
+
+/// What was learned about an attempt before a piece of it, the newest first.
+pub(crate) fn evidence(
+    sql: &mut dyn Sql,
+    world: World,
+    attempt: &AttemptId,
+    before: Option<u32>,
+    limit: u32,
+) -> Result<Vec<EvidenceRecord>> {
+    let rest = "AND attempt = $3 AND number < $4 ORDER BY number DESC LIMIT $5";
+    let before = before.map_or(i64::MAX, i64::from);
+    let values = [attempt.as_str().into(), before.into(), limit.into()];
+    rows(sql, world, EVIDENCE, rest, &values, |row| {
+        let moved = row.maybe_int(4)?.zip(row.maybe_text(5)?);
+        Ok(EvidenceRecord {
+            number: small(row.int(0)?)?,
+            source: evidence_source(&row.text(1)?)?,
+            outcome: row.text(2)?,
+            reference: row.maybe_text(3)?,
+            amount: moved.map(|(minor, code)| amount(minor, &code)).transpose()?,
+            detail: row.maybe_text(6)?,
+            moved: row.int(7)? == 1,
+            actor: row.text(8)?,
+            host_time: instant(row.int(9)?)?,
+            engine_time: instant(row.int(10)?)?,
         })
     })
 }
 
-/// What was learned about an attempt before, as far as a look-up is weighed by it.
-pub(crate) fn past(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<Past> {
-    let query = "SELECT source, outcome FROM tillite_evidence WHERE app = $1 AND mode = $2";
+/// What was learned about an attempt so far, the newest first, as far as more is weighed by it.
+pub(crate) fn known(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<Vec<Known>> {
     let rest = "AND attempt = $3 ORDER BY number DESC";
-    let said = rows(sql, world, query, rest, &[attempt.as_str().into()], |row| {
-        Ok((row.text(0)?, row.text(1)?))
-    })?;
-    Ok(Past::of(said))
+    rows(sql, world, EVIDENCE, rest, &[attempt.as_str().into()], |row| {
+        let moved = row.maybe_int(4)?.zip(row.maybe_text(5)?);
+        Ok(Known {
+            source: evidence_source(&row.text(1)?)?,
+            amount: moved.as_ref().map(|(minor, code)| amount(*minor, code)).transpose()?,
+            said: Said {
+                outcome: row.text(2)?,
+                reference: row.maybe_text(3)?,
+                amount: moved,
+                detail: row.maybe_text(6)?,
+            },
+            moved: row.int(7)? == 1,
+        })
+    })
 }
 
 /// Attempts whose call has lost its lease at a host time, the longest overdue first.
@@ -217,25 +305,18 @@ pub(crate) fn next_due(sql: &mut dyn Sql, world: World, is_of: impl Fn(&str) -> 
     Ok(earliest)
 }
 
-/// How many attempts wait for evidence, and how many of them for a human.
-pub(crate) fn open_attempts(sql: &mut dyn Sql, world: World) -> Result<(i64, i64)> {
-    let mut found = (0, 0);
-    sql.each(
-        // From the few that are open to their attempts: the other way round it is every attempt ever.
-        "SELECT count(*), coalesce(sum(a.unresolved), 0) FROM ( \
+/// How many charges and refunds wait for evidence.
+pub(crate) fn open_attempts(sql: &mut dyn Sql, world: World) -> Result<u64> {
+    // From the few that are open to their attempts: the other way round it is every attempt ever.
+    let query = "SELECT a.id FROM ( \
          SELECT app, mode, id FROM tillite_charge WHERE app = $1 AND mode = $2 \
          AND state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') UNION ALL \
          SELECT app, mode, id FROM tillite_refund WHERE app = $1 AND mode = $2 AND state IN ('pending', 'unknown') \
          UNION ALL SELECT app, mode, id FROM tillite_setup WHERE app = $1 AND mode = $2 \
-         AND state IN ('initiated', 'unknown', 'pending', 'requires_action') ) AS o CROSS JOIN tillite_attempt a WHERE a.app = o.app AND a.mode = o.mode AND a.subject = o.id \
-         AND (a.next IS NOT NULL OR a.unresolved = 1)",
-        &[world.app.into(), mode_number(world.mode).into()],
-        &mut |row| {
-            found = (row.int(0)?, row.int(1)?);
-            Ok(())
-        },
-    )?;
-    Ok(found)
+         AND state IN ('initiated', 'unknown', 'pending', 'requires_action') \
+         ) AS o CROSS JOIN tillite_attempt a WHERE a.app = o.app AND a.mode = o.mode AND a.subject = o.id \
+         AND (a.next IS NOT NULL OR a.unresolved = 1)";
+    count(sql, world, query, &[])
 }
 
 pub(super) fn put_attempt(sql: &mut dyn Sql, world: World, attempt: &Attempt, fresh: bool) -> Result<()> {

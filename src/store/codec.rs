@@ -9,7 +9,7 @@ use crate::hook::{Action, Advice, Operation};
 use crate::id::{Id, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    Await, CaptureMethod, ChargeState, Failure, Followup, GrantEffect, Hold, LatePayments, MethodState,
+    Await, CaptureMethod, ChargeState, EvidenceSource, Failure, Followup, GrantEffect, Hold, LatePayments, MethodState,
     NotificationKind, NotificationState, RefundSource, RefundState, SetupState,
 };
 use crate::session::{Dialect, ExpiredReason, SessionState};
@@ -148,6 +148,10 @@ pub(super) fn refund_state(text: &str) -> Result<RefundState> {
 
 pub(super) fn refund_source(text: &str) -> Result<RefundSource> {
     word(&RefundSource::ALL, RefundSource::as_str, text)
+}
+
+pub(super) fn evidence_source(text: &str) -> Result<EvidenceSource> {
+    word(&EvidenceSource::ALL, EvidenceSource::as_str, text)
 }
 
 pub(super) fn grant_effect(text: &str) -> Result<GrantEffect> {

@@ -12,9 +12,8 @@ use crate::time::Timestamp;
 
 const CHARGE: &str = "SELECT id, intent, session, number, processor, state, amount, currency, authorized, captured, \
      refund_reserved, refunded, reference, failure_code, failure_message, failure_advice, action, action_deadline, \
-     authorized_until, hold, settles, created_at, updated_at, revision, fee, capture, asked, lost, \
-     comes_with \
-     FROM tillite_charge WHERE app = $1 AND mode = $2";
+     authorized_until, hold, settles, created_at, updated_at, revision, fee, capture, asked, lost, comes_with, \
+     hold_closed FROM tillite_charge WHERE app = $1 AND mode = $2";
 
 fn charge_from_row(row: &dyn Row) -> Result<Charge> {
     Ok(Charge {
@@ -40,6 +39,7 @@ fn charge_from_row(row: &dyn Row) -> Result<Charge> {
         action_deadline: maybe_instant(row.maybe_int(17)?)?,
         authorized_until: maybe_instant(row.maybe_int(18)?)?,
         hold: row.maybe_text(19)?.map(|word| hold(&word)).transpose()?,
+        hold_closed: row.int(27)? == 1,
         settles: row.int(20)? == 1,
         created_at: instant(row.int(21)?)?,
         updated_at: instant(row.int(22)?)?,
@@ -82,8 +82,8 @@ pub(crate) fn held(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> 
     charges(
         sql,
         world,
-        "AND hold IS NOT NULL AND (hold = 'mismatch' OR refund_reserved + refunded + lost < captured) AND id > $3 \
-         ORDER BY id LIMIT $4",
+        "AND hold IS NOT NULL AND hold_closed = 0 AND (hold = 'mismatch' AND state <> 'succeeded' \
+         OR refund_reserved + refunded + lost < captured) AND id > $3 ORDER BY id LIMIT $4",
         &[after.into(), limit.into()],
     )
 }
@@ -130,10 +130,14 @@ pub(crate) fn next_lapse(sql: &mut dyn Sql, world: World) -> Result<Option<Times
     Ok(ends.into_iter().flatten().min())
 }
 
+/// A charge by its id.
+pub(crate) fn charge(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Option<Charge>> {
+    Ok(charges(sql, world, "AND id = $3", &[wanted.into()])?.pop())
+}
+
 /// The session that a charge is for, if there is such a charge.
-pub(crate) fn session_of_charge(sql: &mut dyn Sql, world: World, charge: &str) -> Result<Option<SessionId>> {
-    let found = charges(sql, world, "AND id = $3", &[charge.into()])?.pop();
-    Ok(found.map(|charge| charge.session))
+pub(crate) fn session_of_charge(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Option<SessionId>> {
+    Ok(charge(sql, world, wanted)?.map(|charge| charge.session))
 }
 
 pub(super) fn put_intent(sql: &mut dyn Sql, world: World, intent: &PaymentIntent, before: i64) -> Result<()> {
@@ -212,7 +216,8 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
         "UPDATE tillite_charge SET state = $1, authorized = $2, captured = $3, refund_reserved = $4, refunded = $5, \
          reference = $6, failure_code = $7, failure_message = $8, failure_advice = $9, action = $10, \
          action_deadline = $11, authorized_until = $12, hold = $13, settles = $14, fee = $15, asked = $16, \
-         lost = $17, updated_at = $18, revision = $19 WHERE app = $20 AND mode = $21 AND id = $22 AND revision = $23",
+         lost = $17, hold_closed = $18, updated_at = $19, revision = $20 \
+         WHERE app = $21 AND mode = $22 AND id = $23 AND revision = $24",
         &[
             charge.state.as_str().into(),
             charge.authorized.into(),
@@ -231,6 +236,7 @@ pub(super) fn put_charge(sql: &mut dyn Sql, world: World, charge: &Charge, befor
             charge.fee.map(crate::money::Amount::as_minor).into(),
             charge.asked.map(Followup::as_str).into(),
             charge.lost.into(),
+            charge.hold_closed.into(),
             charge.updated_at.as_millis().into(),
             charge.revision.into(),
             world.app.into(),

@@ -6,7 +6,7 @@ use super::codec::{
 use super::{Row, Sql, Value, rows};
 use crate::error::{Error, Result, shortened};
 use crate::id::{ChargeId, RefundId, World};
-use crate::payment::{Refund, RefundedLine};
+use crate::payment::{GrantEffect, Refund, RefundedLine};
 
 const COLUMNS: &str = "SELECT id, charge, intent, session, number, processor, state, amount, currency, source, \
      effect, reason, metadata, reference, failure_code, failure_message, failure_advice, mismatched, created_at, \
@@ -23,7 +23,7 @@ fn from_row(row: &dyn Row) -> Result<Refund> {
         state: refund_state(&row.text(6)?)?,
         amount: amount(row.int(7)?, &row.text(8)?)?,
         source: refund_source(&row.text(9)?)?,
-        effect: grant_effect(&row.text(10)?)?,
+        effect: row.maybe_text(10)?.map(|word| grant_effect(&word)).transpose()?,
         lines: Vec::new(),
         reason: row.maybe_text(11)?,
         metadata: metadata(&row.text(12)?)?,
@@ -134,7 +134,7 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, refund: &Refund, before: i64)
             refund.amount.as_minor().into(),
             refund.amount.currency().code().into(),
             refund.source.as_str().into(),
-            refund.effect.as_str().into(),
+            refund.effect.map(GrantEffect::as_str).into(),
             refund.reason.as_deref().into(),
             (&metadata).into(),
             refund.reference.as_deref().into(),

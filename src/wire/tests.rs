@@ -146,7 +146,7 @@ fn subject(kind: EventKind) -> Subject {
         EventKind::RefundFailed => Subject::Refund(refund(RefundState::Failed)),
         EventKind::RefundContradicted => Subject::Refund(Refund {
             source: RefundSource::Late,
-            effect: GrantEffect::Keep,
+            effect: Some(GrantEffect::Keep),
             ..refund(RefundState::Succeeded)
         }),
         EventKind::RefundUnresolved => Subject::Refund(Refund {

@@ -1,15 +1,16 @@
 //! Payments that take their time: an amount that is held until the host says what to take, a buyer
 //! who has to do something first, and what is called off.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tillite::{
-    Action, Answer, AskKind, Begun, Budget, Cancel, Capabilities, CaptureMethod, ChargeState, Currency, Engine, Error,
-    ExpiredReason, Followup, IntentStatus, Lookup, LookupKey, Mode, NewRefund, NewSession, Operation, Outcome,
+    Action, Alarm, Answer, AskKind, Begun, Budget, Cancel, Capabilities, CaptureMethod, ChargeState, Currency, Engine,
+    Error, ExpiredReason, Followup, IntentStatus, Lookup, LookupKey, Mode, NewRefund, NewSession, Operation, Outcome,
     Processor, Receipt, RefundState, Request, Session, SessionState, Timestamp, Work,
 };
 
-use crate::kit::{ManualClock, Receiver, Shop, Till, Told, declined, euro, unknown};
+use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, declined, euro, locked, unknown};
 
 const PRICE: i64 = 199_00;
 const MINUTE: Duration = Duration::from_secs(60);
@@ -633,4 +634,97 @@ fn what_a_service_cannot_call_off_ends_by_what_a_look_up_finds() {
         assert_eq!(shop.read(&session).state, ended);
         shop.clean();
     }
+}
+
+/// An engine on a till, with what it tells of.
+fn listening() -> (Shop, Arc<Mutex<Vec<String>>>) {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let heard = Arc::clone(&told);
+    let engine = builder(&clock, &till, &receiver)
+        .on_alarm(move |alarm: &Alarm| locked(&heard).push(format!("{alarm:?}")))
+        .open_in_memory()
+        .unwrap();
+    (Shop::with(engine, Mode::Test, clock, till, receiver), told)
+}
+
+fn capturing(shop: &Shop, session: &Session) -> tillite::Ask {
+    match shop.app.sessions().begin_capture(&session.id, None).unwrap() {
+        Begun::Ask(ask) => *ask,
+        Begun::Done(payment) => panic!("{payment:?}"),
+    }
+}
+
+#[test]
+fn what_was_taken_before_it_was_called_off_is_told_as_captured() {
+    let shop = Shop::open();
+    let new = NewSession::tier("member", Currency::EUR).capture_later();
+    let session = shop.app.sessions().create(new).unwrap();
+    shop.till.answer(Outcome::Authorized {
+        receipt: Receipt::new("p_1", euro(PRICE)),
+        expires_at: Some(shop.app.now().unwrap().plus(HOUR)),
+    });
+    shop.pay(&session).unwrap();
+    shop.clock.turn(HOUR);
+    assert_eq!(mark_lapsed(&shop), 1);
+    let ask = shop.engine.claim_asks(1).unwrap().remove(0);
+    assert_eq!(ask.kind, AskKind::Cancel);
+    let taken = Cancel::TooLate(Outcome::succeeded("p_1", euro(PRICE)));
+    shop.engine.settle(&ask, &Answer::Canceled(taken)).unwrap();
+    let charge = charge(&shop, &session);
+    assert_eq!((charge.state, charge.captured), (ChargeState::Succeeded, PRICE));
+    assert_eq!(shop.kinds(&charge.id)[2..], ["charge.succeeded", "charge.captured"]);
+    shop.clean();
+}
+
+#[test]
+fn a_capture_that_had_failed_and_took_money_beside_another_is_told_of_once() {
+    let (shop, told) = listening();
+    let session = held(&shop);
+    let first = capturing(&shop, &session);
+    let settle = |ask: &tillite::Ask, outcome: Outcome| {
+        shop.engine.settle(ask, &Answer::Executed(outcome)).unwrap();
+    };
+    settle(&first, declined("no", "No."));
+    let second = capturing(&shop, &session);
+    settle(&second, Outcome::succeeded("c_2", euro(PRICE)));
+    let before = charge(&shop, &session);
+    // What the one that counts says again is no news.
+    settle(&second, Outcome::succeeded("c_2", euro(PRICE)));
+    assert_eq!(*locked(&told), Vec::<String>::new());
+    settle(&first, Outcome::succeeded("c_1", euro(PRICE)));
+    settle(&first, Outcome::succeeded("c_1", euro(PRICE)));
+    let found = Lookup::Found(Outcome::succeeded("c_1", euro(PRICE)));
+    shop.engine.settle(&first, &Answer::LookedUp(found)).unwrap();
+    let after = charge(&shop, &session);
+    assert_eq!(
+        (after.captured, after.reference.as_deref()),
+        (before.captured, Some("c_2"))
+    );
+    assert_eq!(shop.kinds(&after.id).last().unwrap(), "charge.contradicted");
+    let told = locked(&told).clone();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].starts_with("ChargeContradicted") && told[0].contains(after.id.as_str()));
+    shop.clean();
+}
+
+#[test]
+fn a_payment_of_which_nothing_is_awaited_any_more_can_be_called_off() {
+    let shop = Shop::open();
+    // Nobody can ask what came of it, so nothing goes on by itself; it can still be called off.
+    shop.till.set_capabilities(Capabilities::new());
+    let session = shop.session("u_1");
+    shop.till.answer(unknown());
+    shop.pay(&session).unwrap();
+    let lost = charge(&shop, &session);
+    assert_eq!(lost.state, ChargeState::Unknown);
+    shop.clock.turn(HOUR);
+    assert_eq!(shop.run().looked_up, 0);
+    shop.till
+        .set_capabilities(Capabilities::new().not_found_final_after(MINUTE));
+    let payment = shop.app.sessions().cancel_payment(&session.id).unwrap();
+    assert_eq!(payment.charge.unwrap().state, ChargeState::Failed);
+    assert_eq!(payment.session.state, SessionState::Open);
+    assert!(shop.pay(&session).unwrap().is_complete());
+    shop.clean();
 }

@@ -31,6 +31,7 @@ mod limits;
 mod money;
 mod notification;
 mod older;
+mod operator;
 mod order;
 mod outbox;
 #[cfg(feature = "testing")]

@@ -11,12 +11,13 @@ use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
 use tillite::{
-    App, Budget, Capabilities, Charge, ChargeId, Engine, Error, Lookup, LookupKey, Mode, NewLine, NewRefund,
-    NewSession, Operation, Outcome, Processor, RefundState, Request, Session, SessionId, SessionState, Timestamp,
+    App, Budget, Capabilities, Charge, ChargeId, ChargeState, Currency, Engine, Error, Lookup, LookupKey, Mode,
+    NewLine, NewRefund, NewSession, Operation, Outcome, Processor, RefundState, Request, Session, SessionId,
+    SessionState, Timestamp,
 };
 
 use crate::kit::{
-    ManualClock, Receiver, Shop, Till, another_process, builder, clean, euro, is_another_process, money_taken,
+    ManualClock, Receiver, Shop, Till, Told, another_process, builder, clean, euro, is_another_process, money_taken,
     take_money,
 };
 
@@ -396,4 +397,85 @@ fn clerks_in_two_processes_never_give_back_more_than_was_taken() {
     let open = refunds.iter().filter(|refund| refund.state.is_open());
     assert_eq!(open.count(), 0);
     clean(&engine);
+}
+
+/// What one of several hands does with a payment that is held, all at once.
+fn handle(shop: &Shop, session: &SessionId, hand: u64) -> bool {
+    let sessions = shop.app.sessions();
+    let done = match hand {
+        0 => sessions.capture(session, None).map(drop),
+        1 => sessions.capture(session, Some(euro(50_00))).map(drop),
+        2 => sessions.void(session).map(drop),
+        3 => sessions.cancel_payment(session).map(drop),
+        4 => shop.app.refunds().create(NewRefund::session(session)).map(drop),
+        5 => {
+            let part = NewRefund::session(session).amount(euro(30_00));
+            shop.app.refunds().create(part).map(drop)
+        }
+        _ => sessions.refresh(session).map(drop),
+    };
+    match done {
+        Ok(()) => true,
+        Err(Error::PaymentInProgress { .. } | Error::Refused(_) | Error::RefundTooLarge { .. }) => false,
+        Err(error) => panic!("{hand}: {error}"),
+    }
+}
+
+#[test]
+fn whoever_captures_voids_cancels_and_refunds_one_payment_at_once_leaves_it_as_the_service_has_it() {
+    const HANDS: u64 = 7;
+    let (mut captured, mut voided, mut refused) = (0, 0, 0);
+    for round in 0..24_u64 {
+        let shop = Shop::open();
+        let new = NewSession::tier("member", Currency::EUR)
+            .customer("u_1")
+            .capture_later();
+        let session = shop.app.sessions().create(new).unwrap();
+        shop.pay(&session).unwrap();
+        // In some rounds an answer is lost, so that hands meet something in doubt.
+        if round.is_multiple_of(3) {
+            shop.till.tell(Told::TakeAndLose);
+        }
+        let start = Barrier::new(usize::try_from(HANDS).unwrap());
+        std::thread::scope(|scope| {
+            let hands: Vec<_> = (0..HANDS)
+                .map(|hand| {
+                    let (shop, session, start) = (&shop, &session.id, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        (0..3)
+                            .map(|turn| handle(shop, session, (hand + round + turn) % HANDS))
+                            .collect::<Vec<_>>()
+                    })
+                })
+                .collect();
+            for hand in hands {
+                let done = hand.join().unwrap();
+                refused += done.iter().filter(|done| !**done).count();
+            }
+        });
+        shop.clean();
+        for _ in 0..20 {
+            shop.clock.turn(Duration::from_secs(21_600));
+            shop.run();
+        }
+        shop.clean();
+        let charges = shop.read(&session).payment_intent.unwrap().charges;
+        let [charge] = &charges[..] else {
+            panic!("{charges:?}");
+        };
+        let sum = |taken: Vec<tillite::testing::Taken>| taken.iter().map(|taken| taken.amount).sum::<i64>();
+        assert!(shop.till.charges().len() <= 1, "taken twice");
+        assert_eq!(charge.captured, sum(shop.till.charges()));
+        assert_eq!((charge.refunded, charge.refund_reserved), (sum(shop.till.refunds()), 0));
+        assert!(charge.refunded <= charge.captured);
+        let holds = usize::from(charge.state == ChargeState::Authorized);
+        assert_eq!(shop.till.holds().len(), holds, "{charge:?}");
+        captured += usize::from(charge.captured > 0);
+        voided += usize::from(charge.state == ChargeState::Voided);
+    }
+    assert!(
+        captured > 0 && voided > 0 && refused > 60,
+        "{captured} {voided} {refused}: nobody met"
+    );
 }

@@ -11,13 +11,14 @@ use tillite::sandbox::Challenge;
 use tillite::testing::Posted;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Actor, Answer, Answered, Ask, Begun, BegunRefund, BegunSetup, Budget, ClaimedDelivery, Currency, CustomerUpdate,
-    Error, Expect, JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment,
-    NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome, PaymentMethod,
-    Price, Refund, Result, Session, SessionUpdate, Setup, TransportOutcome, WhatNow, Work,
+    Actor, Answer, Answered, Ask, AttemptRecord, Begun, BegunRefund, BegunSetup, Budget, ChargeId, ClaimedDelivery,
+    Currency, CustomerUpdate, Error, Expect, JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer,
+    NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind,
+    NotificationId, Outcome, PaymentMethod, Price, Refund, Resolution, Result, Session, SessionUpdate, Setup,
+    TransportOutcome, WhatNow, Work,
 };
 
-use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, challenged, documented, euro, with_sandbox};
+use crate::kit::{self, ManualClock, Receiver, Shop, Till, Told, builder, challenged, documented, euro, with_sandbox};
 
 /// What a repetition of a verb does.
 enum Repeat {
@@ -77,6 +78,10 @@ struct Stage {
     notified: NotificationId,
     /// What the service posts and was not received yet.
     posted: Posted,
+    /// A payment over another amount than was asked.
+    undecided: AttemptRecord,
+    /// A charge whose money came when another had paid.
+    surplus: ChargeId,
     /// A key in force.
     key: NewApiKey,
     drawn: NewApiKey,
@@ -135,6 +140,7 @@ impl Stage {
         shop.till.tell(Told::AskBuyer);
         let setup_acting = app.setups().create(NewSetup::new(payer, Currency::EUR)).unwrap();
         assert!(shop.till.act_on_setup(&setup_acting.id, true));
+        let (surplus, undecided) = held_back(&shop);
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {
@@ -150,6 +156,8 @@ impl Stage {
             acting,
             notified,
             posted,
+            surplus,
+            undecided,
             key,
             drawn,
             shop,
@@ -175,6 +183,30 @@ impl Stage {
     fn grant(&self, grant: NewGrant) -> Result<String> {
         shown(self.shop.app.entitlements().grant(grant))
     }
+}
+
+/// A charge whose money came when another had paid, and is held; and a payment over another amount.
+fn held_back(shop: &Shop) -> (ChargeId, AttemptRecord) {
+    let sessions = shop.app.sessions();
+    let twice = shop.session("u_7");
+    let Begun::Ask(late) = sessions.begin_payment(&twice.id, "tok_1").unwrap() else {
+        panic!("nothing to ask");
+    };
+    let charge = shop.read(&twice).payment_intent.unwrap().charges.remove(0).id;
+    let declined = kit::declined("no", "No.");
+    shop.engine.settle(&late, &Answer::Executed(declined)).unwrap();
+    shop.pay(&twice).unwrap();
+    shop.app.set_late_payments(LatePayments::Hold).unwrap();
+    let taken = Outcome::succeeded("till_3", late.request.money().unwrap());
+    shop.engine.settle(&late, &Answer::Executed(taken)).unwrap();
+    shop.app.set_late_payments(LatePayments::Refund).unwrap();
+    let other = shop.session("u_8");
+    shop.till.answer(Outcome::succeeded("till_4", euro(200_00)));
+    shop.pay(&other).unwrap();
+    let undecided = shop.app.unresolved(100, None).unwrap().data;
+    let is_over_another = |record: &AttemptRecord| record.session.as_ref() == Some(&other.id);
+    let undecided = undecided.into_iter().find(is_over_another).unwrap();
+    (charge, undecided)
 }
 
 fn shown<T: Debug>(answer: Result<T>) -> Result<String> {
@@ -217,24 +249,30 @@ fn succeeded(stage: &Stage) -> Answer {
 const VERBS: &[(&str, Repeat)] = &[
     ("App::acting_as", Reads(|at| shown(at.shop.app.acting_as(Actor::Page)))),
     ("App::advance", Again(|at| shown(at.shop.app.advance(Duration::from_secs(1))))),
+    ("App::attempt", Reads(|at| shown(at.shop.app.attempt(&at.undecided.id)))),
+    ("App::attempts_about", Reads(|at| shown(at.shop.app.attempts_about(&at.undecided.about, 100, None)))),
     ("App::catalog", Reads(|at| Ok(format!("{:?}", at.shop.app.catalog())))),
     ("App::customers", Reads(|at| Ok(format!("{:?}", at.shop.app.customers())))),
     ("App::endpoints", Reads(|at| Ok(format!("{:?}", at.shop.app.endpoints())))),
     ("App::entitlements", Reads(|at| Ok(format!("{:?}", at.shop.app.entitlements())))),
     ("App::events", Reads(|at| shown(at.shop.app.events(100, 0)))),
+    ("App::evidence", Reads(|at| shown(at.shop.app.evidence(&at.undecided.id, 100, None)))),
     ("App::held_charges", Reads(|at| shown(at.shop.app.held_charges(100, None)))),
     ("App::history", Reads(|at| shown(at.shop.app.history(at.open.id.as_str(), 100, 0)))),
     ("App::journal_head", Reads(|at| shown(at.shop.app.journal_head()))),
+    ("App::keep_held", State(|at| shown(at.shop.app.keep_held(&at.surplus, "a gift")))),
     ("App::keys", Reads(|at| Ok(format!("{:?}", at.shop.app.keys())))),
     ("App::mode", Reads(|at| Ok(format!("{:?}", at.shop.app.mode())))),
     ("App::notifications", Reads(|at| Ok(format!("{:?}", at.shop.app.notifications())))),
     ("App::now", Reads(|at| shown(at.shop.app.now()))),
     ("App::refunds", Reads(|at| Ok(format!("{:?}", at.shop.app.refunds())))),
+    ("App::resolve", State(|at| shown(at.shop.app.resolve(&at.undecided.id, Resolution::SendBack, "too much")))),
     ("App::sessions", Reads(|at| Ok(format!("{:?}", at.shop.app.sessions())))),
     ("App::set_public_url", State(|at| shown(at.shop.app.set_public_url(Some("https://pay.example"))))),
     ("App::setups", Reads(|at| Ok(format!("{:?}", at.shop.app.setups())))),
     ("App::set_late_payments", State(|at| shown(at.shop.app.set_late_payments(LatePayments::Hold)))),
     ("App::slug", Reads(|at| shown(at.shop.app.slug()))),
+    ("App::unresolved", Reads(|at| shown(at.shop.app.unresolved(100, None)))),
     ("Catalog::archive_price", State(|at| shown(at.shop.app.catalog().archive_price(&at.price.id)))),
     ("Catalog::list", Reads(|at| shown(at.shop.app.catalog().list(100, None)))),
     ("Catalog::price", Reads(|at| shown(at.shop.app.catalog().price(&at.price.id)))),

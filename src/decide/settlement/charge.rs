@@ -10,7 +10,7 @@ use crate::event::{EventKind, Happening};
 use crate::hook::{Action, Outcome};
 use crate::payment::{
     Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, PaymentMethod,
-    Verdict,
+    Source, Verdict,
 };
 use crate::session::Session;
 use crate::text;
@@ -68,13 +68,17 @@ pub(crate) fn settle(
     }
     // Money over another amount waits for a decision. Nothing that is said later puts it out of
     // sight, but that the amount was taken as asked after all.
-    let awaits_decision = on.before.hold == Some(Hold::Mismatch);
+    let is_mismatched = on.before.hold == Some(Hold::Mismatch);
     let news = verdict.event.map(|news| match news {
         // What is called off because its time is over has lapsed, and is nobody's decision.
         News::Canceled if has_lapsed(&on.before, at) => News::Failed,
+        // What somebody says of an amount that is held is that it is free.
+        News::Failed if verdict.source == Source::Operator && on.before.state == ChargeState::Authorized => {
+            News::Canceled
+        }
         news => news,
     });
-    let weighs = |news| !awaits_decision || news == News::Succeeded;
+    let weighs = |news| !is_mismatched || news == News::Succeeded;
     let moved =
         news.filter(|news| weighs(*news) && (on.charge.step(*news, at.now).is_ok() || planted!(SecondSuccessCounts)));
     if let Some(news) = moved {
@@ -91,11 +95,11 @@ pub(crate) fn settle(
         on.charge_moves = moves_of(&on.before, &on.charge, news);
     }
     let is_called_off = matches!(case.attempt.next, Some((Await::Cancel, _)));
-    let standing = match (on.charge.hold, on.charge.state) {
-        (Some(Hold::Mismatch), _) => Standing::Held,
+    let standing = match on.charge.state {
+        _ if on.charge.awaits_decision() => Standing::Held,
         // What is held stays so until the host says something, or its time is over.
-        (_, ChargeState::Authorized) if !is_called_off => Standing::Settled,
-        (_, state) if state.is_live() => Standing::Open,
+        ChargeState::Authorized if !is_called_off => Standing::Settled,
+        state if state.is_live() => Standing::Open,
         _ => Standing::Settled,
     };
     if case.schedule(standing, learned, &verdict, at.host_now) || overflows {
@@ -156,6 +160,7 @@ fn describe(charge: &mut Charge, before: &Charge, news: News, verdict: &Verdict,
         _ => None,
     };
     charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
+    charge.hold_closed = false;
     charge.action = None;
     charge.action_deadline = None;
     charge.asked = None;
@@ -210,5 +215,8 @@ fn moves_of(before: &Charge, after: &Charge, news: News) -> Vec<Happening> {
         moves.push(Happening::plain(EventKind::ChargeContradicted));
     }
     moves.push(Happening::moved(kind, before.state.as_str(), after.state.as_str()));
+    if before.state == ChargeState::Authorized && after.state == ChargeState::Succeeded {
+        moves.push(Happening::plain(EventKind::ChargeCaptured));
+    }
     moves
 }

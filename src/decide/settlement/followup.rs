@@ -2,13 +2,13 @@
 
 use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
-use super::{Learned, Standing, failure, gap};
+use super::{Case, Learned, Standing, failure};
 use crate::change::{Change, Setting};
 use crate::decide::methods;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
-use crate::payment::{Attempt, Await, CaptureMethod, ChargeState, Failure, Followup, Hold, News};
+use crate::payment::{Attempt, CaptureMethod, ChargeState, Failure, Followup, Hold, News};
 use crate::session::Session;
 
 /// Works a finding about a capture or a void into the charge, its intent, its session, and what a sale
@@ -49,7 +49,8 @@ pub(crate) fn settle_followup(
     };
     let moved = news.filter(|news| on.before.hold != Some(Hold::Mismatch) && on.charge.step(*news, at.now).is_ok());
     // The amount is held on, and the host may say again what is to become of it.
-    let is_refused = verdict.event == Some(News::Failed);
+    let is_in_doubt = matches!(verdict.event, Some(News::Unclear | News::LeaseEnded));
+    let is_refused = verdict.event == Some(News::Failed) || planted!(CaptureInDoubtIsFailed) && is_in_doubt;
     let is_own = is_open && on.before.asked == Some(followup);
     // What the engine takes by itself, because it was to be taken at once, is asked for until it is.
     let retried = verdict.is_not_sent() && is_own && on.before.capture == CaptureMethod::Automatic;
@@ -60,14 +61,17 @@ pub(crate) fn settle_followup(
             on.charge.reference.clone_from(&verdict.reference);
         }
         on.charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
-        on.charge.failure = None;
+        on.charge.hold_closed = false;
+        if on.charge.state != ChargeState::Failed {
+            on.charge.failure = None;
+        }
         if let (News::Succeeded, Some(Outcome::Succeeded(receipt))) = (news, learned.finding.outcome()) {
             on.charge.fee = receipt.fee.filter(|fee| fee.currency() == asked.currency());
         }
         let kind = match on.charge.state {
+            _ if news == News::Mismatched => EventKind::ChargeMismatch,
             ChargeState::Succeeded => EventKind::ChargeSucceeded,
-            ChargeState::Voided => EventKind::ChargeVoided,
-            _ => EventKind::ChargeMismatch,
+            _ => EventKind::ChargeVoided,
         };
         if !on.before.state.is_live() {
             on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
@@ -75,6 +79,10 @@ pub(crate) fn settle_followup(
         let (from, to) = (on.before.state.as_str(), on.charge.state.as_str());
         on.charge_moves.push(Happening::moved(kind, from, to));
         match on.charge.state {
+            // It was over before, so the session is not its concern any more; the money is held.
+            ChargeState::Failed | ChargeState::Voided if news == News::Mismatched => {
+                on.session_moves.push(Happening::plain(EventKind::SessionLatePayment));
+            }
             ChargeState::Succeeded => {
                 on.charge_moves.push(Happening::plain(EventKind::ChargeCaptured));
                 on.place_money(asked.as_minor(), at.now)?;
@@ -101,6 +109,9 @@ pub(crate) fn settle_followup(
             // The host did not ask for it, so it has to be told that the amount is held on.
             on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         }
+    } else if is_second(&case, followup, &on, verdict.event) {
+        on.charge.updated_at = at.now;
+        on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
     }
     // What another capture had taken is settled; that this one took money as well is for somebody to see.
     let took_too = verdict.event == Some(News::Succeeded)
@@ -115,11 +126,10 @@ pub(crate) fn settle_followup(
         case.attempt.reference.clone_from(&verdict.reference);
     }
     if retried {
-        case.attempt.asked = case.attempt.asked.saturating_add(1);
-        case.attempt.next = Some((Await::Call, at.host_now.plus(gap(case.attempt.asked))));
+        case.try_again(at.host_now);
     } else {
-        let standing = match on.charge.hold {
-            Some(Hold::Mismatch) => Standing::Held,
+        let standing = match on.charge.state {
+            _ if on.charge.awaits_decision() => Standing::Held,
             _ if is_open && on.charge.asked == Some(followup) => Standing::Open,
             _ => Standing::Settled,
         };
@@ -138,4 +148,11 @@ pub(crate) fn settle_followup(
     };
     let session = on.record(beside, at, change)?;
     Ok((session, declined.then(|| failure(learned.finding))))
+}
+
+/// Whether a capture that had failed for certain turns out to have taken money beside that which the
+/// charge is known to have taken: it is booked nowhere.
+fn is_second(case: &Case, followup: Followup, on: &Progress, event: Option<News>) -> bool {
+    let says_taken = matches!(event, Some(News::Succeeded | News::Mismatched));
+    followup == Followup::Capture && says_taken && case.past.failed && on.before.state == ChargeState::Succeeded
 }

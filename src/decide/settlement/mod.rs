@@ -1,7 +1,7 @@
 //! What follows from what was learned about an attempt.
 //!
 //! There is one way in for all evidence: the processor's answer, a look-up, what the service says by itself,
-//! the end of a lease.
+//! the end of a lease, a person's word.
 //! Evidence is weighed against what is known; what is older or weaker is written down and changes
 //! nothing. What it is weighed for (a charge, what becomes of an amount that is held, a refund, a setup) has a
 //! file of its own; when to ask next and what is written down is the same for all, and stands here.
@@ -10,6 +10,7 @@ mod charge;
 mod followup;
 mod progress;
 mod refund;
+mod resolution;
 mod setup;
 mod surplus;
 
@@ -17,6 +18,7 @@ pub(crate) use charge::{Unsettled, settle};
 pub(crate) use followup::settle_followup;
 pub(crate) use progress::grant_lines;
 pub(crate) use refund::{UnsettledRefund, settle_refund};
+pub(crate) use resolution::{About, close, finding, finding_of_keeping};
 pub(crate) use setup::{UnsettledSetup, settle_setup};
 
 use std::time::Duration;
@@ -26,7 +28,7 @@ use crate::error::{Error, StorageError, StorageKind};
 use crate::event::Happening;
 use crate::hook::{Cancel, Capabilities, Lookup, Outcome};
 use crate::money::Amount;
-use crate::payment::{Attempt, Await, Evidence, Failure, Finding, Past, Said, Source, Verdict};
+use crate::payment::{Attempt, Await, Evidence, Failure, Finding, Known, Past, Resolution, Said, Source, Verdict};
 use crate::text::kept;
 use crate::time::Timestamp;
 
@@ -51,7 +53,7 @@ pub(crate) struct Case {
     pub(crate) attempt: Attempt,
     /// What the call itself has answered before.
     pub(crate) answers: Vec<Said>,
-    /// What was learned before, where a look-up is to be weighed.
+    /// What was learned before, as far as more is weighed by it.
     pub(crate) past: Past,
     /// Whether the service is to be asked now, because what it said by itself is not taken at its word.
     pub(crate) to_ask: bool,
@@ -81,6 +83,18 @@ enum Standing {
 }
 
 impl Case {
+    /// An attempt with what is known of it, the newest first.
+    pub(crate) fn of(attempt: Attempt, known: Vec<Known>) -> Case {
+        let past = Past::of(&known);
+        let answers = known.into_iter().filter(|known| known.source == Source::Answer);
+        Case {
+            attempt,
+            answers: answers.map(|known| known.said).collect(),
+            past,
+            to_ask: false,
+        }
+    }
+
     /// Weighs what was learned about an attempt to move `asked`; none if it is not news.
     fn weigh(&self, learned: &Learned<'_>, asked: Amount, at: &Setting<'_>) -> Option<Verdict> {
         if *learned.finding == Finding::LeaseEnded && !self.lease_ended(at.host_now) {
@@ -164,9 +178,11 @@ impl Case {
         if learned.token != attempt.token {
             return false;
         }
-        if let Finding::LookedUp(_) | Finding::Canceled(_) = learned.finding {
-            attempt.asked = attempt.asked.saturating_add(1);
-        }
+        attempt.asked = match learned.finding {
+            Finding::LookedUp(_) | Finding::Canceled(_) => attempt.asked.saturating_add(1),
+            // A call of its own begins the look-ups anew: they are about that one.
+            _ => 0,
+        };
         let due = host_now.plus(gap(attempt.asked));
         // What is to be called off is, until that is confirmed or turns out to be too late.
         let is_called_off = matches!(attempt.next, Some((Await::Cancel, _)));
@@ -178,10 +194,19 @@ impl Case {
         };
         let silent = match verdict.source {
             Source::Lookup => self.past.silent.saturating_add(1),
-            Source::Answer | Source::Notification | Source::Lease => 0,
+            Source::Answer | Source::Notification | Source::Lease | Source::Operator => 0,
         };
         let stuck = !heard && (!can_look_up || silent >= LOOKUPS_UNTIL_UNRESOLVED);
         stuck && !std::mem::replace(&mut attempt.unresolved, true)
+    }
+
+    /// Lets the same bytes go out under the same key once more, as nothing was sent. Answers how many
+    /// times in a row that was.
+    fn try_again(&mut self, host_now: Timestamp) -> u32 {
+        let tries = self.past.not_sent.saturating_add(1);
+        self.attempt.asked = tries;
+        self.attempt.next = Some((Await::Call, host_now.plus(gap(tries))));
+        tries
     }
 
     /// Writes down what was learned.
@@ -218,6 +243,14 @@ pub(in crate::decide) fn gap(asked: u32) -> Duration {
 /// Why something failed, in what was learned.
 fn failure(finding: &Finding) -> Failure {
     let (code, message, advice) = match (finding, finding.outcome()) {
+        (Finding::Resolved { resolution, .. }, _) => (
+            match resolution {
+                Resolution::SettledOutside => "settled_outside".to_owned(),
+                _ => "resolved_as_failed".to_owned(),
+            },
+            "Somebody found out what came of it, or decided.".to_owned(),
+            None,
+        ),
         (_, Some(Outcome::Declined { code, message, advice })) => (kept(code, 64), kept(message, 500), *advice),
         (_, Some(Outcome::Canceled { why })) => ("canceled".to_owned(), kept(why, 500), None),
         (Finding::Canceled(Cancel::Canceled), _) => ("canceled".to_owned(), "It was called off.".to_owned(), None),

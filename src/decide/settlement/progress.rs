@@ -40,11 +40,16 @@ pub(super) struct Beside<'a> {
 
 impl Progress {
     /// The charge that an attempt is about.
-    pub(super) fn of(mut session: Session, attempt: &Attempt) -> Result<Progress, Error> {
+    pub(super) fn of(session: Session, attempt: &Attempt) -> Result<Progress, Error> {
+        Progress::on(session, attempt, &attempt.subject)
+    }
+
+    /// The charge of that id, which may be another that came with what an attempt is about.
+    pub(super) fn on(mut session: Session, attempt: &Attempt, charge: &str) -> Result<Progress, Error> {
         let intent = session.payment_intent.take();
         let intent = intent.ok_or_else(|| dangling(attempt, "charge of its session"))?;
         let mut charges = intent.charges.iter();
-        let before = charges.find(|charge| charge.id.as_str() == attempt.subject).cloned();
+        let before = charges.find(|known| known.id.as_str() == charge).cloned();
         let before = before.ok_or_else(|| dangling(attempt, "charge of its session"))?;
         Ok(Progress {
             session,
@@ -156,7 +161,7 @@ impl Progress {
     }
 }
 
-/// The refund of what settled nothing, where its amount is the one that was asked.
+/// The refund of what settled nothing.
 fn send_back(
     charge: &Charge,
     session: &Session,
@@ -166,7 +171,9 @@ fn send_back(
     let source = match charge.hold {
         Some(Hold::Late) => RefundSource::Late,
         Some(Hold::Surplus) => RefundSource::Surplus,
-        Some(Hold::Mismatch) | None => return Ok(None),
+        // It counts as taken once somebody has decided that it goes back.
+        Some(Hold::Mismatch) => RefundSource::Mismatch,
+        None => return Ok(None),
     };
     let given = Given {
         session,

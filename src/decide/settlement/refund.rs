@@ -1,12 +1,12 @@
 //! What was learned about a refund, its charge, and what the sale granted.
 
-use super::{Case, Learned, Standing, count, dangling, failure, gap};
+use super::{Case, Learned, Standing, count, dangling, failure};
 use crate::change::{Change, Setting};
 use crate::decide::access;
 use crate::entitlement::{Grant, GrantSource, Holding};
 use crate::error::Error;
 use crate::event::{EventKind, Happening, Subject};
-use crate::payment::{Await, Charge, GrantEffect, News, Refund, RefundState, Source, Verdict};
+use crate::payment::{Charge, Finding, GrantEffect, News, Refund, RefundState, Resolution, Source, Verdict};
 use crate::session::Session;
 
 /// After a refund of the engine's own was not sent for so many times in a row, somebody is told. It
@@ -59,10 +59,7 @@ pub(crate) fn settle_refund(
     let mut refund = before.clone();
     let (mut moves, moved) = move_on(&mut refund, news, &charge, &verdict, learned, at);
     let unresolved = if retried {
-        // Nothing was sent, so the same bytes go out under the same key.
-        case.attempt.asked = case.attempt.asked.saturating_add(1);
-        case.attempt.next = Some((Await::Call, at.host_now.plus(gap(case.attempt.asked))));
-        let stuck = case.attempt.asked >= TRIES_UNTIL_UNRESOLVED;
+        let stuck = case.try_again(at.host_now) >= TRIES_UNTIL_UNRESOLVED;
         stuck && !std::mem::replace(&mut case.attempt.unresolved, true)
     } else {
         let standing = match (refund.mismatched, refund.state.is_open()) {
@@ -99,6 +96,7 @@ impl Case {
         let counts = |news: &News| match (news, before.state) {
             // Another amount than asked waits for a decision; only that it went through as asked after
             // all ends that.
+            _ if is_settled_outside(learned) => before.mismatched,
             _ if before.mismatched => *news == News::Succeeded,
             // The word of a call that was followed by another one.
             (News::Failed | News::Canceled, _) if self.is_superseded(learned, verdict) => false,
@@ -106,9 +104,11 @@ impl Case {
             (News::Unclear, RefundState::Pending) => self.attempt.heard_at.is_none(),
             // That a bank has sent the money back shows when somebody looks. What a call says late, or
             // for the second time, is older than the success, and would give the same money free twice.
-            (News::Failed, RefundState::Succeeded) => {
-                verdict.source == Source::Lookup && verdict.is_declined() && learned.token == self.attempt.token
-            }
+            (News::Failed, RefundState::Succeeded) => match verdict.source {
+                Source::Lookup => verdict.is_declined() && learned.token == self.attempt.token,
+                Source::Operator => true,
+                Source::Answer | Source::Notification | Source::Lease => false,
+            },
             _ => true,
         };
         verdict.event.filter(counts)
@@ -129,6 +129,12 @@ fn move_on(
         return (moves, false);
     };
     let from = refund.state;
+    if is_settled_outside(learned) && !from.is_open() {
+        refund.mismatched = false;
+        refund.updated_at = at.now;
+        moves.push(Happening::plain(EventKind::RefundUpdated));
+        return (moves, true);
+    }
     let is_over = matches!(from, RefundState::Failed | RefundState::Canceled);
     if is_over && matches!(news, News::Succeeded | News::Mismatched) {
         moves.push(Happening::plain(EventKind::RefundContradicted));
@@ -166,6 +172,17 @@ fn move_on(
         refund.reference.clone_from(&verdict.reference);
     }
     (moves, true)
+}
+
+/// Whether somebody said that it was settled elsewhere.
+fn is_settled_outside(learned: &Learned<'_>) -> bool {
+    matches!(
+        learned.finding,
+        Finding::Resolved {
+            resolution: Resolution::SettledOutside,
+            ..
+        }
+    )
 }
 
 /// Moves the amount between what is reserved and what was given back. False if it stays where it is.
@@ -208,13 +225,22 @@ fn take_back(
         .filter(|other| other.state == RefundState::Succeeded)
         .chain([refund])
         .collect();
+    let nothing_left = charge.refunded == charge.captured;
+    // Whether a refund is of everything shows when nothing is left, not when it is asked for: another may
+    // have failed since. What settled nothing has granted nothing: what the session sold was paid for
+    // otherwise.
+    let unless_said = if nothing_left && charge.settles {
+        GrantEffect::Revoke
+    } else {
+        GrantEffect::Keep
+    };
     let newest = |concerned: &dyn Fn(&Refund) -> bool| {
         let concerned = done.iter().filter(|refund| concerned(refund));
-        concerned.max_by_key(|refund| refund.number).map(|refund| refund.effect)
+        let newest = concerned.max_by_key(|refund| refund.number);
+        newest.map(|refund| refund.effect.unwrap_or(unless_said))
     };
-    let nothing_left = charge.refunded == charge.captured;
     let effects = |position: usize| {
-        let own = refund.lines.is_empty().then_some(refund.effect);
+        let own = refund.effect.filter(|_| refund.lines.is_empty());
         let last = nothing_left.then(|| newest(&|_| true)).flatten();
         let used_up = names(refund, position) && is_used_up(position, session, &done);
         let of_line = used_up.then(|| newest(&|done| names(done, position))).flatten();

@@ -8,7 +8,7 @@ use crate::decide::methods;
 use crate::event::{EventKind, Happening, Subject};
 use crate::hook::Outcome;
 use crate::money::Amount;
-use crate::payment::{News, PaymentMethod, Setup, SetupState, Verdict};
+use crate::payment::{News, PaymentMethod, Setup, SetupState, Source, Verdict};
 
 /// An attempt to save a method, with everything that its outcome may move.
 pub(crate) struct UnsettledSetup {
@@ -47,8 +47,8 @@ pub(crate) fn settle_setup(
     let known = known_method.as_ref().map(|method| method.id.clone());
     let saved = methods::learn(&mut verdict, &case.attempt, Some(&customer), known_method, at, change);
     let counts = |news: &News| match news {
-        // A success without a method waits for a decision, but for one that brings it after all.
-        _ if before.mismatched => *news == News::Succeeded,
+        // A success without a method waits for a decision, or for one that brings it after all.
+        _ if before.mismatched => *news == News::Succeeded || verdict.source == Source::Operator,
         News::Failed | News::Canceled => !case.is_superseded(learned, &verdict),
         _ => true,
     };

@@ -54,6 +54,7 @@ pub(super) fn found(
         fee: receipt.fee.filter(|fee| fee.currency() == receipt.amount.currency()),
         reference: Some(reference.clone()),
         hold: Some(Hold::Surplus),
+        hold_closed: false,
         settles: false,
         created_at: at.now,
         updated_at: at.now,

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::Subject;
 use crate::hook::{Action, Capabilities, Lookup, Outcome, Receipt};
 use crate::money::{Amount, Currency};
-use crate::payment::{Await, Finding, GrantEffect, RefundState, Share};
+use crate::payment::{Await, Finding, GrantEffect, Hold, RefundState, Share};
 use crate::samples::{at, eur, line};
 use crate::session::Line;
 
@@ -417,6 +417,31 @@ fn what_the_engine_sends_back_by_itself_goes_out_again_while_it_is_certain_that_
 }
 
 #[test]
+fn tries_and_look_ups_each_have_gaps_of_their_own() {
+    let mut paid = Paid::one(1_000, 1);
+    let own = paid.by_itself();
+    paid.claim(own);
+    paid.hear(own, &unclear());
+    for gap in [10, 60, 300, 1_800, 7_200] {
+        paid.claim(own);
+        paid.hear(own, &cannot_tell());
+        assert_eq!(next(&paid), Some((Await::Lookup, gap)));
+    }
+    // It turns out that nothing was sent: the first such time, however often it was looked for.
+    paid.claim(own);
+    paid.hear(own, &found(Outcome::NotSent { why: "dns".to_owned() }));
+    assert_eq!(next(&paid), Some((Await::Call, 10)));
+    assert!(!paid.attempts[own].unresolved);
+    paid.claim(own);
+    paid.hear(own, &not_sent("dns"));
+    assert_eq!(next(&paid), Some((Await::Call, 60)));
+    // A call that is lost is looked up at once, however often it was tried before.
+    paid.claim(own);
+    paid.hear(own, &unclear());
+    assert_eq!(next(&paid), Some((Await::Lookup, 0)));
+}
+
+#[test]
 fn an_earlier_calls_word_says_nothing_of_the_call_that_followed_it() {
     let again = || {
         let mut paid = Paid::one(1_000, 1);
@@ -545,6 +570,50 @@ fn what_was_sold_falls_with_the_refund_as_it_says() {
         paid.hear(asked, &gave(amount));
         assert_eq!(paid.granted(), stands, "{share:?} {effect:?}");
     }
+}
+
+#[test]
+fn unless_it_is_said_a_refund_takes_back_what_was_sold_if_nothing_is_left_when_the_money_is_back() {
+    // It was to leave nothing, and another failed beside it.
+    let mut paid = tiers([1, 1, 1]);
+    let part = paid.back(Share::Amount(eur(400)), None).unwrap();
+    let rest = paid.back(Share::Rest, None).unwrap();
+    let amount = paid.refunds[rest].amount;
+    paid.hear(part, &unclear());
+    paid.hear(rest, &gave(amount));
+    assert_eq!(paid.granted(), [0, 1, 2]);
+    paid.hear(part, &found(no()));
+    assert_eq!(paid.granted(), [0, 1, 2]);
+    let _ = goes_back(&mut paid, Share::Rest, None);
+    assert!(paid.granted().is_empty());
+
+    // Whichever of two is heard of last.
+    for order in [[0, 1], [1, 0]] {
+        let mut paid = tiers([1, 1, 1]);
+        for share in [Share::Amount(eur(400)), Share::Rest] {
+            paid.back(share, None).unwrap();
+        }
+        let amounts = [0, 1].map(|refund: usize| paid.refunds[refund].amount);
+        paid.hear(order[0], &gave(amounts[order[0]]));
+        assert_eq!(paid.granted(), [0, 1, 2]);
+        paid.hear(order[1], &gave(amounts[order[1]]));
+        assert!(paid.granted().is_empty());
+    }
+}
+
+#[test]
+fn what_is_to_be_kept_is_kept_though_nothing_is_left() {
+    let mut paid = tiers([1, 1, 1]);
+    for share in [Share::Amount(eur(400)), Share::Units(vec![(0, 1)]), Share::Rest] {
+        let _ = goes_back(&mut paid, share, Some(GrantEffect::Keep));
+    }
+    assert_eq!((paid.charge().refundable(), paid.granted()), (0, vec![0, 1, 2]));
+    // What settled nothing has sold nothing; somebody else's money did.
+    let mut paid = tiers([1, 1, 1]);
+    let held = paid.charge_mut();
+    (held.settles, held.hold) = (false, Some(Hold::Surplus));
+    let _ = goes_back(&mut paid, Share::Rest, None);
+    assert_eq!(paid.granted(), [0, 1, 2]);
 }
 
 #[test]

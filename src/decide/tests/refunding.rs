@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
 use super::refund_settlement::{declined, gave};
-use super::{HOST_AHEAD, assert_repeatable, setting, told};
+use super::{HOST_AHEAD, assert_repeatable, known, setting, told};
 use crate::change::Change;
 use crate::decide::attempt::{Wanted, attempt};
 use crate::decide::refunding::{Given, Wish, intend};
@@ -16,8 +16,8 @@ use crate::hook::{Capabilities, Initiator, Operation, Request};
 use crate::id::Mint;
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    Attempt, Await, Charge, ChargeState, Evidence, Finding, GrantEffect, Hold, MAX_REFUNDS, Past, Refund, RefundSource,
-    RefundState, RefundedLine, Share, Source,
+    Attempt, Await, Charge, ChargeState, Evidence, Finding, GrantEffect, MAX_REFUNDS, Refund, RefundSource,
+    RefundState, RefundedLine, Share,
 };
 use crate::samples::{at, charge, eur, intent, line, mint, session, sums};
 use crate::session::{Line, Session, SessionState};
@@ -191,22 +191,9 @@ impl Paid {
         older: i64,
         change: &mut Change,
     ) -> Result<(Refund, Mint), Error> {
-        let said = &self.said[refund];
-        let answers = said.iter().filter(|evidence| evidence.verdict.source == Source::Answer);
-        let newest_first = said
-            .iter()
-            .rev()
-            .map(|evidence| (evidence.verdict.source.as_str(), evidence.verdict.outcome));
+        let newest_first = self.said[refund].iter().rev().map(known).collect();
         let found = UnsettledRefund {
-            case: Case {
-                answers: answers.map(|evidence| evidence.verdict.said()).collect(),
-                past: match finding {
-                    Finding::LookedUp(_) | Finding::Canceled(_) => Past::of(newest_first),
-                    Finding::Executed(_) | Finding::Notified(_) | Finding::LeaseEnded => Past::default(),
-                },
-                attempt: self.attempts[refund].clone(),
-                to_ask: false,
-            },
+            case: Case::of(self.attempts[refund].clone(), newest_first),
             refund: self.refunds[refund].clone(),
             session: self.session.clone(),
             refunds: self.refunds.clone(),
@@ -564,29 +551,19 @@ fn units_are_taken_while_their_refund_is_open_or_done_and_free_once_it_is_over()
 }
 
 #[test]
-fn unless_it_is_said_only_a_refund_that_leaves_nothing_of_what_paid_takes_back_what_was_sold() {
-    use GrantEffect::{AtPeriodEnd, Keep, Revoke};
-    let part = || Share::Amount(eur(400));
+fn what_a_refund_does_to_what_was_sold_is_kept_as_it_is_said_and_left_open_where_it_is_not() {
     let mut paid = Paid::one(1_000, 2);
-    let effect_of = |paid: &mut Paid, share: Share, effect| {
-        let made = paid.back(share, effect).unwrap();
-        paid.refunds[made].effect
-    };
-    assert_eq!(effect_of(&mut paid.clone(), Share::Rest, None), Revoke);
-    assert_eq!(effect_of(&mut paid.clone(), Share::Units(vec![(0, 2)]), None), Revoke);
-    assert_eq!(effect_of(&mut paid.clone(), Share::Units(vec![(0, 1)]), None), Keep);
-    assert_eq!(effect_of(&mut paid, part(), None), Keep);
-    assert_eq!(effect_of(&mut paid.clone(), Share::Amount(eur(600)), None), Revoke);
-    for effect in GrantEffect::ALL {
-        for share in [part(), Share::Rest] {
-            assert_eq!(effect_of(&mut paid.clone(), share, Some(effect)), effect);
+    for effect in GrantEffect::ALL.map(Some).into_iter().chain([None]) {
+        for share in [Share::Amount(eur(400)), Share::Units(vec![(0, 1)]), Share::Rest] {
+            let mut paid = paid.clone();
+            let made = paid.back(share, effect).unwrap();
+            assert_eq!(paid.refunds[made].effect, effect);
         }
     }
-    // What settled nothing has sold nothing; somebody else's money did.
-    let held = paid.charge_mut();
-    (held.settles, held.hold) = (false, Some(Hold::Surplus));
-    assert_eq!(effect_of(&mut paid.clone(), Share::Rest, None), Keep);
-    assert_eq!(effect_of(&mut paid, Share::Rest, Some(AtPeriodEnd)), AtPeriodEnd);
+    // Nor is it said by what is on its way beside it.
+    paid.back(Share::Amount(eur(400)), None).unwrap();
+    let rest = paid.back(Share::Rest, None).unwrap();
+    assert_eq!(paid.refunds[rest].effect, None);
 }
 
 #[test]

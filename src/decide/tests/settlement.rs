@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::{HOST_AHEAD, assert_repeatable, payer, setting, told};
+use super::{HOST_AHEAD, assert_repeatable, known, payer, setting, told};
 use crate::change::{Change, LedgerEntry};
 use crate::decide::checkout::{Begun, Means, begin};
 use crate::decide::settlement::{Case, Learned, Unsettled, settle};
@@ -14,8 +14,8 @@ use crate::hook::{Action, Capabilities, Lookup, Outcome, Request};
 use crate::id::Mint;
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    Attempt, Await, CaptureMethod, Charge, ChargeState, Finding, GrantEffect, Hold, LatePayments, Past, RefundSource,
-    RefundState,
+    Attempt, Await, CaptureMethod, Charge, ChargeState, Finding, GrantEffect, Hold, Known, LatePayments, Past,
+    RefundSource, RefundState,
 };
 use crate::samples::{at, eur, grant, id, line, mint, session};
 use crate::session::{ExpiredReason, Session, SessionState};
@@ -30,7 +30,7 @@ struct Sale {
     attempts: Vec<Attempt>,
     holdings: Vec<Holding>,
     /// Source and outcome of every piece of evidence about the newest attempt, the newest first.
-    said: VecDeque<(&'static str, &'static str)>,
+    said: VecDeque<Known>,
     capabilities: Option<Capabilities>,
     late_payments: LatePayments,
     mint: Mint,
@@ -108,9 +108,8 @@ impl Sale {
         }) = change.ledger.first()
         {
             self.attempts[attempt] = after.clone();
-            let verdicts = evidence.iter().map(|evidence| &evidence.verdict);
-            for verdict in verdicts.filter(|_| attempt + 1 == self.attempts.len()) {
-                self.said.push_front((verdict.source.as_str(), verdict.outcome));
+            for evidence in evidence.iter().filter(|_| attempt + 1 == self.attempts.len()) {
+                self.said.push_front(known(evidence));
             }
         }
         change
@@ -126,7 +125,7 @@ impl Sale {
         let found = Unsettled {
             case: Case {
                 answers: Vec::new(),
-                past: Past::of(self.said.iter().copied()),
+                past: Past::of(&self.said.iter().cloned().collect::<Vec<_>>()),
                 attempt: self.attempts[attempt].clone(),
                 to_ask: false,
             },
@@ -365,7 +364,10 @@ fn money_that_settles_nothing_goes_back_by_itself_in_the_same_change() {
             panic!("one refund");
         };
         assert_eq!((refund.amount, refund.source, refund.number), (eur(999), source, 1));
-        assert_eq!((refund.state, refund.effect), (RefundState::Pending, GrantEffect::Keep));
+        assert_eq!(
+            (refund.state, refund.effect),
+            (RefundState::Pending, Some(GrantEffect::Keep))
+        );
         let attempt = &change.ledger[1].attempt;
         assert_eq!(attempt.subject, refund.id.as_str());
         assert_eq!(attempt.next, Some((Await::Call, at(sale.seconds + HOST_AHEAD))));

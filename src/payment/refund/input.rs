@@ -87,8 +87,9 @@ impl NewRefund {
     /// What becomes of what the sale granted, once the money is back. A refund by units has an effect
     /// on a line's grant when no unit of the line is left; a refund of everything that is left of the
     /// charge, and one that names no units, on all of them. Where several refunds use a line or the
-    /// charge up, the newest of them decides. Unless it is said: a refund that leaves nothing of a
-    /// charge which paid for its session takes everything back, any other leaves it.
+    /// charge up, the newest of them decides. Unless it is said, that is decided when the money is back:
+    /// a refund that leaves nothing of a charge which paid for its session takes everything back, any
+    /// other leaves it.
     #[must_use]
     pub fn effect(mut self, effect: GrantEffect) -> Self {
         self.effect = Some(effect);

@@ -39,8 +39,9 @@ pub struct Refund {
     pub state: RefundState,
     /// Why it is made.
     pub source: RefundSource,
-    /// What it does to what the sale granted, once the money is back.
-    pub effect: GrantEffect,
+    /// What it does to what the sale granted, once the money is back; none: nothing, unless it leaves
+    /// nothing of a charge that paid for its session, and then that is taken back.
+    pub effect: Option<GrantEffect>,
     /// The lines of the session that it is for, in their order; empty: for no line in particular.
     pub lines: Vec<RefundedLine>,
     /// The reason in the host's words.
@@ -83,6 +84,8 @@ pub enum RefundSource {
     Late,
     /// Another charge had already paid the session.
     Surplus,
+    /// Another amount was taken than was asked, and somebody decided that it goes back.
+    Mismatch,
 }
 
 /// What a refund does to what the sale granted.
@@ -109,21 +112,27 @@ impl Refund {
     pub(crate) fn is_automatic(&self) -> bool {
         match self.source {
             RefundSource::Requested => false,
-            RefundSource::Late | RefundSource::Surplus => true,
+            RefundSource::Late | RefundSource::Surplus | RefundSource::Mismatch => true,
         }
     }
 }
 
 impl RefundSource {
-    pub(crate) const ALL: [RefundSource; 3] = [RefundSource::Requested, RefundSource::Late, RefundSource::Surplus];
+    pub(crate) const ALL: [RefundSource; 4] = [
+        RefundSource::Requested,
+        RefundSource::Late,
+        RefundSource::Surplus,
+        RefundSource::Mismatch,
+    ];
 
-    /// `requested`, `late` or `surplus`.
+    /// `requested`, `late`, `surplus` or `mismatch`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             RefundSource::Requested => "requested",
             RefundSource::Late => "late",
             RefundSource::Surplus => "surplus",
+            RefundSource::Mismatch => "mismatch",
         }
     }
 }

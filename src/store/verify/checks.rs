@@ -13,7 +13,8 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "tillite_charge",
         "SELECT c.id FROM tillite_charge c JOIN tillite_payment_intent i \
          ON i.app = c.app AND i.mode = c.mode AND i.id = c.intent \
-         WHERE c.amount > i.amount OR c.currency <> i.currency OR c.captured > c.amount OR c.authorized > c.amount",
+         WHERE c.amount > i.amount OR c.currency <> i.currency OR c.authorized > c.amount \
+         OR c.captured > c.amount AND coalesce(c.hold, '') <> 'mismatch'",
     ),
     (
         "refunds_within_capture",

@@ -333,7 +333,7 @@ impl Op {
             buyer: chance.below(BUYERS),
             goods: match chance.below(10) {
                 0 => Goods::Gift,
-                8 | 9 => Goods::Room,
+                7..=9 => Goods::Room,
                 1..=3 => Goods::Member,
                 4 | 5 => Goods::Gold,
                 _ => Goods::Pen,
@@ -404,7 +404,7 @@ impl Op {
             },
             105..=108 => Op::Capture {
                 session,
-                part: chance.percent(30).then(|| part(chance)),
+                part: chance.percent(60).then(|| part(chance)),
             },
             109 => Op::Void { session },
             110..=111 => Op::GiveUp { session },

@@ -4,7 +4,7 @@ use super::{maybe, time};
 use crate::hook::Action;
 use crate::id::ChargeId;
 use crate::money::Amount;
-use crate::payment::{Charge, Failure, Followup, Hold, PaymentIntent, Refund, RefundedLine};
+use crate::payment::{Charge, Failure, Followup, GrantEffect, Hold, PaymentIntent, Refund, RefundedLine};
 use crate::text::Metadata;
 
 #[derive(Serialize)]
@@ -126,7 +126,7 @@ pub(super) struct RefundBody<'a> {
     amount: i64,
     currency: String,
     source: &'static str,
-    effect: &'static str,
+    effect: Option<&'static str>,
     lines: Vec<RefundedLineBody>,
     reason: Option<&'a str>,
     reference: Option<&'a str>,
@@ -167,7 +167,7 @@ impl<'a> From<&'a Refund> for RefundBody<'a> {
             amount: refund.amount.as_minor(),
             currency: refund.amount.currency().to_string(),
             source: refund.source.as_str(),
-            effect: refund.effect.as_str(),
+            effect: refund.effect.map(GrantEffect::as_str),
             lines: refund.lines.iter().map(RefundedLineBody::from).collect(),
             reason: refund.reason.as_deref(),
             reference: refund.reference.as_deref(),

@@ -8,13 +8,14 @@ use std::time::Duration;
 use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, SeededEntropy, Survive, Taken, Told};
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId,
-    PaymentMethodId, PriceId, RefundId, Result, SessionId, SetupId,
+    Amount, Answer, App, Ask, AttemptId, Begun, ChargeId, ClaimedDelivery, Currency, CustomerId, Engine, Expect,
+    LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPayment, NewPrice, NewProduct, NewRefund, NewSession,
+    NewSetup, Notice, NoticeKind, NotificationId, Outcome, PaymentMethodId, PriceId, RefundId, Result, SessionId,
+    SetupId,
 };
 
 use crate::file::sql;
-use crate::kit::{SEAL_KEY, challenged, clean, euro, locked, with_sandbox};
+use crate::kit::{SEAL_KEY, challenged, clean, declined, euro, locked, with_sandbox};
 
 pub const FILE: &str = "shop.db";
 const SLUG: &str = "lixblogs";
@@ -111,6 +112,12 @@ pub struct Known {
     pub notified: NotificationId,
     /// What the service posts and was not received yet.
     pub posted: Posted,
+    /// What was asked for the session whose answer was lost.
+    pub unanswered: AttemptId,
+    /// What was taken over another amount than asked.
+    pub mismatched: AttemptId,
+    /// A charge whose money came too late and is held.
+    pub late: ChargeId,
     /// A call that is on its way, for another session.
     pub ask: Ask,
     /// A delivery that is on its way; more are due.
@@ -189,6 +196,11 @@ impl Template {
             .data
             .remove(0)
             .id;
+        let unanswered = attempt_of(&app, &lost);
+        let other = sessions.create(new("u_more")).unwrap().id;
+        late_charge(&engine, &app, &other, euro(200_00));
+        let mismatched = attempt_of(&app, &other);
+        let late = late_charge(&engine, &app, &sessions.create(new("u_late")).unwrap().id, euro(199_00));
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
         world.clock.turn(LATER);
@@ -243,8 +255,11 @@ impl Template {
                 held,
                 acting,
                 challenged,
+                late,
+                mismatched,
                 notified,
                 posted,
+                unanswered,
                 ask: *ask,
                 delivery,
                 price,
@@ -254,6 +269,46 @@ impl Template {
             },
         }
     }
+}
+
+/// What was asked for a session first.
+fn attempt_of(app: &App, session: &SessionId) -> AttemptId {
+    let charge = app
+        .sessions()
+        .get(session)
+        .unwrap()
+        .payment_intent
+        .unwrap()
+        .charges
+        .remove(0);
+    app.attempts_about(charge.id.as_str(), 1, None)
+        .unwrap()
+        .data
+        .remove(0)
+        .id
+}
+
+/// A charge that failed and took the money after all, which is held.
+fn late_charge(engine: &Engine, app: &App, session: &SessionId, taken: Amount) -> ChargeId {
+    let Begun::Ask(ask) = app.sessions().begin_payment(session, "tok_1").unwrap() else {
+        panic!("nothing to ask");
+    };
+    app.set_late_payments(LatePayments::Hold).unwrap();
+    let taken = Outcome::succeeded("till_9", taken);
+    for outcome in [declined("no", "No."), taken] {
+        engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
+    }
+    app.set_late_payments(LatePayments::Refund).unwrap();
+    let charge = app
+        .sessions()
+        .get(session)
+        .unwrap()
+        .payment_intent
+        .unwrap()
+        .charges
+        .remove(0);
+    assert!(charge.hold.is_some());
+    charge.id
 }
 
 /// Leaves a file that is whole as it is to be found.

@@ -8,7 +8,7 @@ use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Answer, Answered, Begun, BegunRefund, BegunSetup, Budget, Currency, CustomerUpdate, Expect, GrantEffect,
     LatePayments, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund,
-    NewSession, NewSetup, Outcome, Result, SessionUpdate, TransportOutcome, Work,
+    NewSession, NewSetup, Outcome, Resolution, Result, SessionUpdate, TransportOutcome, Work,
 };
 
 use super::stage::Host;
@@ -79,24 +79,33 @@ const HANDLE: &str = "a handle";
 pub const VERBS: &[(&str, Effect)] = &[
     ("App::acting_as", Nothing(HANDLE)),
     ("App::advance", Again(|at| shown(at.app.advance(Duration::from_secs(5))))),
+    ("App::attempt", Reads(|at| shown(at.app.attempt(&at.known.unanswered)))),
+    ("App::attempts_about", Reads(|at| shown(at.app.attempts_about(at.known.late.as_str(), 100, None)))),
     ("App::catalog", Nothing(HANDLE)),
     ("App::customers", Nothing(HANDLE)),
     ("App::endpoints", Nothing(HANDLE)),
     ("App::entitlements", Nothing(HANDLE)),
     ("App::events", Reads(|at| shown(at.app.events(100, 0)))),
+    ("App::evidence", Reads(|at| shown(at.app.evidence(&at.known.unanswered, 100, None)))),
     ("App::held_charges", Reads(|at| shown(at.app.held_charges(100, None)))),
     ("App::history", Reads(|at| shown(at.app.history(at.known.open.as_str(), 100, 0)))),
     ("App::journal_head", Reads(|at| shown(at.app.journal_head()))),
+    ("App::keep_held", Once(|at| shown(at.app.keep_held(&at.known.late, "a gift")))),
     ("App::keys", Nothing(HANDLE)),
     ("App::mode", Nothing(HANDLE)),
     ("App::notifications", Nothing(HANDLE)),
     ("App::now", Reads(|at| shown(at.app.now()))),
     ("App::refunds", Nothing(HANDLE)),
+    ("App::resolve", Once(|at| {
+        shown(at.app.resolve(&at.known.unanswered, Resolution::succeeded_as("till_1"), "seen there"))
+    })),
+    ("App::resolve", Once(|at| shown(at.app.resolve(&at.known.mismatched, Resolution::SendBack, "too much")))),
     ("App::sessions", Nothing(HANDLE)),
     ("App::set_late_payments", Once(|at| shown(at.app.set_late_payments(LatePayments::Hold)))),
     ("App::setups", Nothing(HANDLE)),
     ("App::set_public_url", Once(|at| shown(at.app.set_public_url(Some("https://pay.example"))))),
     ("App::slug", Reads(|at| shown(at.app.slug()))),
+    ("App::unresolved", Reads(|at| shown(at.app.unresolved(100, None)))),
     ("Catalog::archive_price", Once(|at| shown(at.app.catalog().archive_price(&at.known.price)))),
     ("Catalog::list", Reads(|at| shown(at.app.catalog().list(100, None)))),
     ("Catalog::price", Reads(|at| shown(at.app.catalog().price(&at.known.price)))),
