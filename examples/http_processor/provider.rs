@@ -71,6 +71,21 @@ impl Trouble {
         Trouble::SaysHalf,
         Trouble::SaysNewWords,
     ];
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Trouble::None => "answered as they should be",
+            Trouble::TooMany => "turned away unread: 429",
+            Trouble::FailsBefore => "not carried out: 500",
+            Trouble::FailsAfter => "carried out: 500",
+            Trouble::HangsUpBefore => "not carried out: the connection closed",
+            Trouble::HangsUpAfter => "carried out: the connection closed",
+            Trouble::SaysNothing => "carried out: no answer",
+            Trouble::SaysGarbage => "carried out: 200 with a page for people",
+            Trouble::SaysHalf => "carried out: half of an answer",
+            Trouble::SaysNewWords => "carried out: a status that nobody knows",
+        }
+    }
 }
 
 /// One row of the service's books.

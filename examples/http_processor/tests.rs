@@ -383,9 +383,3 @@ fn what_is_not_certain_from_a_notification_alone_is_asked_for() {
     assert_eq!(heard(&event("succeeded", "live")), []);
     assert_eq!(heard("{\"id\":\"ev_1\",\"payout\":{}}"), []);
 }
-
-/// The example itself: its own comparisons fail it.
-#[test]
-fn the_whole_story_ends_well() {
-    main().unwrap();
-}
