@@ -151,6 +151,8 @@ ids! {
     AttemptId = "at", "attempt";
     /// A refund.
     RefundId = "re", "refund";
+    /// A dispute.
+    DisputeId = "dp", "dispute";
     /// A customer.
     CustomerId = "cus", "customer";
     /// A product.

@@ -161,8 +161,8 @@ mod wire;
 
 pub use crate::error::{ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, WhatNow};
 pub use crate::id::{
-    ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
-    NotificationId, PaymentIntentId, PriceId, ProductId, RefundId, SessionId,
+    ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, DisputeId, EndpointId, EntitlementId, EventId, GrantId,
+    Mode, NotificationId, PaymentIntentId, PriceId, ProductId, RefundId, SessionId,
 };
 pub use crate::money::{Amount, Currency, Units};
 pub use crate::secret::Secret;
@@ -175,9 +175,9 @@ pub use crate::{
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
-        App, Ask, AskKind, Begun, BegunRefund, Broken, Budget, Builder, Catalog, Customers, Endpoints, Engine,
-        Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment, Ran, Refunds,
-        Report, Runner, Sessions, Settled, Work,
+        App, Ask, AskKind, Begun, BegunRefund, Broken, Budget, Builder, Catalog, Customers, Disputes, Endpoints,
+        Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment, Ran,
+        Refunds, Report, Runner, Sessions, Settled, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
@@ -188,9 +188,9 @@ pub use crate::{
         stripe_mapping,
     },
     payment::{
-        CaptureMethod, Charge, ChargeState, Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments,
-        NewRefund, Notification, NotificationKind, NotificationState, PaymentIntent, Refund, RefundSource, RefundState,
-        RefundedLine,
+        CaptureMethod, Charge, ChargeState, Dispute, DisputeState, Failure, Followup, GrantEffect, Hold, IntentStatus,
+        LatePayments, NewRefund, Notification, NotificationKind, NotificationState, PaymentIntent, Refund,
+        RefundSource, RefundState, RefundedLine,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

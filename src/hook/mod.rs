@@ -22,7 +22,7 @@ mod transport;
 pub mod stripe_mapping {}
 
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
-pub use notice::{Notice, NoticeKind, Post, Reception, Reply};
+pub use notice::{DisputeState, Notice, NoticeKind, Post, Reception, Reply};
 pub use outcome::{Action, Advice, Cancel, Lookup, Outcome, Receipt};
 pub use processor::{Answer, Capabilities, LookupKey, Processor, RouteInput};
 pub use request::{Initiator, Operation, Related, Request, RequestLine};

@@ -5,12 +5,14 @@
 //! processor is called. What goes back is a *refund*. What is learned about an attempt is *evidence*, appended and never changed;
 //! a charge leaves the state `unknown` by evidence only.
 
+mod dispute;
 mod evidence;
 mod news;
 mod notice;
 mod refund;
 mod state;
 
+pub use dispute::{Dispute, DisputeState};
 pub(crate) use evidence::{Evidence, Finding, Past, Said, Source, Verdict};
 pub(crate) use news::News;
 pub(crate) use notice::{Arrived, reference_of};

@@ -130,6 +130,18 @@ pub(crate) fn next_lapse(sql: &mut dyn Sql, world: World) -> Result<Option<Times
     Ok(ends.into_iter().flatten().min())
 }
 
+/// The charge of money that was taken a second time, which the service knows by a name.
+pub(crate) fn surplus_known_as(
+    sql: &mut dyn Sql,
+    world: World,
+    processor: &str,
+    reference: &str,
+) -> Result<Option<ChargeId>> {
+    let rest = "AND processor = $3 AND reference = $4 AND comes_with IS NOT NULL";
+    let found = charges(sql, world, rest, &[processor.into(), reference.into()])?.pop();
+    Ok(found.map(|charge| charge.id))
+}
+
 /// The session that a charge is for, if there is such a charge.
 pub(crate) fn session_of_charge(sql: &mut dyn Sql, world: World, charge: &str) -> Result<Option<SessionId>> {
     let found = charges(sql, world, "AND id = $3", &[charge.into()])?.pop();

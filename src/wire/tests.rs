@@ -7,10 +7,11 @@ use crate::customer::Customer;
 use crate::entitlement::{Content, Grant, GrantSource, Status, Version};
 use crate::event::Step;
 use crate::payment::{
-    CaptureMethod, Charge, ChargeState, GrantEffect, Hold, PaymentIntent, Refund, RefundSource, RefundState,
+    CaptureMethod, Charge, ChargeState, Dispute, DisputeState, GrantEffect, Hold, PaymentIntent, Refund, RefundSource,
+    RefundState,
 };
 use crate::samples::{
-    at, charge, customer, eur, grant, id, intent, line, metadata, refund, session, session_without_lines, sums,
+    at, charge, customer, dispute, eur, grant, id, intent, line, metadata, refund, session, session_without_lines, sums,
 };
 use crate::session::{Completion, ExpiredReason, Line, Session, SessionState};
 use crate::text::Metadata;
@@ -118,6 +119,12 @@ fn subject(kind: EventKind) -> Subject {
             source: RefundSource::Late,
             effect: GrantEffect::Keep,
             ..refund(RefundState::Succeeded)
+        }),
+        EventKind::DisputeCreated => Subject::Dispute(dispute(DisputeState::Open)),
+        EventKind::DisputeWon => Subject::Dispute(dispute(DisputeState::Won)),
+        EventKind::DisputeLost => Subject::Dispute(Dispute {
+            reason: None,
+            ..dispute(DisputeState::Lost)
         }),
         EventKind::RefundUnresolved => Subject::Refund(Refund {
             mismatched: true,

@@ -17,6 +17,7 @@ mod alarm;
 mod backup;
 mod crash;
 mod customer;
+mod dispute;
 mod endpoints;
 mod entitlement;
 mod fakes;

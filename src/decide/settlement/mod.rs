@@ -11,11 +11,13 @@ mod followup;
 mod progress;
 mod refund;
 mod surplus;
+mod unasked;
 
 pub(crate) use charge::{Unsettled, settle};
 pub(crate) use followup::settle_followup;
 pub(crate) use progress::grant_lines;
 pub(crate) use refund::{UnsettledRefund, settle_refund};
+pub(crate) use unasked::{Booked, Concerned, Heard, MadeThere, disputed, refund_made_there};
 
 use std::time::Duration;
 

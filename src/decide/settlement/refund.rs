@@ -1,5 +1,6 @@
 //! What was learned about a refund, its charge, and what the sale granted.
 
+use super::unasked::is_gone;
 use super::{Case, Learned, Standing, count, dangling, failure, gap};
 use crate::change::{Change, Setting};
 use crate::decide::access;
@@ -194,7 +195,7 @@ fn book(before: &Refund, after: &Refund, charge: &mut Charge) -> bool {
 /// left of the charge, as the newest refund says that had to do with it, so that it does not matter in
 /// which order their outcomes are learned; and of all lines at once if the refund is for none in
 /// particular and says so.
-fn take_back(
+pub(super) fn take_back(
     refund: &Refund,
     charge: &Charge,
     session: &Session,
@@ -212,7 +213,7 @@ fn take_back(
         let concerned = done.iter().filter(|refund| concerned(refund));
         concerned.max_by_key(|refund| refund.number).map(|refund| refund.effect)
     };
-    let nothing_left = charge.refunded == charge.captured;
+    let nothing_left = is_gone(charge);
     let effects = |position: usize| {
         let own = refund.lines.is_empty().then_some(refund.effect);
         let last = nothing_left.then(|| newest(&|_| true)).flatten();

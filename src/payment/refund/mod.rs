@@ -81,8 +81,10 @@ pub enum RefundSource {
     Requested,
     /// The money came too late to pay for anything.
     Late,
-    /// Another charge had already paid the session.
+    /// Another charge had already paid the session, or the service took the money twice.
     Surplus,
+    /// Somebody made it at the service.
+    Processor,
 }
 
 /// What a refund does to what the sale granted.
@@ -108,22 +110,28 @@ impl Refund {
     /// Whether the engine decided on it by itself, and so sees to it that it gets through.
     pub(crate) fn is_automatic(&self) -> bool {
         match self.source {
-            RefundSource::Requested => false,
+            RefundSource::Requested | RefundSource::Processor => false,
             RefundSource::Late | RefundSource::Surplus => true,
         }
     }
 }
 
 impl RefundSource {
-    pub(crate) const ALL: [RefundSource; 3] = [RefundSource::Requested, RefundSource::Late, RefundSource::Surplus];
+    pub(crate) const ALL: [RefundSource; 4] = [
+        RefundSource::Requested,
+        RefundSource::Late,
+        RefundSource::Surplus,
+        RefundSource::Processor,
+    ];
 
-    /// `requested`, `late` or `surplus`.
+    /// The source as a word, such as `requested`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             RefundSource::Requested => "requested",
             RefundSource::Late => "late",
             RefundSource::Surplus => "surplus",
+            RefundSource::Processor => "processor",
         }
     }
 }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use tillite::Work;
 use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, SeededEntropy, Survive, Taken, Told};
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPrice, NewProduct, NewRefund, NewSession, Notice, NoticeKind, NotificationId, PriceId, RefundId, Result,
-    SessionId,
+    App, Ask, Begun, Budget, ClaimedDelivery, Currency, CustomerId, DisputeId, DisputeState, Engine, Expect, Mode,
+    NewApiKey, NewCustomer, NewGrant, NewPrice, NewProduct, NewRefund, NewSession, Notice, NoticeKind, NotificationId,
+    PriceId, RefundId, Result, SessionId,
 };
 
 use crate::file::sql;
@@ -101,6 +102,7 @@ pub struct Known {
     pub held: SessionId,
     /// A session whose buyer must do something.
     pub acting: SessionId,
+    pub dispute: DisputeId,
     /// A notice that was stored.
     pub notified: NotificationId,
     /// What the service posts and was not received yet.
@@ -121,7 +123,7 @@ pub struct Known {
 pub struct Template {
     disk: Disk,
     booked: Vec<Taken>,
-    notices: [Notice; 2],
+    notices: Vec<Notice>,
     pub known: Known,
 }
 
@@ -175,6 +177,27 @@ impl Template {
         assert!(sessions.pay(&paid, "tok_1").unwrap().is_complete());
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
+        let told = Notice::new(
+            "n_0",
+            NoticeKind::Dispute {
+                reference: "dp_1".to_owned(),
+                state: DisputeState::Open,
+                amount: euro(199_00),
+                reason: None,
+            },
+        );
+        let paying = world
+            .till
+            .requests()
+            .into_iter()
+            .find(|request| request.session == paid.as_str());
+        let told = told.attempt(paying.unwrap().attempt);
+        let disputed = world.till.post([told.clone()]);
+        app.notifications()
+            .receive("till", &disputed.headers(), &disputed.body)
+            .unwrap();
+        engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
+        let dispute = app.disputes().list(1, None).unwrap().data.remove(0).id;
         world.clock.turn(LATER);
 
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
@@ -213,7 +236,7 @@ impl Template {
         Template {
             disk: world.disk,
             booked,
-            notices,
+            notices: [told].into_iter().chain(notices).collect(),
             known: Known {
                 open,
                 lost,
@@ -221,6 +244,7 @@ impl Template {
                 refund,
                 held,
                 acting,
+                dispute,
                 notified,
                 posted,
                 ask: *ask,
