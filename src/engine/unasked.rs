@@ -72,7 +72,7 @@ pub(super) fn work_in(tx: &mut Tx<'_>, about: About, said: NoticeKind, by: &Tell
                 reason,
             };
             let mut change = Change::new();
-            let booked = disputed(on, heard, known, &mut tx.setting(), &mut change)?;
+            let booked = disputed(on, heard, known, &mut tx.setting(), &mut change);
             tx.apply(&change)?;
             Ok(booked)
         }

@@ -2,12 +2,12 @@
 
 use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
-use super::{Learned, Standing, failure, gap};
+use super::{Case, Learned, Standing, failure, gap};
 use crate::change::{Change, Setting};
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
-use crate::payment::{Attempt, Await, CaptureMethod, ChargeState, Failure, Followup, Hold, News};
+use crate::payment::{Attempt, Await, CaptureMethod, Charge, ChargeState, Failure, Followup, Hold, News, Verdict};
 use crate::session::Session;
 
 /// Works a finding about a capture or a void into the charge, its intent, its session, and what a sale
@@ -100,14 +100,7 @@ pub(crate) fn settle_followup(
             on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         }
     }
-    // What another capture had taken is settled; that this one took money as well is for somebody to see.
-    let took_too = verdict.event == Some(News::Succeeded)
-        && followup == Followup::Capture
-        && on.before.state == ChargeState::Succeeded
-        && case.attempt.reference.is_none()
-        && verdict.reference.is_some()
-        && verdict.reference != on.before.reference;
-    if took_too {
+    if took_too(&case, &on.before, &verdict, followup) {
         on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
         on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         case.attempt.reference.clone_from(&verdict.reference);
@@ -134,4 +127,15 @@ pub(crate) fn settle_followup(
     };
     let session = on.record(beside, at, change)?;
     Ok((session, declined.then(|| failure(learned.finding))))
+}
+
+/// Whether a capture took money although another one had: what that took is settled, and this is for
+/// somebody to see. The attempt takes the name of it, so that it is told of once.
+fn took_too(case: &Case, before: &Charge, verdict: &Verdict, followup: Followup) -> bool {
+    verdict.event == Some(News::Succeeded)
+        && followup == Followup::Capture
+        && before.state == ChargeState::Succeeded
+        && case.attempt.reference.is_none()
+        && verdict.reference.is_some()
+        && verdict.reference != before.reference
 }

@@ -4,7 +4,6 @@ use super::refund::take_back;
 use crate::change::{Change, Setting};
 use crate::decide::access;
 use crate::entitlement::{Grant, GrantSource, Holding};
-use crate::error::Error;
 use crate::event::{EventKind, Happening, Subject};
 use crate::hook::DisputeState;
 use crate::id::RefundId;
@@ -145,29 +144,32 @@ pub(crate) struct Heard {
 
 /// Writes down what the service says of a dispute. One that was lost takes its amount off the charge, and
 /// with the last of it what the sale granted.
-///
-/// # Errors
-/// Never; the state machine's refusal is what is older than what is known.
 pub(crate) fn disputed(
     on: Concerned,
     heard: Heard,
     known: Option<Dispute>,
     at: &mut Setting<'_>,
     change: &mut Change,
-) -> Result<Booked, Error> {
+) -> Booked {
     let Concerned {
         mut charge,
         session,
         holdings,
     } = on;
-    if heard.reference.is_empty() {
-        return Ok(Booked::Held("the service's name for the dispute cannot be kept"));
+    let Heard {
+        reference,
+        state,
+        amount,
+        reason,
+    } = heard;
+    if reference.is_empty() {
+        return Booked::Held("the service's name for the dispute cannot be kept");
     }
     if let Some(booked) = not_taken(&charge) {
-        return Ok(booked);
+        return booked;
     }
-    if heard.amount.currency() != charge.amount.currency() {
-        return Ok(Booked::Held("the dispute is about another currency than the charge"));
+    if amount.currency() != charge.amount.currency() {
+        return Booked::Held("the dispute is about another currency than the charge");
     }
     let before = known.as_ref().map_or(0, Dispute::lost);
     let mut moves = Vec::new();
@@ -181,19 +183,19 @@ pub(crate) fn disputed(
             charge: charge.id.clone(),
             session: session.id.clone(),
             processor: charge.processor.clone(),
-            reference: heard.reference.clone(),
+            reference,
             state: DisputeState::Open,
-            amount: heard.amount,
-            reason: heard.reason.clone(),
+            amount,
+            reason,
             created_at: at.now,
             updated_at: at.now,
             revision: 0,
         }
     });
     let from = dispute.state.as_str();
-    if dispute.step(heard.state, at.now).is_ok() {
-        dispute.amount = heard.amount;
-        let kind = match heard.state {
+    if dispute.step(state, at.now).is_ok() {
+        dispute.amount = amount;
+        let kind = match state {
             DisputeState::Won => EventKind::DisputeWon,
             DisputeState::Open | DisputeState::Lost => EventKind::DisputeLost,
         };
@@ -202,7 +204,7 @@ pub(crate) fn disputed(
     let took = dispute.lost() - before;
     change.record_all(Subject::Dispute(dispute), moves);
     if took == 0 {
-        return Ok(Booked::Done);
+        return Booked::Done;
     }
     charge.lost = charge.lost.saturating_add(took);
     charge.updated_at = at.now;
@@ -219,7 +221,7 @@ pub(crate) fn disputed(
             }
         }
     }
-    Ok(Booked::Done)
+    Booked::Done
 }
 
 /// Whether nothing is left of what a charge took.
