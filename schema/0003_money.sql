@@ -91,7 +91,7 @@ CREATE TABLE tillite_refund (
     state           TEXT NOT NULL CHECK (state IN ('pending', 'unknown', 'succeeded', 'failed', 'canceled')), -- what is known of it; unknown ends by evidence only
     amount          INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991), -- how much goes back
     currency        TEXT NOT NULL,      -- the charge's
-    source          TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus', 'mismatch')), -- who wanted it: the host, or the engine for money that settled nothing
+    source          TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus', 'mismatch', 'processor')), -- who wanted it: the host, the engine for money that settled nothing or went over another amount, or somebody at the service
     effect          TEXT CHECK (effect IN ('keep', 'revoke', 'at_period_end')), -- what it does to what the sale granted; null: nothing, unless the charge is given back in full
     reason          TEXT,               -- in the host's words; null: none
     metadata        TEXT NOT NULL,      -- JSON object of strings
@@ -147,11 +147,11 @@ CREATE TABLE tillite_notice (
     post        INTEGER NOT NULL,   -- the number of the post that brought it first
     processor   TEXT NOT NULL,      -- the post's
     key         TEXT NOT NULL,      -- the service's own name for it: by this it is known when it comes again
-    kind        TEXT NOT NULL CHECK (kind IN ('evidence', 'changed', 'ignored')), -- what kind of thing it says
+    kind        TEXT NOT NULL CHECK (kind IN ('evidence', 'changed', 'external_refund', 'dispute', 'ignored')), -- what kind of thing it says
     said        TEXT NOT NULL,      -- what it says, as JSON
     attempt     TEXT,               -- the attempt that it is about, as the service says; null: it does not say
     reference   TEXT,               -- the service's own name for what it is about; null: it gave none that is kept
-    state       TEXT NOT NULL CHECK (state IN ('waiting', 'parked', 'applied', 'ignored', 'unmatched')), -- parked: nothing here is what it is about, and it is looked at again; unmatched: for good
+    state       TEXT NOT NULL CHECK (state IN ('waiting', 'parked', 'applied', 'held', 'ignored', 'unmatched')), -- held: it cannot be written down, somebody has to look; parked: nothing here is what it is about, and it is looked at again; unmatched: for good
     why         TEXT,               -- why it stands there, for people; null: that is plain
     matched     TEXT,               -- the attempt that it was found to be about; null: none yet
     due_at      INTEGER,            -- host time at which it is looked at next; null: it is done
@@ -239,3 +239,28 @@ CREATE INDEX tillite_setup_live ON tillite_setup (app, mode, id)
     WHERE state IN ('initiated', 'unknown', 'pending', 'requires_action');
 -- The setups that are called off when their time has come.
 CREATE INDEX tillite_setup_action ON tillite_setup (app, mode, action_deadline) WHERE action_deadline IS NOT NULL;
+
+-- What a service calls money that it took a second time.
+CREATE INDEX tillite_charge_surplus ON tillite_charge (app, mode, processor, reference) WHERE comes_with IS NOT NULL;
+
+-- Charges that buyers dispute with their banks, as the service tells of them.
+CREATE TABLE tillite_dispute (
+    app        INTEGER NOT NULL,
+    mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id         TEXT NOT NULL,
+    charge     TEXT NOT NULL,           -- the charge whose money is asked back
+    session    TEXT NOT NULL,           -- the charge's
+    processor  TEXT NOT NULL,           -- the charge's
+    reference  TEXT NOT NULL,           -- the service's own name for it
+    state      TEXT NOT NULL CHECK (state IN ('open', 'won', 'lost')), -- lost: its amount stands in the charge's lost
+    amount     INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991), -- how much is asked back; may be more than was captured
+    currency   TEXT NOT NULL,           -- the charge's
+    reason     TEXT,                    -- in the service's words; null: none
+    created_at INTEGER NOT NULL,        -- engine time
+    updated_at INTEGER NOT NULL,        -- engine time
+    revision   INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, processor, reference),
+    FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id)
+) STRICT;
+CREATE INDEX tillite_dispute_charge ON tillite_dispute (app, mode, charge);

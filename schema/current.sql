@@ -57,6 +57,8 @@ CREATE TABLE "tillite_charge" (
     captured INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND 9007199254740991),
     refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0),
     refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0),
+    lost INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0),
+    comes_with TEXT,
     fee INTEGER CHECK (fee >= 0),
     reference TEXT,
     failure_code TEXT,
@@ -78,6 +80,7 @@ CREATE TABLE "tillite_charge" (
     CHECK (hold_closed = 0 OR hold IS NOT NULL),
     CHECK (settles = 0 OR (state = 'succeeded' AND hold IS NULL AND captured > 0 AND (captured = amount OR capture = 'manual'))),
     CHECK (asked IS NULL OR state = 'authorized'),
+    CHECK (comes_with IS NULL OR (state = 'succeeded' AND hold = 'surplus' AND reference IS NOT NULL)),
     CHECK ((state = 'failed') = (failure_code IS NOT NULL))
 ) STRICT;
 CREATE INDEX tillite_charge_action ON tillite_charge (app, mode, action_deadline) WHERE action_deadline IS NOT NULL;
@@ -87,6 +90,7 @@ CREATE INDEX tillite_charge_held ON tillite_charge (app, mode, id) WHERE hold IS
 CREATE UNIQUE INDEX tillite_charge_live ON tillite_charge (app, mode, intent)
     WHERE state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized');
 CREATE UNIQUE INDEX tillite_charge_settles ON tillite_charge (app, mode, intent) WHERE settles = 1;
+CREATE INDEX tillite_charge_surplus ON tillite_charge (app, mode, processor, reference) WHERE comes_with IS NOT NULL;
 CREATE TABLE tillite_customer (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -154,6 +158,26 @@ CREATE TABLE tillite_delivery_retention (
     next_at INTEGER NOT NULL,
     PRIMARY KEY (app, mode)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE tillite_dispute (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id TEXT NOT NULL,
+    charge TEXT NOT NULL,
+    session TEXT NOT NULL,
+    processor TEXT NOT NULL,
+    reference TEXT NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('open', 'won', 'lost')),
+    amount INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991),
+    currency TEXT NOT NULL,
+    reason TEXT,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, processor, reference),
+    FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id)
+) STRICT;
+CREATE INDEX tillite_dispute_charge ON tillite_dispute (app, mode, charge);
 CREATE TABLE tillite_endpoint (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -315,11 +339,11 @@ CREATE TABLE tillite_notice (
     post INTEGER NOT NULL,
     processor TEXT NOT NULL,
     key TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('evidence', 'changed', 'ignored')),
+    kind TEXT NOT NULL CHECK (kind IN ('evidence', 'changed', 'external_refund', 'dispute', 'ignored')),
     said TEXT NOT NULL,
     attempt TEXT,
     reference TEXT,
-    state TEXT NOT NULL CHECK (state IN ('waiting', 'parked', 'applied', 'ignored', 'unmatched')),
+    state TEXT NOT NULL CHECK (state IN ('waiting', 'parked', 'applied', 'held', 'ignored', 'unmatched')),
     why TEXT,
     matched TEXT,
     due_at INTEGER,

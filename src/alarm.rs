@@ -5,7 +5,9 @@ use std::fmt;
 
 use crate::error::{Error, StorageError};
 use crate::event::{EventKind, Happening, Subject};
-use crate::id::{ChargeId, CustomerId, DeliveryId, EndpointId, Mode, NotificationId, RefundId, SessionId, SetupId};
+use crate::id::{
+    ChargeId, CustomerId, DeliveryId, DisputeId, EndpointId, Mode, NotificationId, RefundId, SessionId, SetupId,
+};
 use crate::payment::{Charge, Hold, Refund, RefundState};
 
 /// Something that has just come about and that somebody has to look at; told to the callback of
@@ -107,6 +109,30 @@ pub enum Alarm {
         charge: ChargeId,
         /// The refund.
         refund: RefundId,
+    },
+    /// A buyer disputes a charge with their bank: answer there in time.
+    #[non_exhaustive]
+    DisputeOpened {
+        /// The app's slug.
+        app: String,
+        /// The charge.
+        charge: ChargeId,
+        /// The dispute.
+        dispute: DisputeId,
+    },
+    /// A payment service told of something that cannot be written down: a refund of more than is left of
+    /// the charge, or of one that took nothing here, or a dispute in another currency. Compare with the
+    /// service.
+    #[non_exhaustive]
+    NotificationHeld {
+        /// The app's slug.
+        app: String,
+        /// The processor's name.
+        processor: String,
+        /// The notice.
+        notification: NotificationId,
+        /// Why it cannot be.
+        why: String,
     },
     /// A payment service spoke of something that nothing here is about, and for days nothing turned up: a
     /// payment that somebody made there by hand, another program with the same account, or a file that was
@@ -216,6 +242,14 @@ pub(crate) fn raised_by(app: &str, subject: &Subject, happenings: &[Happening]) 
                 setup: setup.id.clone(),
             })
         }
+        Subject::Dispute(dispute) => {
+            let opened = |happening: &Happening| happening.kind == EventKind::DisputeCreated;
+            happenings.iter().any(opened).then(|| Alarm::DisputeOpened {
+                app: app.to_owned(),
+                charge: dispute.charge.clone(),
+                dispute: dispute.id.clone(),
+            })
+        }
         _ => None,
     }
 }
@@ -311,6 +345,20 @@ impl fmt::Display for Alarm {
                 f,
                 "{app}: refund {refund} of charge {charge} had failed and went through after all; compare with the \
                  payment service"
+            ),
+            Alarm::DisputeOpened { app, charge, dispute } => write!(
+                f,
+                "{app}: the buyer disputes charge {charge} (dispute {dispute}); answer the payment service in time"
+            ),
+            Alarm::NotificationHeld {
+                app,
+                processor,
+                notification,
+                why,
+            } => write!(
+                f,
+                "{app}: notification {notification} of processor {processor:?} cannot be written down ({why}); compare \
+                 with the payment service"
             ),
             Alarm::NotificationUnmatched {
                 app,

@@ -8,7 +8,7 @@ use crate::catalog::{Price, Product};
 use crate::customer::Customer;
 use crate::entitlement::{Grant, Version};
 use crate::id::EntitlementId;
-use crate::payment::{Charge, PaymentIntent, PaymentMethod, Refund, Setup};
+use crate::payment::{Charge, Dispute, PaymentIntent, PaymentMethod, Refund, Setup};
 use crate::session::Session;
 use crate::webhook::Endpoint;
 
@@ -136,6 +136,12 @@ kinds! {
     RefundContradicted = "refund.contradicted",
     /// Nobody can tell what came of a refund, or it does not get through; somebody has to look.
     RefundUnresolved = "refund.unresolved",
+    /// A buyer disputes a charge with their bank.
+    DisputeCreated = "dispute.created",
+    /// A dispute was decided for the host, perhaps after it was lost.
+    DisputeWon = "dispute.won",
+    /// A dispute was decided for the buyer: its amount is gone.
+    DisputeLost = "dispute.lost",
     /// Something was granted.
     GrantCreated = "grant.created",
     /// A grant was taken back.
@@ -216,6 +222,7 @@ pub(crate) enum Subject {
     PaymentIntent(PaymentIntent),
     Charge(Charge),
     Refund(Refund),
+    Dispute(Dispute),
     Grant(Grant),
     Entitlement(Box<Step>),
     Endpoint(Endpoint),
@@ -245,6 +252,7 @@ impl Subject {
             Subject::PaymentIntent(intent) => intent.id.as_str(),
             Subject::Charge(charge) => charge.id.as_str(),
             Subject::Refund(refund) => refund.id.as_str(),
+            Subject::Dispute(dispute) => dispute.id.as_str(),
             Subject::Grant(grant) => grant.id.as_str(),
             Subject::Entitlement(step) => step.id.as_str(),
             Subject::Endpoint(endpoint) => endpoint.id.as_str(),
@@ -264,6 +272,7 @@ impl Subject {
             Subject::PaymentIntent(intent) => intent.revision,
             Subject::Charge(charge) => charge.revision,
             Subject::Refund(refund) => refund.revision,
+            Subject::Dispute(dispute) => dispute.revision,
             Subject::Grant(grant) => grant.revision,
             Subject::Entitlement(step) => step.version.number,
             Subject::Endpoint(endpoint) => endpoint.revision,
@@ -283,6 +292,7 @@ impl Subject {
             Subject::PaymentIntent(intent) => intent.revision += events,
             Subject::Charge(charge) => charge.revision += events,
             Subject::Refund(refund) => refund.revision += events,
+            Subject::Dispute(dispute) => dispute.revision += events,
             Subject::Grant(grant) => grant.revision += events,
             Subject::Entitlement(_) => {}
             Subject::Endpoint(endpoint) => endpoint.revision += events,

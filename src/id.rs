@@ -155,6 +155,8 @@ ids! {
     PaymentMethodId = "pm", "payment method";
     /// A setup: saving a payment method without taking money.
     SetupId = "seti", "setup";
+    /// A dispute.
+    DisputeId = "dp", "dispute";
     /// A customer.
     CustomerId = "cus", "customer";
     /// A product.

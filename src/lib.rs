@@ -169,8 +169,8 @@ pub use crate::error::{
     ECHO_LIMIT, Error, Invalid, OrderState, Refused, Result, StorageError, StorageKind, Unusable, WhatNow,
 };
 pub use crate::id::{
-    ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, EndpointId, EntitlementId, EventId, GrantId, Mode,
-    NotificationId, PaymentIntentId, PaymentMethodId, PriceId, ProductId, RefundId, SessionId, SetupId,
+    ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, DisputeId, EndpointId, EntitlementId, EventId, GrantId,
+    Mode, NotificationId, PaymentIntentId, PaymentMethodId, PriceId, ProductId, RefundId, SessionId, SetupId,
 };
 pub use crate::money::{Amount, Currency, Units};
 pub use crate::secret::Secret;
@@ -183,9 +183,9 @@ pub use crate::{
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
-        App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, Customers, Endpoints,
-        Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment, Ran,
-        Refunds, Report, Runner, Sessions, Settled, Setups, Work,
+        App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, Customers, Disputes,
+        Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment,
+        Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
@@ -196,10 +196,10 @@ pub use crate::{
         TransportOutcome, stripe_mapping,
     },
     payment::{
-        AttemptRecord, CaptureMethod, Charge, ChargeState, EvidenceRecord, EvidenceSource, Failure, Followup,
-        GrantEffect, Hold, IntentStatus, LatePayments, MethodState, NewRefund, NewSetup, Notification,
-        NotificationKind, NotificationState, PaymentIntent, PaymentMethod, Refund, RefundSource, RefundState,
-        RefundedLine, Resolution, Setup, SetupState, Unresolved,
+        AttemptRecord, CaptureMethod, Charge, ChargeState, Dispute, DisputeState, EvidenceRecord, EvidenceSource,
+        Failure, Followup, GrantEffect, Hold, IntentStatus, LatePayments, MethodState, NewRefund, NewSetup,
+        Notification, NotificationKind, NotificationState, PaymentIntent, PaymentMethod, Refund, RefundSource,
+        RefundState, RefundedLine, Resolution, Setup, SetupState, Unresolved,
     },
     session::{
         Completion, Dialect, ExpiredReason, GrantTerms, Line, NewLine, NewSession, Session, SessionState,

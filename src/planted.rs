@@ -71,6 +71,8 @@ faults! {
     RefundNotBounded,
     /// What a refund in flight is about to give back is not reserved.
     RefundNotReserved,
+    /// A refund that the service tells of counts as another one while one of ours is in doubt.
+    RefundCountedTwice,
     /// A refund of which nobody knows what came frees what it had reserved.
     UnknownRefundFrees,
     /// A capture of which nobody knows what came counts as failed.

@@ -9,8 +9,8 @@ use crate::error::{Error, Refused};
 use crate::id::{Id, Mint, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
-    CaptureMethod, Charge, ChargeState, Failure, GrantEffect, MethodState, PaymentIntent, PaymentMethod, Refund,
-    RefundSource, RefundState, RefundedLine, Setup, SetupState,
+    CaptureMethod, Charge, ChargeState, Dispute, DisputeState, Failure, GrantEffect, MethodState, PaymentIntent,
+    PaymentMethod, Refund, RefundSource, RefundState, RefundedLine, Setup, SetupState,
 };
 use crate::session::{Completion, Dialect, GrantTerms, Line, Session, SessionState, Totals};
 use crate::text::Metadata;
@@ -192,6 +192,23 @@ pub(crate) fn charge(state: ChargeState) -> Charge {
         settles: false,
         created_at: at(60),
         updated_at: at(60),
+        revision: 1,
+    }
+}
+
+/// A dispute about [`charge`], over more than that took, in a state.
+pub(crate) fn dispute(state: DisputeState) -> Dispute {
+    Dispute {
+        id: id(10),
+        charge: id(5),
+        session: id(4),
+        processor: "main".to_owned(),
+        reference: "dp_1".to_owned(),
+        state,
+        amount: eur(1_100),
+        reason: Some("fraudulent".to_owned()),
+        created_at: at(60),
+        updated_at: at(90),
         revision: 1,
     }
 }

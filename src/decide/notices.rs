@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::settlement::gap;
+use super::settlement::{Booked, gap};
 use crate::hook::{NoticeKind, Outcome};
 use crate::payment::{Attempt, Await, Notification};
 use crate::time::{Timestamp, days};
@@ -19,6 +19,8 @@ pub(crate) enum Turn {
     Wait(Timestamp),
     /// Nothing is what it is about; it is looked at again at this host time.
     Park(Timestamp),
+    /// It cannot be written down: somebody has to look.
+    Hold,
     /// Nothing was what it is about for long enough.
     GiveUp,
 }
@@ -41,6 +43,19 @@ pub(crate) fn turn(
             ..
         }) if *until > host_now => Turn::Wait(*until),
         Some(_) => after.map_or(Turn::Apply, |after| Turn::Wait(after.max(soon))),
+    }
+}
+
+/// What becomes of a notice that was applied, and why, where that is not plain.
+pub(crate) fn after(booked: &Booked, notice: &Notification, host_now: Timestamp) -> (Turn, Option<&'static str>) {
+    match *booked {
+        Booked::Done | Booked::Ours(_) => (Turn::Apply, None),
+        Booked::Later(why) if host_now.since(notice.received_at) >= PATIENCE => (Turn::Hold, Some(why)),
+        Booked::Later(why) => {
+            let again = host_now.plus(gap(notice.tries.saturating_add(1)));
+            (Turn::Wait(again), Some(why))
+        }
+        Booked::Held(why) => (Turn::Hold, Some(why)),
     }
 }
 

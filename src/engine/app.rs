@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::{Catalog, Customers, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions, Setups};
+use super::{Catalog, Customers, Disputes, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions, Setups};
 use crate::access::Actor;
 use crate::error::{Error, Invalid, Refused, Result, shortened};
 use crate::id::{Mode, World};
@@ -67,6 +67,12 @@ impl App {
     #[must_use]
     pub fn refunds(&self) -> Refunds<'_> {
         Refunds(self)
+    }
+
+    /// Charges that buyers dispute with their banks.
+    #[must_use]
+    pub fn disputes(&self) -> Disputes<'_> {
+        Disputes(self)
     }
 
     /// What payment services say by themselves.

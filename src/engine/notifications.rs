@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::alarms::shielded;
 use super::asks::processor_hook;
 use super::core::Core;
-use super::settling::{Heard, weigh_in};
+use super::unasked::{About, Telling, work_in};
 use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
 use crate::alarm::Alarm;
@@ -13,7 +13,7 @@ use crate::decide::notices::{self, Turn};
 use crate::error::{Error, Invalid, Result, shortened};
 use crate::hook::{NoticeKind, Post, Reception, Reply};
 use crate::id::{AttemptId, NotificationId, World};
-use crate::payment::{Arrived, Attempt, Finding, Followup, Notification, NotificationState};
+use crate::payment::{Arrived, Followup, Notification, NotificationState};
 use crate::store::{self, Tx};
 
 /// The most bytes of a post.
@@ -21,9 +21,6 @@ const MAX_BODY: usize = 1_048_576;
 
 /// How many notices are chosen at once.
 const CHOSEN: u32 = 32;
-
-/// A token that no call has.
-const NO_CALL: i64 = -1;
 
 /// What payment services say by themselves, of an app in a mode.
 #[derive(Clone, Copy, Debug)]
@@ -192,75 +189,84 @@ fn apply(core: &Core, world: World, number: i64, processor: &str) -> Result<()> 
         };
         let mut notice = stored.notice;
         let about = about(tx, &notice, &stored.said)?;
-        notice.matched = about.as_ref().map(|attempt| attempt.id.clone());
-        let after = match &about {
-            Some(attempt) => store::notice::before(tx.sql, tx.world, &attempt.id, number)?,
+        notice.matched = about.as_ref().map(|about| about.attempt.id.clone());
+        let after = match &notice.matched {
+            Some(attempt) => store::notice::before(tx.sql, tx.world, attempt, number)?,
             None => None,
         };
-        let turn = notices::turn(&notice, about.as_ref(), after, tx.host_now);
-        let mut alarm = None;
-        (notice.state, notice.due_at) = match (turn, about) {
-            (Turn::Wait(until), _) => (NotificationState::Waiting, Some(until)),
-            (Turn::Apply, Some(attempt)) => {
-                match stored.said {
-                    NoticeKind::Evidence(outcome) => {
-                        let heard = Heard {
-                            attempt: attempt.id.clone(),
-                            processor: notice.processor.clone(),
-                            finding: Finding::Notified(outcome),
-                            token: NO_CALL,
-                            asked_at: notice.received_at,
-                            actor: actor.clone(),
-                        };
-                        weigh_in(tx, attempt, &heard, capabilities.as_ref())?;
-                    }
-                    NoticeKind::Changed => {
-                        store::attempt::look_up(tx.sql, tx.world, &attempt, tx.host_now)?;
-                    }
-                    NoticeKind::Ignored => {}
-                }
-                (NotificationState::Applied, None)
+        let attempt = about.as_ref().map(|about| &about.attempt);
+        let turn = notices::turn(&notice, attempt, after, tx.host_now);
+        let (turn, why) = match (turn, about) {
+            (Turn::Apply, Some(about)) => {
+                let by = Telling {
+                    notice: &notice,
+                    actor: actor.clone(),
+                    capabilities: capabilities.as_ref(),
+                };
+                notices::after(&work_in(tx, about, stored.said, &by)?, &notice, tx.host_now)
             }
-            (Turn::Park(until), _) => (NotificationState::Parked, Some(until)),
-            (Turn::GiveUp, _) | (Turn::Apply, None) => {
-                alarm = Some(Alarm::NotificationUnmatched {
-                    app: tx.app.clone(),
-                    processor: notice.processor.clone(),
-                    notification: notice.id.clone(),
-                });
-                (NotificationState::Unmatched, None)
-            }
+            (turn, _) => (turn, None),
         };
+        (notice.state, notice.due_at) = match turn {
+            Turn::Apply => (NotificationState::Applied, None),
+            Turn::Wait(until) => (NotificationState::Waiting, Some(until)),
+            Turn::Park(until) => (NotificationState::Parked, Some(until)),
+            Turn::Hold => (NotificationState::Held, None),
+            Turn::GiveUp => (NotificationState::Unmatched, None),
+        };
+        notice.why = why.map(str::to_owned);
         if notice.due_at.is_some() {
             notice.tries = notice.tries.saturating_add(1);
         }
         store::notice::put_progress(tx.sql, tx.world, number, &notice)?;
-        Ok(alarm)
+        let (app, processor, notification) = (tx.app.clone(), notice.processor, notice.id);
+        Ok(match turn {
+            Turn::GiveUp => Some(Alarm::NotificationUnmatched {
+                app,
+                processor,
+                notification,
+            }),
+            Turn::Hold => Some(Alarm::NotificationHeld {
+                app,
+                processor,
+                notification,
+                why: notice.why.unwrap_or_default(),
+            }),
+            Turn::Apply | Turn::Wait(_) | Turn::Park(_) => None,
+        })
     })?;
     core.alarms.tell(alarm);
     Ok(())
 }
 
-/// The attempt that a notice is about: the one that it names, else the newest that the service knows by the
-/// name that it gives.
-fn about(tx: &mut Tx<'_>, notice: &Notification, said: &NoticeKind) -> Result<Option<Attempt>> {
+/// What a notice is about: the attempt that it names, else the newest that the service knows by the name
+/// that it gives; and the charge, where the name is that of money that was taken a second time.
+fn about(tx: &mut Tx<'_>, notice: &Notification, said: &NoticeKind) -> Result<Option<About>> {
     let (processor, reference) = (&notice.processor, notice.reference.as_deref());
     let named = match &notice.attempt {
         Some(id) => store::attempt::attempt(tx.sql, tx.world, id)?,
         None => None,
     };
     let mut found = named.filter(|attempt| attempt.processor == *processor);
-    if let (None, Some(reference)) = (&found, reference) {
-        let known = store::attempt::known_as(tx.sql, tx.world, processor, reference)?;
-        found = known.into_iter().next();
+    let mut surplus = None;
+    if let Some(reference) = reference {
+        surplus = store::payment::surplus_known_as(tx.sql, tx.world, processor, reference)?;
+        if found.is_none() {
+            let known = store::attempt::known_as(tx.sql, tx.world, processor, reference)?;
+            found = known.into_iter().next();
+        }
     }
-    let Some(found) = found else {
+    if let (None, Some(surplus)) = (&found, &surplus) {
+        found = Some(store::attempt::that_made(tx.sql, tx.world, surplus.as_str())?);
+    }
+    let Some(mut attempt) = found else {
         return Ok(None);
     };
-    if notices::is_of_followup(said) {
-        let awaited = store::attempt::awaited_of(tx.sql, tx.world, &found.subject)?;
-        let followup = awaited.filter(|awaited| Followup::of(awaited.operation).is_some());
-        return Ok(Some(followup.unwrap_or(found)));
+    if notices::is_of_followup(said)
+        && let Some(awaited) = store::attempt::awaited_of(tx.sql, tx.world, &attempt.subject)?
+        && Followup::of(awaited.operation).is_some()
+    {
+        attempt = awaited;
     }
-    Ok(Some(found))
+    Ok(Some(About { attempt, surplus }))
 }

@@ -266,6 +266,10 @@ pub(super) fn work_in_tx(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> 
     // What waited for this, or for the name that came with it, has its turn.
     let reference = learned.finding.outcome().and_then(reference_of);
     store::notice::wake(tx.sql, tx.world, &attempt, reference, tx.host_now)?;
+    if let Settled::Refund(refund) = &settled {
+        let made_by = store::attempt::that_made(tx.sql, tx.world, refund.charge.as_str())?;
+        store::notice::wake(tx.sql, tx.world, &made_by.id, None, tx.host_now)?;
+    }
     Ok((settled, moved))
 }
 

@@ -24,7 +24,7 @@ pub mod stripe_mapping {}
 
 pub use capabilities::{Ability, Capabilities};
 pub use clock::{Clock, Entropy, EntropyFailed, SystemClock, SystemEntropy};
-pub use notice::{Notice, NoticeKind, Post, Reception, Reply};
+pub use notice::{DisputeState, Notice, NoticeKind, Post, Reception, Reply};
 pub use outcome::{Action, Advice, Cancel, Lookup, Outcome, Receipt, SavedMethod};
 pub use processor::{Answer, LookupKey, Processor, RouteInput};
 pub use request::{Initiator, Operation, Related, Request, RequestLine};

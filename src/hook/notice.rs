@@ -1,6 +1,7 @@
 //! What a payment service posts by itself.
 
 use super::Outcome;
+use crate::money::Amount;
 use crate::time::Timestamp;
 
 /// What a payment service posted to the host, as it came.
@@ -166,10 +167,62 @@ pub enum NoticeKind {
     /// buyer may be about to try again on the service's page
     /// ([`Capabilities::declines_are_final`](crate::Capabilities::declines_are_final) says that neither can be); [`Outcome::Canceled`] is for what nothing
     /// will come of any more. And [`Outcome::NotSent`] says nothing here: it is the caller's word only.
+    ///
+    /// A success under another name than the one that is known for the attempt is money that was taken a
+    /// second time, and goes back: so the reference must be the same name for the same money wherever it is
+    /// said, in an answer, a look-up and here.
     Evidence(Outcome),
     /// Something about the attempt has changed: it is looked up by the next `run_due`. The answer for
     /// whatever is not certain from the post alone.
     Changed,
+    /// A refund that somebody made at the service, of the payment that the notice is about: it went
+    /// through. It becomes a refund here. One that was asked for here is better told as
+    /// [`NoticeKind::Evidence`] about its attempt, and counts once whichever way it is told.
+    ExternalRefund {
+        /// The service's own name for the refund.
+        reference: String,
+        /// How much went back.
+        amount: Amount,
+        /// Why, in the service's words.
+        reason: Option<String>,
+    },
+    /// The buyer disputes the payment that the notice is about, or what came of that.
+    Dispute {
+        /// The service's own name for the dispute.
+        reference: String,
+        /// Where it stands.
+        state: DisputeState,
+        /// How much is asked back, or was lost; it may be more than the payment.
+        amount: Amount,
+        /// Why, in the service's words.
+        reason: Option<String>,
+    },
     /// Nothing that matters here.
     Ignored,
+}
+
+/// Where a dispute stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DisputeState {
+    /// The bank decides.
+    Open,
+    /// The money stays here.
+    Won,
+    /// The money is gone.
+    Lost,
+}
+
+impl DisputeState {
+    pub(crate) const ALL: [DisputeState; 3] = [DisputeState::Open, DisputeState::Won, DisputeState::Lost];
+
+    /// `open`, `won` or `lost`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            DisputeState::Open => "open",
+            DisputeState::Won => "won",
+            DisputeState::Lost => "lost",
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! processor is called. What goes back is a *refund*. What is learned about an attempt is *evidence*, appended and never changed;
 //! a charge leaves the state `unknown` by evidence only.
 
+mod dispute;
 mod evidence;
 mod method;
 mod news;
@@ -14,6 +15,7 @@ mod refund;
 mod setup;
 mod state;
 
+pub use dispute::{Dispute, DisputeState};
 pub use evidence::Source as EvidenceSource;
 pub(crate) use evidence::{Evidence, Finding, Known, Past, Said, Source, Verdict};
 pub use method::{MethodState, PaymentMethod};

@@ -53,14 +53,20 @@ pub enum NotificationKind {
     Evidence,
     /// That an attempt is to be looked up.
     Changed,
+    /// That a refund was made at the service.
+    ExternalRefund,
+    /// That a payment is disputed, or what came of that.
+    Dispute,
     /// Nothing that matters.
     Ignored,
 }
 
 impl NotificationKind {
-    pub(crate) const ALL: [NotificationKind; 3] = [
+    pub(crate) const ALL: [NotificationKind; 5] = [
         NotificationKind::Evidence,
         NotificationKind::Changed,
+        NotificationKind::ExternalRefund,
+        NotificationKind::Dispute,
         NotificationKind::Ignored,
     ];
 
@@ -70,6 +76,8 @@ impl NotificationKind {
         match self {
             NotificationKind::Evidence => "evidence",
             NotificationKind::Changed => "changed",
+            NotificationKind::ExternalRefund => "external_refund",
+            NotificationKind::Dispute => "dispute",
             NotificationKind::Ignored => "ignored",
         }
     }
@@ -79,6 +87,8 @@ impl NotificationKind {
         match said {
             NoticeKind::Evidence(_) => NotificationKind::Evidence,
             NoticeKind::Changed => NotificationKind::Changed,
+            NoticeKind::ExternalRefund { .. } => NotificationKind::ExternalRefund,
+            NoticeKind::Dispute { .. } => NotificationKind::Dispute,
             NoticeKind::Ignored => NotificationKind::Ignored,
         }
     }
@@ -94,6 +104,9 @@ pub enum NotificationState {
     Parked,
     /// It was applied; what it says may have moved nothing.
     Applied,
+    /// It cannot be written down as it is: see [`crate::Alarm::NotificationHeld`] and
+    /// [`Notification::why`].
+    Held,
     /// It says nothing that matters.
     Ignored,
     /// Nothing that it is about was found in time: see [`crate::Alarm::NotificationUnmatched`].
@@ -101,10 +114,11 @@ pub enum NotificationState {
 }
 
 impl NotificationState {
-    pub(crate) const ALL: [NotificationState; 5] = [
+    pub(crate) const ALL: [NotificationState; 6] = [
         NotificationState::Waiting,
         NotificationState::Parked,
         NotificationState::Applied,
+        NotificationState::Held,
         NotificationState::Ignored,
         NotificationState::Unmatched,
     ];
@@ -116,6 +130,7 @@ impl NotificationState {
             NotificationState::Waiting => "waiting",
             NotificationState::Parked => "parked",
             NotificationState::Applied => "applied",
+            NotificationState::Held => "held",
             NotificationState::Ignored => "ignored",
             NotificationState::Unmatched => "unmatched",
         }
@@ -144,6 +159,26 @@ impl Arrived {
             said: match &notice.kind {
                 NoticeKind::Evidence(outcome) => NoticeKind::Evidence(bounded(outcome)),
                 NoticeKind::Changed => NoticeKind::Changed,
+                NoticeKind::ExternalRefund {
+                    reference,
+                    amount,
+                    reason,
+                } => NoticeKind::ExternalRefund {
+                    reference: named(reference).unwrap_or_default(),
+                    amount: *amount,
+                    reason: reason.as_deref().map(|reason| kept(reason, 500)),
+                },
+                NoticeKind::Dispute {
+                    reference,
+                    state,
+                    amount,
+                    reason,
+                } => NoticeKind::Dispute {
+                    reference: named(reference).unwrap_or_default(),
+                    state: *state,
+                    amount: *amount,
+                    reason: reason.as_deref().map(|reason| kept(reason, 500)),
+                },
                 NoticeKind::Ignored => NoticeKind::Ignored,
             },
         }

@@ -8,7 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::codec::{self, mode_number};
 use super::head::Tx;
 use super::{
-    app, attempt, catalog, customer, endpoint, entitlement, idempotency, method, payment, refund, session, setup,
+    app, attempt, catalog, customer, dispute, endpoint, entitlement, idempotency, method, payment, refund, session,
+    setup,
 };
 use crate::alarm;
 use crate::change::{Change, Entry};
@@ -92,6 +93,7 @@ fn put(tx: &mut Tx<'_>, entry: &Entry) -> Result<()> {
         Subject::PaymentIntent(intent) => payment::put_intent(sql, world, intent, before),
         Subject::Charge(charge) => payment::put_charge(sql, world, charge, before),
         Subject::Refund(refund) => refund::put(sql, world, refund, before),
+        Subject::Dispute(dispute) => dispute::put(sql, world, dispute, before),
         Subject::Grant(grant) => entitlement::put_grant(sql, world, grant, before),
         Subject::Entitlement(step) => entitlement::put_step(sql, world, step),
         Subject::Endpoint(endpoint) => endpoint::put(sql, world, endpoint, before),

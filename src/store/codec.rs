@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Row;
 use crate::entitlement::Status;
 use crate::error::{Error, Result, StorageError, StorageKind};
-use crate::hook::{Action, Advice, Operation};
+use crate::hook::{Action, Advice, DisputeState, Operation};
 use crate::id::{Id, Mode};
 use crate::money::{Amount, Currency};
 use crate::payment::{
@@ -156,6 +156,10 @@ pub(super) fn evidence_source(text: &str) -> Result<EvidenceSource> {
 
 pub(super) fn grant_effect(text: &str) -> Result<GrantEffect> {
     word(&GrantEffect::ALL, GrantEffect::as_str, text)
+}
+
+pub(super) fn dispute_state(text: &str) -> Result<DisputeState> {
+    word(&DisputeState::ALL, DisputeState::as_str, text)
 }
 
 pub(super) fn notification_kind(text: &str) -> Result<NotificationKind> {

@@ -23,6 +23,7 @@ const TABLES: &[(&str, &str)] = &[
     ("tillite_charge", "app, mode, id"),
     ("tillite_refund", "app, mode, id"),
     ("tillite_refund_line", "app, mode, refund, position"),
+    ("tillite_dispute", "app, mode, id"),
     ("tillite_attempt", "app, mode, id"),
     ("tillite_evidence", "app, mode, attempt, number"),
     ("tillite_post", "app, mode, number"),

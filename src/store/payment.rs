@@ -135,6 +135,18 @@ pub(crate) fn charge(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Op
     Ok(charges(sql, world, "AND id = $3", &[wanted.into()])?.pop())
 }
 
+/// The charge of money that was taken a second time, which the service knows by a name.
+pub(crate) fn surplus_known_as(
+    sql: &mut dyn Sql,
+    world: World,
+    processor: &str,
+    reference: &str,
+) -> Result<Option<ChargeId>> {
+    let rest = "AND processor = $3 AND reference = $4 AND comes_with IS NOT NULL";
+    let found = charges(sql, world, rest, &[processor.into(), reference.into()])?.pop();
+    Ok(found.map(|charge| charge.id))
+}
+
 /// The session that a charge is for, if there is such a charge.
 pub(crate) fn session_of_charge(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Option<SessionId>> {
     Ok(charge(sql, world, wanted)?.map(|charge| charge.session))

@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use super::head::SCHEMA;
 use super::*;
-use crate::hook::Operation;
+use crate::hook::{DisputeState, Operation};
 use crate::id::Mode;
 use crate::payment::{Attempt, Await, ChargeState, MethodState, NotificationState, RefundState, SetupState};
 use crate::samples::{at, id};
@@ -73,6 +73,7 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
         sessions(|_| true),
         endpoints,
         notices(|_| true),
+        words(&DisputeState::ALL, DisputeState::as_str, |_| true),
     ];
     let queries = [
         charges(ChargeState::is_live),

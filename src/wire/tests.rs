@@ -8,12 +8,12 @@ use crate::entitlement::{Content, Grant, GrantSource, Status, Version};
 use crate::event::Step;
 use crate::hook::Action;
 use crate::payment::{
-    CaptureMethod, Charge, ChargeState, GrantEffect, Hold, MethodState, PaymentIntent, PaymentMethod, Refund,
-    RefundSource, RefundState, Setup, SetupState,
+    CaptureMethod, Charge, ChargeState, Dispute, DisputeState, GrantEffect, Hold, MethodState, PaymentIntent,
+    PaymentMethod, Refund, RefundSource, RefundState, Setup, SetupState,
 };
 use crate::samples::{
-    at, charge, customer, eur, grant, id, intent, line, metadata, method, refund, session, session_without_lines,
-    setup, sums,
+    at, charge, customer, dispute, eur, grant, id, intent, line, metadata, method, refund, session,
+    session_without_lines, setup, sums,
 };
 use crate::session::{Completion, ExpiredReason, Line, Session, SessionState};
 use crate::text::Metadata;
@@ -148,6 +148,12 @@ fn subject(kind: EventKind) -> Subject {
             source: RefundSource::Late,
             effect: Some(GrantEffect::Keep),
             ..refund(RefundState::Succeeded)
+        }),
+        EventKind::DisputeCreated => Subject::Dispute(dispute(DisputeState::Open)),
+        EventKind::DisputeWon => Subject::Dispute(dispute(DisputeState::Won)),
+        EventKind::DisputeLost => Subject::Dispute(Dispute {
+            reason: None,
+            ..dispute(DisputeState::Lost)
         }),
         EventKind::RefundUnresolved => Subject::Refund(Refund {
             mismatched: true,

@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tillite::{
-    Action, Alarm, Answer, Ask, Begun, Capabilities, Charge, ChargeState, Error, Hold, Lookup, LookupKey, Notice,
-    NoticeKind, Notification, NotificationKind, NotificationState, Outcome, Post, Processor, Reception, RefundState,
-    Reply, Request, Result, Session, SessionState, Timestamp, WhatNow,
+    Action, Alarm, Answer, Ask, Begun, Capabilities, Charge, ChargeState, Error, GrantEffect, Hold, Lookup, LookupKey,
+    Notice, NoticeKind, Notification, NotificationKind, NotificationState, Outcome, Post, Processor, Reception,
+    RefundSource, RefundState, Reply, Request, Result, Session, SessionState, Timestamp, WhatNow,
 };
 
 use crate::kit::{ManualClock, Receiver, Shop, Told, builder, declined, euro, locked, pending, unknown};
@@ -17,11 +17,11 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Longer than the lease of a call.
 const LEASE: Duration = Duration::from_secs(41);
 
-fn evidence(id: &str, outcome: Outcome) -> Notice {
+pub fn evidence(id: &str, outcome: Outcome) -> Notice {
     Notice::new(id, NoticeKind::Evidence(outcome))
 }
 
-fn paid(reference: &str) -> Outcome {
+pub fn paid(reference: &str) -> Outcome {
     Outcome::succeeded(reference, euro(PRICE))
 }
 
@@ -50,7 +50,7 @@ impl Shop {
         page.data.into_iter().rev().collect()
     }
 
-    fn states(&self) -> Vec<NotificationState> {
+    pub fn states(&self) -> Vec<NotificationState> {
         self.notices().into_iter().map(|notice| notice.state).collect()
     }
 
@@ -64,13 +64,13 @@ impl Shop {
     }
 
     /// A payment of which the answer was this.
-    fn answered(&self, uid: &str, outcome: Outcome) -> (Session, Ask) {
+    pub fn answered(&self, uid: &str, outcome: Outcome) -> (Session, Ask) {
         let (session, ask) = self.begun(uid);
         self.engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
         (session, ask)
     }
 
-    fn newest_charge(&self, session: &Session) -> Charge {
+    pub fn newest_charge(&self, session: &Session) -> Charge {
         let intent = self.read(session).payment_intent.unwrap();
         intent.charges.last().cloned().unwrap()
     }
@@ -693,5 +693,104 @@ fn money_taken_twice_that_no_row_can_hold_is_told_of() {
     assert_eq!(shop.read(&session).payment_intent.unwrap().charges.len(), 1);
     let kinds = shop.kinds(shop.newest_charge(&session).id);
     assert_eq!(kinds.last().map(String::as_str), Some("charge.unresolved"));
+    shop.clean();
+}
+
+fn made_there(id: &str, reference: &str, minor: i64) -> Notice {
+    let kind = NoticeKind::ExternalRefund {
+        reference: reference.to_owned(),
+        amount: euro(minor),
+        reason: Some("by hand".to_owned()),
+    };
+    Notice::new(id, kind)
+}
+
+#[test]
+fn a_refund_that_was_made_at_the_service_is_a_refund_here_and_counts_once() {
+    let shop = Shop::open();
+    let (session, _) = shop.answered("u_1", paid("pi_1"));
+    let charge = shop.newest_charge(&session);
+    let refunds = || shop.app.refunds().of(&charge.id).unwrap();
+    shop.hears(made_there("n_1", "re_9", 50_00).reference("pi_1"));
+    shop.hears(made_there("n_2", "re_9", 50_00).reference("pi_1"));
+    shop.run();
+    assert_eq!(refunds().len(), 1);
+    let refund = refunds().remove(0);
+    assert_eq!(
+        (refund.state, refund.source, refund.reference.as_deref(), refund.amount),
+        (
+            RefundState::Succeeded,
+            RefundSource::Processor,
+            Some("re_9"),
+            euro(50_00)
+        )
+    );
+    assert_eq!(refund.effect, None);
+    assert_eq!(shop.newest_charge(&session).refundable(), PRICE - 50_00);
+    assert!(shop.app.entitlements().get("u_1").unwrap().active);
+    shop.hears(made_there("n_3", "re_10", PRICE - 50_00).reference("pi_1"));
+    shop.run();
+    assert_eq!(shop.newest_charge(&session).refunded, PRICE);
+    assert!(!shop.app.entitlements().get("u_1").unwrap().active, "nothing is left");
+    assert!(shop.till.refunds().is_empty(), "nobody is asked for what was done");
+    // What is more than there is cannot be written down.
+    shop.hears(made_there("n_4", "re_11", 1).reference("pi_1"));
+    shop.run();
+    let held = shop.notices().pop().unwrap();
+    assert_eq!(held.state, NotificationState::Held);
+    assert!(held.why.is_some());
+    assert_eq!(refunds().len(), 2);
+    shop.clean();
+}
+
+#[test]
+fn a_refund_of_ours_in_doubt_is_decided_before_one_that_was_made_at_the_service_counts() {
+    for is_ours in [true, false] {
+        let shop = Shop::open();
+        let (session, _) = shop.answered("u_1", paid("pi_1"));
+        let charge = shop.newest_charge(&session);
+        let part = tillite::NewRefund::charge(&charge.id).amount(euro(50_00));
+        shop.till.answer(unknown());
+        let refund = shop.app.refunds().create(part).unwrap();
+        assert_eq!(refund.state, RefundState::Unknown);
+        shop.till.answer_lookup(Lookup::CannotTell {
+            why: "later".to_owned(),
+        });
+        shop.hears(made_there("n_1", "re_1", 50_00).reference("pi_1"));
+        shop.run();
+        assert_eq!(shop.states(), [NotificationState::Waiting]);
+        assert_eq!(shop.app.refunds().of(&charge.id).unwrap().len(), 1);
+        shop.till.answer_lookup(Lookup::Found(if is_ours {
+            Outcome::succeeded("re_1", euro(50_00))
+        } else {
+            declined("no", "No.")
+        }));
+        shop.clock.turn(Duration::from_secs(600));
+        shop.run();
+        shop.run();
+        assert_eq!(shop.states(), [NotificationState::Applied]);
+        let refunds = shop.app.refunds().of(&charge.id).unwrap();
+        assert_eq!(refunds.len(), if is_ours { 1 } else { 2 });
+        assert_eq!(shop.newest_charge(&session).refunded, 50_00);
+        shop.clean();
+    }
+}
+
+#[test]
+fn a_refund_of_ours_that_the_service_tells_of_as_its_own_is_evidence_for_ours() {
+    let shop = Shop::open();
+    let (session, _) = shop.answered("u_1", paid("pi_1"));
+    let charge = shop.newest_charge(&session);
+    shop.till.answer(pending("re_1"));
+    let part = tillite::NewRefund::charge(&charge.id).amount(euro(50_00));
+    let refund = shop.app.refunds().create(part).unwrap();
+    shop.hears(made_there("n_1", "re_1", 50_00).reference("pi_1"));
+    shop.run();
+    let after = shop.app.refunds().of(&charge.id).unwrap();
+    assert_eq!(
+        (after.len(), &after[0].id, after[0].state),
+        (1, &refund.id, RefundState::Succeeded)
+    );
+    assert_eq!(shop.newest_charge(&session).refunded, 50_00);
     shop.clean();
 }

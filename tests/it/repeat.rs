@@ -12,10 +12,10 @@ use tillite::testing::Posted;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Actor, Answer, Answered, Ask, AttemptRecord, Begun, BegunRefund, BegunSetup, Budget, ChargeId, ClaimedDelivery,
-    Currency, CustomerUpdate, Error, Expect, JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer,
-    NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind,
-    NotificationId, Outcome, PaymentMethod, Price, Refund, Resolution, Result, Session, SessionUpdate, Setup,
-    TransportOutcome, WhatNow, Work,
+    Currency, CustomerUpdate, Dispute, DisputeState, Error, Expect, JournalHead, LatePayments, Metadata, Mode,
+    NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup,
+    Notice, NoticeKind, NotificationId, Outcome, PaymentMethod, Price, Refund, Resolution, Result, Session,
+    SessionUpdate, Setup, TransportOutcome, WhatNow, Work,
 };
 
 use crate::kit::{self, ManualClock, Receiver, Shop, Till, Told, builder, challenged, documented, euro, with_sandbox};
@@ -74,6 +74,7 @@ struct Stage {
     acting: Session,
     /// A session whose buyer must answer the sandbox.
     challenged: Session,
+    dispute: Dispute,
     /// A notice that was stored.
     notified: NotificationId,
     /// What the service posts and was not received yet.
@@ -101,6 +102,24 @@ impl Stage {
         app.entitlements().grant(NewGrant::tier("u_1", "gold")).unwrap();
         let overdue = NewSession::empty().expires_after(Duration::from_secs(30 * 60));
         app.sessions().create(overdue).unwrap();
+        let disputed = shop.session("u_7");
+        shop.pay(&disputed).unwrap();
+        let attempt = shop.till.requests()[0].attempt.clone();
+        let told = Notice::new(
+            "n_0",
+            NoticeKind::Dispute {
+                reference: "dp_1".to_owned(),
+                state: DisputeState::Open,
+                amount: euro(199_00),
+                reason: None,
+            },
+        );
+        let told = shop.till.post([told.attempt(attempt)]);
+        app.notifications()
+            .receive("till", &told.headers(), &told.body)
+            .unwrap();
+        shop.engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
+        let dispute = app.disputes().list(1, None).unwrap().data.remove(0);
         // A lost answer, to be looked up.
         let lost = shop.session("u_2");
         shop.till.answer(Outcome::Unknown { why: String::new() });
@@ -154,6 +173,7 @@ impl Stage {
             held,
             challenged: challenged(app),
             acting,
+            dispute,
             notified,
             posted,
             surplus,
@@ -253,6 +273,7 @@ const VERBS: &[(&str, Repeat)] = &[
     ("App::attempts_about", Reads(|at| shown(at.shop.app.attempts_about(&at.undecided.about, 100, None)))),
     ("App::catalog", Reads(|at| Ok(format!("{:?}", at.shop.app.catalog())))),
     ("App::customers", Reads(|at| Ok(format!("{:?}", at.shop.app.customers())))),
+    ("App::disputes", Reads(|at| Ok(format!("{:?}", at.shop.app.disputes())))),
     ("App::endpoints", Reads(|at| Ok(format!("{:?}", at.shop.app.endpoints())))),
     ("App::entitlements", Reads(|at| Ok(format!("{:?}", at.shop.app.entitlements())))),
     ("App::events", Reads(|at| shown(at.shop.app.events(100, 0)))),
@@ -304,6 +325,9 @@ const VERBS: &[(&str, Repeat)] = &[
         let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
         shown(at.shop.app.customers().update(&at.open.customer.as_ref().unwrap().id, update))
     })),
+    ("Disputes::get", Reads(|at| shown(at.shop.app.disputes().get(&at.dispute.id)))),
+    ("Disputes::list", Reads(|at| shown(at.shop.app.disputes().list(100, None)))),
+    ("Disputes::of", Reads(|at| shown(at.shop.app.disputes().of(&at.dispute.charge)))),
     ("Endpoints::add", Key(|at, key, other| {
         let format = if other { Format::XPay } else { Format::Standard };
         let new = NewEndpoint::new("https://shop.example/new", format);

@@ -62,7 +62,7 @@ pub(crate) fn settle(
     );
     let mut overflows = false;
     match surplus::found(&case, &on.intent, &on.before, &verdict, learned, at) {
-        Ok(Some(charge)) => return surplus::record(case, on, charge, verdict, late_payments, learned, at, change),
+        Ok(Some(charge)) => return surplus::record(case, on, charge, (verdict, late_payments), learned, at, change),
         Ok(None) => {}
         Err(()) => overflows = true,
     }

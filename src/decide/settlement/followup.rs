@@ -8,7 +8,7 @@ use crate::decide::methods;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
-use crate::payment::{Attempt, CaptureMethod, ChargeState, Failure, Followup, Hold, News};
+use crate::payment::{Attempt, CaptureMethod, Charge, ChargeState, Failure, Followup, Hold, News, Verdict};
 use crate::session::Session;
 
 /// Works a finding about a capture or a void into the charge, its intent, its session, and what a sale
@@ -109,20 +109,9 @@ pub(crate) fn settle_followup(
             // The host did not ask for it, so it has to be told that the amount is held on.
             on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         }
-    } else if is_second(&case, followup, &on, verdict.event) {
+    } else if took_too(&case, &on.before, &verdict, followup) {
         on.charge.updated_at = at.now;
         on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
-    }
-    // What another capture had taken is settled; that this one took money as well is for somebody to see.
-    let took_too = verdict.event == Some(News::Succeeded)
-        && followup == Followup::Capture
-        && on.before.state == ChargeState::Succeeded
-        && case.attempt.reference.is_none()
-        && verdict.reference.is_some()
-        && verdict.reference != on.before.reference;
-    if took_too {
-        on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
-        on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
         case.attempt.reference.clone_from(&verdict.reference);
     }
     if retried {
@@ -150,9 +139,14 @@ pub(crate) fn settle_followup(
     Ok((session, declined.then(|| failure(learned.finding))))
 }
 
-/// Whether a capture that had failed for certain turns out to have taken money beside that which the
-/// charge is known to have taken: it is booked nowhere.
-fn is_second(case: &Case, followup: Followup, on: &Progress, event: Option<News>) -> bool {
-    let says_taken = matches!(event, Some(News::Succeeded | News::Mismatched));
-    followup == Followup::Capture && says_taken && case.past.failed && on.before.state == ChargeState::Succeeded
+/// Whether a capture took money although the charge had taken its own by then: after the capture had failed
+/// for certain, or under another name. It is booked nowhere, and is for somebody to see. The attempt takes
+/// the name of it, so that it is told of once.
+fn took_too(case: &Case, before: &Charge, verdict: &Verdict, followup: Followup) -> bool {
+    let is_another = verdict.reference.is_some() && verdict.reference != before.reference;
+    matches!(verdict.event, Some(News::Succeeded | News::Mismatched))
+        && followup == Followup::Capture
+        && before.state == ChargeState::Succeeded
+        && case.attempt.reference.is_none()
+        && (case.past.failed || is_another)
 }

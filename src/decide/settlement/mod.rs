@@ -13,6 +13,7 @@ mod refund;
 mod resolution;
 mod setup;
 mod surplus;
+mod unasked;
 
 pub(crate) use charge::{Unsettled, settle};
 pub(crate) use followup::settle_followup;
@@ -20,6 +21,7 @@ pub(crate) use progress::grant_lines;
 pub(crate) use refund::{UnsettledRefund, settle_refund};
 pub(crate) use resolution::{About, close, finding, finding_of_keeping};
 pub(crate) use setup::{UnsettledSetup, settle_setup};
+pub(crate) use unasked::{Booked, Concerned, Heard, MadeThere, disputed, refund_made_there};
 
 use std::time::Duration;
 

@@ -1,5 +1,6 @@
 //! What was learned about a refund, its charge, and what the sale granted.
 
+use super::unasked::is_gone;
 use super::{Case, Learned, Standing, count, dangling, failure};
 use crate::change::{Change, Setting};
 use crate::decide::access;
@@ -211,7 +212,7 @@ fn book(before: &Refund, after: &Refund, charge: &mut Charge) -> bool {
 /// left of the charge, as the newest refund says that had to do with it, so that it does not matter in
 /// which order their outcomes are learned; and of all lines at once if the refund is for none in
 /// particular and says so.
-fn take_back(
+pub(super) fn take_back(
     refund: &Refund,
     charge: &Charge,
     session: &Session,
@@ -225,7 +226,7 @@ fn take_back(
         .filter(|other| other.state == RefundState::Succeeded)
         .chain([refund])
         .collect();
-    let nothing_left = charge.refunded == charge.captured;
+    let nothing_left = is_gone(charge);
     // Whether a refund is of everything shows when nothing is left, not when it is asked for: another may
     // have failed since. What settled nothing has granted nothing: what the session sold was paid for
     // otherwise.

@@ -82,10 +82,12 @@ pub enum RefundSource {
     Requested,
     /// The money came too late to pay for anything.
     Late,
-    /// Another charge had already paid the session.
+    /// Another charge had already paid the session, or the service took the money twice.
     Surplus,
     /// Another amount was taken than was asked, and somebody decided that it goes back.
     Mismatch,
+    /// Somebody made it at the service.
+    Processor,
 }
 
 /// What a refund does to what the sale granted.
@@ -111,21 +113,22 @@ impl Refund {
     /// Whether the engine decided on it by itself, and so sees to it that it gets through.
     pub(crate) fn is_automatic(&self) -> bool {
         match self.source {
-            RefundSource::Requested => false,
+            RefundSource::Requested | RefundSource::Processor => false,
             RefundSource::Late | RefundSource::Surplus | RefundSource::Mismatch => true,
         }
     }
 }
 
 impl RefundSource {
-    pub(crate) const ALL: [RefundSource; 4] = [
+    pub(crate) const ALL: [RefundSource; 5] = [
         RefundSource::Requested,
         RefundSource::Late,
         RefundSource::Surplus,
         RefundSource::Mismatch,
+        RefundSource::Processor,
     ];
 
-    /// `requested`, `late`, `surplus` or `mismatch`.
+    /// The source as a word, such as `requested`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -133,6 +136,7 @@ impl RefundSource {
             RefundSource::Late => "late",
             RefundSource::Surplus => "surplus",
             RefundSource::Mismatch => "mismatch",
+            RefundSource::Processor => "processor",
         }
     }
 }

@@ -178,7 +178,7 @@ pub(crate) fn if_due(sql: &mut dyn Sql, world: World, number: i64, host_now: Tim
 /// Host time at which an earlier notice about an attempt is looked at, if one is yet to be applied.
 pub(crate) fn before(sql: &mut dyn Sql, world: World, attempt: &AttemptId, number: i64) -> Result<Option<Timestamp>> {
     let rest = "AND matched = $3 AND due_at IS NOT NULL AND matched IS NOT NULL AND number < $4 \
-         ORDER BY number LIMIT 1";
+         AND kind IN ('evidence', 'changed') ORDER BY number LIMIT 1";
     let first = query(sql, world, rest, &[attempt.as_str().into(), number.into()])?.pop();
     Ok(first.and_then(|first| first.notice.due_at))
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::Result;
 use crate::hook::{Action, NoticeKind, Outcome, Receipt, SavedMethod};
 use crate::money;
-use crate::store::codec::{advice, amount, corrupt, json, maybe_instant};
+use crate::store::codec::{advice, amount, corrupt, dispute_state, json, maybe_instant};
 use crate::time::Timestamp;
 
 #[derive(Serialize, Deserialize)]
@@ -15,6 +15,17 @@ use crate::time::Timestamp;
 enum Said {
     Evidence(Came),
     Changed,
+    ExternalRefund {
+        reference: String,
+        amount: Money,
+        reason: Option<String>,
+    },
+    Dispute {
+        reference: String,
+        state: String,
+        amount: Money,
+        reason: Option<String>,
+    },
     Ignored,
 }
 
@@ -78,6 +89,26 @@ pub(super) fn write(said: &NoticeKind) -> Result<String> {
     json(&match said {
         NoticeKind::Evidence(outcome) => Said::Evidence(Came::of(outcome)),
         NoticeKind::Changed => Said::Changed,
+        NoticeKind::ExternalRefund {
+            reference,
+            amount,
+            reason,
+        } => Said::ExternalRefund {
+            reference: reference.clone(),
+            amount: Money::of(*amount),
+            reason: reason.clone(),
+        },
+        NoticeKind::Dispute {
+            reference,
+            state,
+            amount,
+            reason,
+        } => Said::Dispute {
+            reference: reference.clone(),
+            state: state.as_str().to_owned(),
+            amount: Money::of(*amount),
+            reason: reason.clone(),
+        },
         NoticeKind::Ignored => Said::Ignored,
     })
 }
@@ -88,6 +119,26 @@ pub(super) fn read(text: &str) -> Result<NoticeKind> {
     Ok(match said {
         Said::Evidence(came) => NoticeKind::Evidence(came.outcome()?),
         Said::Changed => NoticeKind::Changed,
+        Said::ExternalRefund {
+            reference,
+            amount,
+            reason,
+        } => NoticeKind::ExternalRefund {
+            reference,
+            amount: amount.amount()?,
+            reason,
+        },
+        Said::Dispute {
+            reference,
+            state,
+            amount,
+            reason,
+        } => NoticeKind::Dispute {
+            reference,
+            state: dispute_state(&state)?,
+            amount: amount.amount()?,
+            reason,
+        },
         Said::Ignored => NoticeKind::Ignored,
     })
 }

@@ -57,16 +57,50 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
     (
         "refund_has_its_attempt",
         "tillite_refund",
-        "SELECT r.id FROM tillite_refund r WHERE NOT EXISTS (SELECT 1 FROM tillite_attempt a \
+        "SELECT r.id FROM tillite_refund r WHERE (r.source = 'processor') = EXISTS (SELECT 1 FROM tillite_attempt a \
          WHERE a.app = r.app AND a.mode = r.mode AND a.subject = r.id)",
     ),
     (
         "refund_final_only_by_more_than_time",
         "tillite_refund",
-        "SELECT r.id FROM tillite_refund r WHERE r.state NOT IN ('pending', 'unknown') AND NOT EXISTS (SELECT 1 \
+        "SELECT r.id FROM tillite_refund r WHERE r.state NOT IN ('pending', 'unknown') \
+         AND r.source <> 'processor' AND NOT EXISTS (SELECT 1 \
          FROM tillite_evidence e WHERE e.app = r.app AND e.mode = r.mode AND e.moved = 1 AND e.source <> 'lease' \
          AND e.attempt IN (SELECT a.id FROM tillite_attempt a WHERE a.app = r.app AND a.mode = r.mode \
          AND a.subject = r.id))",
+    ),
+    (
+        "refund_made_at_the_service_counts_once",
+        "tillite_refund",
+        "SELECT r.id FROM tillite_refund r WHERE r.source = 'processor' AND (r.reference IS NULL OR EXISTS (SELECT 1 \
+         FROM tillite_refund o WHERE o.app = r.app AND o.mode = r.mode AND o.charge = r.charge AND o.id <> r.id \
+         AND o.reference = r.reference))",
+    ),
+    (
+        "lost_disputes_are_booked_on_their_charge",
+        "tillite_charge",
+        "SELECT c.id FROM tillite_charge c WHERE c.lost <> (SELECT coalesce(sum(d.amount), 0) FROM tillite_dispute d \
+         WHERE d.app = c.app AND d.mode = c.mode AND d.charge = c.id AND d.state = 'lost')",
+    ),
+    (
+        "dispute_of_its_charge",
+        "tillite_dispute",
+        "SELECT d.id FROM tillite_dispute d JOIN tillite_charge c \
+         ON c.app = d.app AND c.mode = d.mode AND c.id = d.charge WHERE d.currency <> c.currency \
+         OR d.session <> c.session OR d.processor <> c.processor",
+    ),
+    (
+        "dispute_state_is_its_newest_event",
+        "tillite_dispute",
+        "SELECT d.id FROM tillite_dispute d WHERE d.state <> (SELECT e.to_state FROM tillite_event e \
+         WHERE e.app = d.app AND e.mode = d.mode AND e.object_id = d.id AND e.to_state IS NOT NULL \
+         ORDER BY e.object_seq DESC LIMIT 1)",
+    ),
+    (
+        "no_dispute_without_its_event",
+        "tillite_dispute",
+        "SELECT d.id FROM tillite_dispute d WHERE d.revision <> (SELECT count(*) FROM tillite_event e \
+         WHERE e.app = d.app AND e.mode = d.mode AND e.object_id = d.id)",
     ),
     (
         "refund_state_is_its_newest_event",

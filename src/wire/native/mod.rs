@@ -8,7 +8,7 @@ mod payment;
 use serde::Serialize;
 
 use self::method::{MethodBody, SetupBody};
-use self::payment::{ChargeBody, IntentBody, RefundBody};
+use self::payment::{ChargeBody, DisputeBody, IntentBody, RefundBody};
 use super::{Envelope, json};
 use crate::access::ApiKey;
 use crate::catalog::{Price, Product};
@@ -34,6 +34,7 @@ pub(super) fn object(envelope: &Envelope<'_>, subject: &Subject) -> String {
             Subject::PaymentIntent(intent) => Body::Intent(intent.into()),
             Subject::Charge(charge) => Body::Charge(charge.into()),
             Subject::Refund(refund) => Body::Refund(refund.into()),
+            Subject::Dispute(dispute) => Body::Dispute(dispute.into()),
             Subject::Grant(grant) => Body::Grant(grant.into()),
             Subject::Entitlement(step) => Body::Entitlement((&**step).into()),
             Subject::Endpoint(endpoint) => Body::Endpoint(endpoint.into()),
@@ -72,6 +73,8 @@ enum Body<'a> {
     Charge(ChargeBody<'a>),
     #[serde(rename = "refund")]
     Refund(RefundBody<'a>),
+    #[serde(rename = "dispute")]
+    Dispute(DisputeBody<'a>),
     #[serde(rename = "grant")]
     Grant(GrantBody<'a>),
     #[serde(rename = "entitlement")]

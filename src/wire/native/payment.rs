@@ -4,7 +4,7 @@ use super::{maybe, time};
 use crate::hook::Action;
 use crate::id::ChargeId;
 use crate::money::Amount;
-use crate::payment::{Charge, Failure, Followup, GrantEffect, Hold, PaymentIntent, Refund, RefundedLine};
+use crate::payment::{Charge, Dispute, Failure, Followup, GrantEffect, Hold, PaymentIntent, Refund, RefundedLine};
 use crate::text::Metadata;
 
 #[derive(Serialize)]
@@ -176,6 +176,39 @@ impl<'a> From<&'a Refund> for RefundBody<'a> {
             metadata: &refund.metadata,
             created_at: time(refund.created_at),
             updated_at: time(refund.updated_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(super) struct DisputeBody<'a> {
+    id: &'a str,
+    charge: &'a str,
+    session: &'a str,
+    processor: &'a str,
+    reference: &'a str,
+    status: &'static str,
+    amount: i64,
+    currency: String,
+    reason: Option<&'a str>,
+    created_at: String,
+    updated_at: String,
+}
+
+impl<'a> From<&'a Dispute> for DisputeBody<'a> {
+    fn from(dispute: &'a Dispute) -> Self {
+        DisputeBody {
+            id: dispute.id.as_str(),
+            charge: dispute.charge.as_str(),
+            session: dispute.session.as_str(),
+            processor: &dispute.processor,
+            reference: &dispute.reference,
+            status: dispute.state.as_str(),
+            amount: dispute.amount.as_minor(),
+            currency: dispute.amount.currency().to_string(),
+            reason: dispute.reason.as_deref(),
+            created_at: time(dispute.created_at),
+            updated_at: time(dispute.updated_at),
         }
     }
 }

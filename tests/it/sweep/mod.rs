@@ -499,6 +499,7 @@ const NOUNS: &[&str] = &[
     "App",
     "Catalog",
     "Customers",
+    "Disputes",
     "Endpoints",
     "Engine",
     "Entitlements",

@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
+use tillite::Work;
 use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, SeededEntropy, Survive, Taken, Told};
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Amount, Answer, App, Ask, AttemptId, Begun, ChargeId, ClaimedDelivery, Currency, CustomerId, Engine, Expect,
-    LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPayment, NewPrice, NewProduct, NewRefund, NewSession,
-    NewSetup, Notice, NoticeKind, NotificationId, Outcome, PaymentMethodId, PriceId, RefundId, Result, SessionId,
-    SetupId,
+    Amount, Answer, App, Ask, AttemptId, Begun, Budget, ChargeId, ClaimedDelivery, Currency, CustomerId, DisputeId,
+    DisputeState, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPayment, NewPrice,
+    NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome, PaymentMethodId, PriceId,
+    RefundId, Result, SessionId, SetupId,
 };
 
 use crate::file::sql;
@@ -108,6 +109,7 @@ pub struct Known {
     pub acting: SessionId,
     /// A session whose buyer is asked by the sandbox.
     pub challenged: SessionId,
+    pub dispute: DisputeId,
     /// A notice that was stored.
     pub notified: NotificationId,
     /// What the service posts and was not received yet.
@@ -134,7 +136,7 @@ pub struct Known {
 pub struct Template {
     disk: Disk,
     booked: Vec<Taken>,
-    notices: [Notice; 2],
+    notices: Vec<Notice>,
     pub known: Known,
 }
 
@@ -203,6 +205,27 @@ impl Template {
         let late = late_charge(&engine, &app, &sessions.create(new("u_late")).unwrap().id, euro(199_00));
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
+        let told = Notice::new(
+            "n_0",
+            NoticeKind::Dispute {
+                reference: "dp_1".to_owned(),
+                state: DisputeState::Open,
+                amount: euro(199_00),
+                reason: None,
+            },
+        );
+        let paying = world
+            .till
+            .requests()
+            .into_iter()
+            .find(|request| request.session == paid.as_str());
+        let told = told.attempt(paying.unwrap().attempt);
+        let disputed = world.till.post([told.clone()]);
+        app.notifications()
+            .receive("till", &disputed.headers(), &disputed.body)
+            .unwrap();
+        engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
+        let dispute = app.disputes().list(1, None).unwrap().data.remove(0).id;
         world.clock.turn(LATER);
 
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
@@ -244,7 +267,7 @@ impl Template {
         Template {
             disk: world.disk,
             booked,
-            notices,
+            notices: [told].into_iter().chain(notices).collect(),
             known: Known {
                 open,
                 lost,
@@ -255,6 +278,7 @@ impl Template {
                 held,
                 acting,
                 challenged,
+                dispute,
                 late,
                 mismatched,
                 notified,

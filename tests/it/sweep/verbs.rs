@@ -83,6 +83,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("App::attempts_about", Reads(|at| shown(at.app.attempts_about(at.known.late.as_str(), 100, None)))),
     ("App::catalog", Nothing(HANDLE)),
     ("App::customers", Nothing(HANDLE)),
+    ("App::disputes", Nothing(HANDLE)),
     ("App::endpoints", Nothing(HANDLE)),
     ("App::entitlements", Nothing(HANDLE)),
     ("App::events", Reads(|at| shown(at.app.events(100, 0)))),
@@ -132,6 +133,12 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Customers::update", Once(|at| {
         let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
         shown(at.app.customers().update(&at.known.customer, update))
+    })),
+    ("Disputes::get", Reads(|at| shown(at.app.disputes().get(&at.known.dispute)))),
+    ("Disputes::list", Reads(|at| shown(at.app.disputes().list(100, None)))),
+    ("Disputes::of", Reads(|at| {
+        let dispute = at.app.disputes().get(&at.known.dispute)?;
+        shown(at.app.disputes().of(&dispute.charge))
     })),
     ("Endpoints::add", Refused(|at| {
         let new = NewEndpoint::new("https://shop.example/new", Format::XPay);
