@@ -85,7 +85,7 @@ pub enum Error {
     },
 
     /// The call that an attempt was made for is on its way; nobody can say yet what comes of it.
-    #[error("a call about {about} is in flight until {until_ms}; what it answers decides, or wait until then")]
+    #[error("a call about {about} is in flight; what it answers decides, wait for it or until its time is over")]
     CallInFlight {
         /// The id of the charge or refund that it is about.
         about: String,

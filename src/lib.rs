@@ -57,6 +57,8 @@
 //! * No more goes back than was taken. A refund moves in the same beats, and its amount is reserved from
 //!   the first one until its outcome is known. Money that paid for nothing goes back by itself
 //!   ([`App::set_late_payments`]).
+//! * What look-ups cannot tell, and what went over another amount, is listed with all that is known of it
+//!   ([`App::unresolved`]) and ends by a person's word, which is evidence like any other ([`App::resolve`]).
 //! * A row changes together with its event, the event's webhook bodies and their deliveries, or
 //!   not at all. Events form a chain of hashes that [`Engine::verify`] checks.
 //! * A webhook arrives at least once, with the same id and bytes each time.

@@ -58,8 +58,7 @@ pub enum Unresolved {
     NoLookups,
     /// It does not get through to the service; it goes on being tried.
     NotSent,
-    /// For a day nobody has asked the processor what is due: no process that has it works off what is
-    /// due.
+    /// What is due about it has been due for a day: no process that has the processor works it off.
     NobodyAsks,
     /// The amount was to be taken and the service holds it instead, and will not take it: capture it
     /// once more, or void it.

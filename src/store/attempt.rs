@@ -122,7 +122,7 @@ pub(crate) fn in_flight(
 const UNRESOLVED: &str = "SELECT x.id FROM (SELECT app, mode, id, subject FROM tillite_attempt \
      WHERE app = $1 AND mode = $2 AND unresolved = 1 \
      UNION SELECT app, mode, id, subject FROM tillite_attempt \
-     WHERE app = $1 AND mode = $2 AND due_at <= $3 AND next = 'lookup' \
+     WHERE app = $1 AND mode = $2 AND due_at <= $3 \
      UNION SELECT a.app, a.mode, a.id, a.subject FROM tillite_charge h JOIN tillite_attempt a \
      ON a.app = h.app AND a.mode = h.mode AND a.subject = h.id AND a.operation = 'charge' \
      WHERE h.app = $1 AND h.mode = $2 AND h.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') \

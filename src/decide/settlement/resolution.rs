@@ -46,7 +46,7 @@ impl About<'_> {
     /// `idle_since` and was not done is nobody's any more.
     pub(crate) fn unresolved(&self, attempt: &Attempt, idle_since: Timestamp) -> Option<Unresolved> {
         let (is_open, is_mismatched) = (self.is_open(), self.is_mismatched());
-        let is_idle = matches!(attempt.next, Some((next, due)) if next != Await::Answer && due <= idle_since);
+        let is_idle = attempt.next.is_some_and(|(_, due)| due <= idle_since);
         if attempt.unresolved && is_mismatched {
             return Some(Unresolved::Mismatch);
         }
