@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tillite::{
-    Action, Alarm, Answer, Ask, Begun, Capabilities, Charge, ChargeState, Error, GrantEffect, Hold, Lookup, LookupKey,
+    Action, Alarm, Answer, Ask, Begun, Capabilities, Charge, ChargeState, Error, Hold, Lookup, LookupKey,
     Notice, NoticeKind, Notification, NotificationKind, NotificationState, Outcome, Post, Processor, Reception,
     RefundSource, RefundState, Reply, Request, Result, Session, SessionState, Timestamp, WhatNow,
 };
