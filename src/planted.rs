@@ -69,6 +69,10 @@ faults! {
     RefundNotReserved,
     /// A refund of which nobody knows what came frees what it had reserved.
     UnknownRefundFrees,
+    /// A setup whose call lost its lease counts as failed.
+    LostSetupIsFailed,
+    /// A payment method that was detached can be charged.
+    DetachedIsCharged,
     /// That a processor cannot tell whether it has called something off counts as if it had.
     CancelNotConfirmed,
     /// A session whose time has passed, and that nobody has closed yet, can be paid.

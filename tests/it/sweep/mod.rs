@@ -505,6 +505,7 @@ const NOUNS: &[&str] = &[
     "Keys",
     "Refunds",
     "Sessions",
+    "Setups",
 ];
 
 #[test]
@@ -543,7 +544,11 @@ fn a_fault_leaves_all_or_nothing_of_what_an_engine_does() {
 
 #[test]
 fn a_fault_leaves_all_or_nothing_of_what_is_sold_and_granted() {
-    sweep(&["Entitlements", "Refunds", "Sessions"], Start::AtRest, writes);
+    sweep(
+        &["Entitlements", "Refunds", "Sessions", "Setups"],
+        Start::AtRest,
+        writes,
+    );
 }
 
 #[test]
