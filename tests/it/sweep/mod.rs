@@ -29,6 +29,7 @@ const TRIES_AGAIN: &[&str] = &[
     "Engine::settle",
     "Sessions::pay",
     "Refunds::create",
+    "Setups::create",
     "Sessions::capture",
     "Sessions::void",
 ];
