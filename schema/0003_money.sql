@@ -183,7 +183,7 @@ CREATE TABLE tillite_payment_method (
     attempt      TEXT NOT NULL,         -- the attempt whose success told of it last
     created_at   INTEGER NOT NULL,      -- engine time
     updated_at   INTEGER NOT NULL,      -- engine time
-    detached_at  INTEGER,               -- host time; what was asked for before then attaches it no more
+    detached_at  INTEGER,               -- engine time; what was asked for before then attaches it no more
     revision     INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, customer, processor, token),

@@ -77,6 +77,10 @@ faults! {
     UnknownRefundFrees,
     /// A capture of which nobody knows what came counts as failed.
     CaptureInDoubtIsFailed,
+    /// A setup whose call lost its lease counts as failed.
+    LostSetupIsFailed,
+    /// A payment method that was detached can be charged.
+    DetachedIsCharged,
     /// That a processor cannot tell whether it has called something off counts as if it had.
     CancelNotConfirmed,
     /// A session whose time has passed, and that nobody has closed yet, can be paid.

@@ -5,12 +5,14 @@ use crate::customer::Customer;
 use crate::event::{EventKind, Happening, Subject};
 use crate::hook::SavedMethod;
 use crate::payment::{Attempt, MethodState, News, PaymentMethod, Verdict};
+use crate::time::Timestamp;
 
-/// Keeps what a success tells of the customer, and says in the verdict what it could not keep. `known` is
-/// the method that is known under the token that the success names. Answers the method, if there is one.
+/// Keeps what a success tells of the customer, and says in the verdict what it could not keep. `asked_at` is
+/// the engine time of what was asked for, `known` the method that is known under the token that the success
+/// names. Answers the method, if there is one.
 pub(crate) fn learn(
     verdict: &mut Verdict,
-    attempt: &Attempt,
+    (attempt, asked_at): (&Attempt, Timestamp),
     customer: Option<&Customer>,
     known: Option<PaymentMethod>,
     at: &mut Setting<'_>,
@@ -36,7 +38,7 @@ pub(crate) fn learn(
     let given = verdict.saved_method.clone()?;
     let known = match known {
         Some(known) => {
-            let is_older = known.detached_at.is_some_and(|detached| attempt.created_at <= detached);
+            let is_older = known.detached_at.is_some_and(|detached| asked_at <= detached);
             if is_older {
                 // It was detached since this was asked for.
                 verdict.not_kept("a payment method that was detached");
@@ -104,7 +106,7 @@ pub(crate) fn detach(before: PaymentMethod, at: &Setting<'_>, change: &mut Chang
     let after = PaymentMethod {
         state: MethodState::Detached,
         updated_at: at.now,
-        detached_at: Some(at.host_now),
+        detached_at: Some(at.now),
         ..before
     };
     recorded(after, detached, change)

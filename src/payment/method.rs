@@ -45,7 +45,7 @@ pub struct PaymentMethod {
     pub updated_at: Timestamp,
     /// The attempt whose success told of it last.
     pub(crate) attempt: AttemptId,
-    /// Host time at which it was detached: what was asked for before attaches it no more.
+    /// Engine time at which it was detached: what was asked for before attaches it no more.
     pub(crate) detached_at: Option<Timestamp>,
     pub(crate) revision: i64,
 }
@@ -90,7 +90,7 @@ impl PaymentMethod {
     pub(crate) fn chargeable(&self, customer: Option<&CustomerId>, at: Timestamp) -> Result<&PaymentMethod, Error> {
         let why = if customer != Some(&self.customer) {
             Unusable::NotOfThisCustomer
-        } else if self.state == MethodState::Detached {
+        } else if self.state == MethodState::Detached && !planted!(DetachedIsCharged) {
             Unusable::Detached
         } else if self.is_expired(at) {
             Unusable::Expired

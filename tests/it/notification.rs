@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tillite::{
-    Action, Alarm, Answer, Ask, Begun, Capabilities, Charge, ChargeState, Error, Hold, Lookup, LookupKey,
-    Notice, NoticeKind, Notification, NotificationKind, NotificationState, Outcome, Post, Processor, Reception,
-    RefundSource, RefundState, Reply, Request, Result, Session, SessionState, Timestamp, WhatNow,
+    Action, Alarm, Answer, Ask, Begun, Capabilities, Charge, ChargeState, Error, Hold, Lookup, LookupKey, Notice,
+    NoticeKind, Notification, NotificationKind, NotificationState, Outcome, Post, Processor, Reception, RefundSource,
+    RefundState, Reply, Request, Result, Session, SessionState, Timestamp, WhatNow,
 };
 
 use crate::kit::{ManualClock, Receiver, Shop, Told, builder, declined, euro, locked, pending, unknown};

@@ -315,7 +315,7 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
     (
         "a payment method of another processor than the one that told of it",
         &["UPDATE tillite_payment_method SET processor = 'other'"],
-        &["payment_method_was_told_of"],
+        &["payment_method_was_told_of", "setup_that_succeeded_has_its_method"],
     ),
     (
         "a customer's name at a service that nobody told of",

@@ -107,7 +107,14 @@ pub(crate) fn settle(
     }
     let made_by = case.attempt.clone();
     let payer = on.session.customer.as_ref();
-    methods::learn(&mut verdict, &made_by, payer, known_method, at, change);
+    methods::learn(
+        &mut verdict,
+        (&made_by, on.before.created_at),
+        payer,
+        known_method,
+        at,
+        change,
+    );
     case.note(verdict, moved.is_some(), learned, at, change);
     // The service was asked to take the amount and holds it instead, so it is to take it now.
     let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic && !is_called_off;

@@ -127,7 +127,14 @@ pub(crate) fn settle_followup(
         }
     }
     let payer = on.session.customer.as_ref();
-    methods::learn(&mut verdict, &case.attempt, payer, known_method, at, change);
+    methods::learn(
+        &mut verdict,
+        (&case.attempt, on.before.created_at),
+        payer,
+        known_method,
+        at,
+        change,
+    );
     case.note(verdict, moved.is_some() || declined, learned, at, change);
     let beside = Beside {
         holdings,

@@ -42,10 +42,18 @@ pub(crate) fn settle_setup(
         // Without a method there is nothing that succeeded; and to hold nothing is to have saved it.
         News::Authorized | News::Succeeded if verdict.saved_method.is_none() => News::Mismatched,
         News::Authorized => News::Succeeded,
+        News::LeaseEnded if planted!(LostSetupIsFailed) => News::Failed,
         news => news,
     });
     let known = known_method.as_ref().map(|method| method.id.clone());
-    let saved = methods::learn(&mut verdict, &case.attempt, Some(&customer), known_method, at, change);
+    let saved = methods::learn(
+        &mut verdict,
+        (&case.attempt, before.created_at),
+        Some(&customer),
+        known_method,
+        at,
+        change,
+    );
     let counts = |news: &News| match news {
         // A success without a method waits for a decision, or for one that brings it after all.
         _ if before.mismatched => *news == News::Succeeded || verdict.source == Source::Operator,

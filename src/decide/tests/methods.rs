@@ -1,4 +1,4 @@
-use super::{HOST_AHEAD, setting, told};
+use super::{setting, told};
 use crate::change::Change;
 use crate::customer::Customer;
 use crate::decide::methods::{detach, learn};
@@ -9,8 +9,7 @@ use crate::payment::{Attempt, Finding, MethodState, PaymentMethod, Verdict};
 use crate::samples::{at, customer, eur, id, method, mint};
 use crate::time::Timestamp;
 
-/// An attempt that was made at a second of host time.
-fn attempt(seconds: i64) -> Attempt {
+fn attempt() -> Attempt {
     Attempt {
         id: id(15),
         operation: Operation::Charge,
@@ -24,7 +23,7 @@ fn attempt(seconds: i64) -> Attempt {
         next: None,
         asked: 0,
         unresolved: false,
-        created_at: at(seconds),
+        created_at: at(0),
         heard_at: None,
         evidence: 0,
     }
@@ -42,10 +41,10 @@ fn receipt(method: SavedMethod) -> Receipt {
     Receipt::new("r_1", eur(999)).saved_method(method)
 }
 
-/// What follows from a success that an attempt of that second brings.
+/// What follows from a success of what was asked for at a second.
 fn learned(
     receipt: Receipt,
-    of: &Attempt,
+    asked: i64,
     payer: Option<&Customer>,
     known: Option<PaymentMethod>,
 ) -> (Verdict, Option<PaymentMethod>, Change) {
@@ -53,7 +52,7 @@ fn learned(
     let mut mint = mint(3);
     let method = learn(
         &mut verdict,
-        of,
+        (&attempt(), at(asked)),
         payer,
         known,
         &mut setting(&mut mint, 100),
@@ -64,12 +63,7 @@ fn learned(
 
 #[test]
 fn a_success_that_tells_of_a_saved_method_attaches_it_to_the_customer() {
-    let (_, saved, change) = learned(
-        receipt(visa()).customer_ref("c_1"),
-        &attempt(0),
-        Some(&customer()),
-        None,
-    );
+    let (_, saved, change) = learned(receipt(visa()).customer_ref("c_1"), 0, Some(&customer()), None);
     assert_eq!(told(&change), ["payment_method.attached >attached"]);
     let saved = saved.unwrap();
     assert_eq!(
@@ -77,7 +71,7 @@ fn a_success_that_tells_of_a_saved_method_attaches_it_to_the_customer() {
         ("pm_tok_1", Some("visa"))
     );
     assert_eq!((saved.last4.as_deref(), saved.expiry), (Some("4242"), Some((2, 2027))));
-    assert_eq!((saved.customer, saved.attempt), (customer().id, attempt(0).id));
+    assert_eq!((saved.customer, saved.attempt), (customer().id, attempt().id));
     let known: Vec<_> = change.references.iter().map(|known| known.reference.as_str()).collect();
     assert_eq!(known, ["c_1"]);
 }
@@ -85,10 +79,10 @@ fn a_success_that_tells_of_a_saved_method_attaches_it_to_the_customer() {
 #[test]
 fn what_is_known_of_a_method_is_written_once_and_brought_up_to_date() {
     let payer = customer();
-    let (_, _, change) = learned(receipt(visa()), &attempt(0), Some(&payer), Some(method()));
+    let (_, _, change) = learned(receipt(visa()), 0, Some(&payer), Some(method()));
     assert_eq!(told(&change), [""; 0], "nothing is new");
     let renewed = receipt(SavedMethod::new("pm_tok_1").expiry(3, 2031));
-    let (_, saved, change) = learned(renewed, &attempt(0), Some(&payer), Some(method()));
+    let (_, saved, change) = learned(renewed, 0, Some(&payer), Some(method()));
     assert_eq!(told(&change), ["payment_method.attached attached>attached"]);
     let saved = saved.unwrap();
     assert_eq!(
@@ -103,21 +97,19 @@ fn a_detached_method_comes_back_only_by_what_was_asked_for_since() {
     let mut mint = mint(4);
     let gone = detach(method(), &setting(&mut mint, 50), &mut change);
     assert_eq!(told(&change), ["payment_method.detached attached>detached"]);
-    assert_eq!(gone.detached_at, Some(at(50 + HOST_AHEAD)));
+    assert_eq!(gone.detached_at, Some(at(50)));
     let mut again = Change::new();
     detach(gone.clone(), &setting(&mut mint, 60), &mut again);
     assert_eq!(told(&again), [""; 0], "it is detached once");
 
     let payer = customer();
-    let before = attempt(50 + HOST_AHEAD);
-    let (verdict, saved, change) = learned(receipt(visa()), &before, Some(&payer), Some(gone.clone()));
+    let (verdict, saved, change) = learned(receipt(visa()), 50, Some(&payer), Some(gone.clone()));
     assert_eq!((saved, told(&change)), (None, Vec::new()));
     assert_eq!(
         verdict.detail.as_deref(),
         Some("not kept: a payment method that was detached")
     );
-    let since = attempt(51 + HOST_AHEAD);
-    let (_, saved, change) = learned(receipt(visa()), &since, Some(&payer), Some(gone));
+    let (_, saved, change) = learned(receipt(visa()), 51, Some(&payer), Some(gone));
     assert_eq!(told(&change), ["payment_method.attached detached>attached"]);
     assert_eq!(saved.map(|method| method.state), Some(MethodState::Attached));
 }
@@ -129,7 +121,7 @@ fn without_a_customer_nothing_is_kept_of_one_and_the_evidence_says_so() {
         ..customer()
     };
     for payer in [None, Some(&deleted)] {
-        let (verdict, saved, change) = learned(receipt(visa()).customer_ref("c_1"), &attempt(0), payer, None);
+        let (verdict, saved, change) = learned(receipt(visa()).customer_ref("c_1"), 0, payer, None);
         assert_eq!((saved, change.is_empty()), (None, true));
         let detail = verdict.detail.unwrap();
         assert!(detail.contains("not kept: what is told of a customer"), "{detail}");
@@ -139,7 +131,7 @@ fn without_a_customer_nothing_is_kept_of_one_and_the_evidence_says_so() {
 #[test]
 fn only_a_success_as_it_was_asked_for_saves_a_method() {
     let other = Receipt::new("r_1", eur(1)).saved_method(visa()).customer_ref("c_1");
-    let (_, saved, change) = learned(other, &attempt(0), Some(&customer()), None);
+    let (_, saved, change) = learned(other, 0, Some(&customer()), None);
     assert_eq!((saved, change.is_empty()), (None, true));
 }
 

@@ -157,6 +157,12 @@ impl FakeProcessor {
         booked.cloned().collect()
     }
 
+    /// The payment methods that it saved without taking money, in the order of the idempotency keys.
+    #[must_use]
+    pub fn setups(&self) -> Vec<Taken> {
+        self.booked(|operation| operation == Operation::Setup)
+    }
+
     /// What it holds for now, to be taken or given free, in the order of the idempotency keys.
     #[must_use]
     pub fn holds(&self) -> Vec<Taken> {

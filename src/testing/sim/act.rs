@@ -94,6 +94,7 @@ fn stands_in_the_way(error: &Error) -> bool {
                 | Error::PaymentInProgress { .. }
                 | Error::OrderTaken { .. }
                 | Error::RefundTooLarge { .. }
+                | Error::MethodUnusable { .. }
                 | Error::UidTaken { .. }
                 | Error::Deleted { .. }
         )
@@ -139,6 +140,9 @@ impl Host<'_> {
                 Ok(format!("acted: {acted}"))
             }),
             Op::Refund { session, part } => self.with_session(*session, |id| self.refund(id, *part)),
+            Op::Save { buyer } => self.save(*buyer),
+            Op::PaySaved { buyer } => self.pay_saved(*buyer),
+            Op::Detach { buyer } => self.detach(*buyer),
             Op::Expire { session } => self.with_session(*session, |id| {
                 let before = self.believed(id);
                 self.or_refused(self.app.sessions().expire(id), |session| {

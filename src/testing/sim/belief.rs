@@ -8,8 +8,8 @@ use super::{Broken, Invariant, violated};
 use crate::engine::JournalHead;
 use crate::entitlement::Entitlement;
 use crate::event::Event;
-use crate::id::{DeliveryId, EventId, RefundId, SessionId};
-use crate::payment::{CaptureMethod, Charge, ChargeState, Refund};
+use crate::id::{DeliveryId, EventId, PaymentMethodId, RefundId, SessionId, SetupId};
+use crate::payment::{CaptureMethod, Charge, ChargeState, Refund, Setup};
 use crate::session::{ExpiredReason, Session, SessionState};
 use crate::time::Timestamp;
 use crate::webhook::{Delivery, DeliveryState};
@@ -43,6 +43,14 @@ pub(super) struct Beliefs {
     pub(super) to_grant: BTreeMap<u64, BTreeSet<(u64, Option<u32>)>>,
     /// Refunds as they were last shown.
     pub(super) refunds: BTreeMap<RefundId, Refund>,
+    /// Setups as they were last shown.
+    pub(super) setups: BTreeMap<SetupId, Setup>,
+    /// Payment methods that were saved by one of these.
+    pub(super) methods: BTreeSet<PaymentMethodId>,
+    /// Those that were detached, and that nobody was asked to save since.
+    pub(super) detached: BTreeSet<PaymentMethodId>,
+    /// How often one was to be saved.
+    pub(super) saves: u64,
     /// Events in the order of their positions, as far as they were shown.
     pub(super) journal: Vec<EventId>,
     /// Where deliveries stood when they were last shown.

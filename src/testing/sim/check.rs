@@ -39,6 +39,14 @@ pub(super) fn after_a_start(world: &World, engine: &Engine, app: &App) -> Result
             found => beliefs.see_refund(&found?)?,
         }
     }
+    for id in beliefs.setups.keys().cloned().collect::<Vec<_>>() {
+        match app.setups().get(&id) {
+            Err(Error::NotFound { .. }) => {
+                return violated(Invariant::AnswersStayTrue, format!("setup {id} is lost"));
+            }
+            found => beliefs.see_setup(&found?)?,
+        }
+    }
     for ((session, key), (charge, _)) in &beliefs.paid {
         let stored = app.sessions().get(session)?;
         let mut charges = stored.payment_intent.iter().flat_map(|intent| &intent.charges);

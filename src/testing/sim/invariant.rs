@@ -14,6 +14,8 @@ pub enum Invariant {
     ChargedOnce,
     /// What the payment service took is what the file says it took, session by session.
     ServicesLedger,
+    /// What the payment service saved without taking money is a setup that succeeded, and the other way round.
+    ServiceSaved,
     /// The money of the charges is the money of the events.
     MoneyIsConserved,
     /// No more is given back than was taken.
@@ -77,6 +79,7 @@ impl Invariant {
             Invariant::ReadsSeeAnswers => "a read sees what was answered before it",
             Invariant::ChargedOnce => "nobody is charged twice",
             Invariant::ServicesLedger => "the file says what the payment service took",
+            Invariant::ServiceSaved => "the file says what the payment service saved",
             Invariant::MoneyIsConserved => "money is conserved",
             Invariant::RefundsWithinCaptures => "no more is refunded than was captured",
             Invariant::CompleteIsPaidOnce => "complete is paid once, in time",

@@ -30,6 +30,7 @@ mod lists;
 mod paying;
 mod plan;
 mod rest;
+mod saving;
 mod shrink;
 mod world;
 

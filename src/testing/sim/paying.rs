@@ -102,7 +102,7 @@ impl Host<'_> {
             said = self.answered(self.engine.settle(ask, &answer), |settled| match settled {
                 Settled::Payment(payment) => self.session(&payment.session, known.as_ref()),
                 Settled::Refund(refund) => Ok(refund.state.as_str().to_owned()),
-                Settled::Setup(setup) => Ok(setup.state.as_str().to_owned()),
+                Settled::Setup(setup) => self.setup(&setup),
             })?;
         }
         Ok(said)

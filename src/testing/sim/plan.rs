@@ -83,6 +83,18 @@ pub(super) enum Op {
         session: u64,
         part: Option<i64>,
     },
+    /// Has a buyer's payment method saved without taking money.
+    Save {
+        buyer: u64,
+    },
+    /// Sells a pen to a buyer whose saved method is charged.
+    PaySaved {
+        buyer: u64,
+    },
+    /// Detaches a buyer's saved method.
+    Detach {
+        buyer: u64,
+    },
     Expire {
         session: u64,
     },
@@ -347,7 +359,7 @@ impl Op {
         if scene.with_host && chance.percent(15) {
             return Op::Host(chance.next());
         }
-        let (kind, key, buyer) = (chance.below(120), chance.below(KEYS), chance.below(BUYERS));
+        let (kind, key, buyer) = (chance.below(130), chance.below(KEYS), chance.below(BUYERS));
         let session = chance.below(SESSIONS);
         let items = 1 + chance.below(20);
         let size = 1 + u32::try_from(chance.below(30)).unwrap_or(0);
@@ -413,6 +425,9 @@ impl Op {
                 session,
                 approves: chance.percent(70),
             },
+            119..=123 => Op::Save { buyer },
+            124..=127 => Op::PaySaved { buyer },
+            128 => Op::Detach { buyer },
             _ => Op::Hold { buyer },
         }
     }

@@ -14,7 +14,7 @@ use super::{Broken, Invariant, violated};
 use crate::engine::{App, Budget, Engine};
 use crate::event::{Event, EventKind};
 use crate::hook::{Clock as _, SignedRequest};
-use crate::payment::{Charge, Hold};
+use crate::payment::{Charge, Hold, Setup, SetupState};
 use crate::session::{Session, SessionState};
 use crate::webhook::{Delivery, DeliveryState, MAX_ATTEMPTS};
 
@@ -59,6 +59,7 @@ pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), B
         held: all(|last: Option<&Charge>| app.held_charges(100, last.map(|charge| &charge.id)))?,
     };
     history.is_the_ledger(world)?;
+    saved_is_saved(world, app)?;
     history.adds_up()?;
     history.moves_follow()?;
     history.sales_grant()?;
@@ -167,7 +168,7 @@ impl History {
     fn moves_follow(&self) -> Result<(), Broken> {
         let mut states: BTreeMap<&str, &str> = BTreeMap::new();
         let with_states = |event: &&Event| {
-            ["cs_", "ch_", "re_"]
+            ["cs_", "ch_", "re_", "pm_", "seti_"]
                 .iter()
                 .any(|kind| event.object_id.starts_with(kind))
         };
@@ -231,6 +232,25 @@ impl History {
             }
         }
         Ok(())
+    }
+}
+
+/// What the service saved without taking money is a setup that succeeded, and the other way round.
+fn saved_is_saved(world: &World, app: &App) -> Result<(), Broken> {
+    let mut saved: BTreeSet<String> = world.till.setups().into_iter().map(|taken| taken.session).collect();
+    for setup in all(|last: Option<&Setup>| app.setups().list(100, last.map(|setup| &setup.id)))? {
+        let is_saved = saved.remove(setup.id.as_str());
+        if setup.state.is_live() {
+            return violated(Invariant::NothingStaysInFlight, format!("{setup:?}"));
+        }
+        if is_saved != (setup.state == SetupState::Succeeded && setup.method.is_some()) {
+            let what = format!("the service saved: {is_saved}, {setup:?}");
+            return violated(Invariant::ServiceSaved, what);
+        }
+    }
+    match saved.first() {
+        Some(stranger) => violated(Invariant::ServiceSaved, format!("nobody knows of {stranger}")),
+        None => Ok(()),
     }
 }
 

@@ -29,6 +29,7 @@ const TRIES_AGAIN: &[&str] = &[
     "Engine::settle",
     "Sessions::pay",
     "Refunds::create",
+    "Setups::create",
     "Sessions::capture",
     "Sessions::void",
 ];
@@ -507,6 +508,7 @@ const NOUNS: &[&str] = &[
     "Notifications",
     "Refunds",
     "Sessions",
+    "Setups",
 ];
 
 #[test]
@@ -545,7 +547,11 @@ fn a_fault_leaves_all_or_nothing_of_what_an_engine_does() {
 
 #[test]
 fn a_fault_leaves_all_or_nothing_of_what_is_sold_and_granted() {
-    sweep(&["Entitlements", "Refunds", "Sessions"], Start::AtRest, writes);
+    sweep(
+        &["Entitlements", "Refunds", "Sessions", "Setups"],
+        Start::AtRest,
+        writes,
+    );
 }
 
 #[test]
