@@ -370,6 +370,30 @@ CREATE TABLE tillite_payment_intent (
     revision INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id)
 ) STRICT;
+CREATE TABLE tillite_payment_method (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id TEXT NOT NULL,
+    customer TEXT NOT NULL,
+    processor TEXT NOT NULL,
+    token TEXT,
+    brand TEXT,
+    last4 TEXT CHECK (last4 IS NULL OR length(last4) = 4),
+    expiry_month INTEGER CHECK (expiry_month BETWEEN 1 AND 12),
+    expiry_year INTEGER CHECK (expiry_year BETWEEN 2000 AND 2199),
+    state TEXT NOT NULL CHECK (state IN ('attached', 'detached')),
+    attempt TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    detached_at INTEGER,
+    revision INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, customer, processor, token),
+    FOREIGN KEY (app, mode, customer) REFERENCES tillite_customer (app, mode, id),
+    CHECK ((expiry_month IS NULL) = (expiry_year IS NULL)),
+    CHECK (state = 'attached' OR detached_at IS NOT NULL),
+    CHECK (state = 'detached' OR token IS NOT NULL)
+) STRICT;
 CREATE TABLE tillite_post (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -430,7 +454,7 @@ CREATE TABLE tillite_refund (
     state TEXT NOT NULL CHECK (state IN ('pending', 'unknown', 'succeeded', 'failed', 'canceled')),
     amount INTEGER NOT NULL CHECK (amount BETWEEN 1 AND 9007199254740991),
     currency TEXT NOT NULL,
-    source TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus', 'mismatch')),
+    source TEXT NOT NULL CHECK (source IN ('requested', 'late', 'surplus', 'mismatch', 'processor')),
     effect TEXT CHECK (effect IN ('keep', 'revoke', 'at_period_end')),
     reason TEXT,
     metadata TEXT NOT NULL,

@@ -24,7 +24,13 @@ pub enum Source {
 }
 
 impl Source {
-    pub(crate) const ALL: [Source; 4] = [Source::Answer, Source::Lookup, Source::Lease, Source::Operator];
+    pub(crate) const ALL: [Source; 5] = [
+        Source::Answer,
+        Source::Lookup,
+        Source::Notification,
+        Source::Lease,
+        Source::Operator,
+    ];
 
     /// The source as a word, such as `lookup`.
     #[must_use]

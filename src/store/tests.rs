@@ -94,6 +94,55 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
     }
 }
 
+/// The words that a column may hold, as its constraint lists them.
+fn words_of(table: &str, column: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let schema = std::fs::read_to_string(root.join("schema/current.sql")).unwrap();
+    let tables = schema.split("CREATE TABLE ").map(|text| text.trim_start_matches('"'));
+    let named = |text: &&str| text.starts_with(table) && !text[table.len()..].starts_with('_');
+    let text = tables.filter(named).last().unwrap();
+    let (_, list) = text.split_once(&format!("CHECK ({column} IN (")).unwrap();
+    let (list, _) = list.split_once(')').unwrap();
+    list.split(", ")
+        .map(|word| word.trim_matches('\'').to_owned())
+        .collect()
+}
+
+#[test]
+fn every_word_that_a_column_may_hold_is_read_back() {
+    type Reads = fn(&str) -> bool;
+    let columns: [(&str, &str, Reads); 17] = [
+        ("tillite_app", "late_payments", |word| {
+            codec::late_payments(word).is_ok()
+        }),
+        ("tillite_attempt", "operation", |word| codec::operation(word).is_ok()),
+        ("tillite_charge", "asked", |word| codec::followup(word).is_ok()),
+        ("tillite_charge", "capture", |word| codec::capture(word).is_ok()),
+        ("tillite_charge", "failure_advice", |word| codec::advice(word).is_ok()),
+        ("tillite_charge", "hold", |word| codec::hold(word).is_ok()),
+        ("tillite_charge", "state", |word| codec::charge_state(word).is_ok()),
+        ("tillite_delivery", "state", |word| codec::delivery_state(word).is_ok()),
+        ("tillite_dispute", "state", |word| codec::dispute_state(word).is_ok()),
+        ("tillite_endpoint", "state", |word| codec::endpoint_state(word).is_ok()),
+        ("tillite_entitlement", "status", |word| codec::status(word).is_ok()),
+        ("tillite_evidence", "source", |word| {
+            codec::evidence_source(word).is_ok()
+        }),
+        ("tillite_notice", "kind", |word| codec::notification_kind(word).is_ok()),
+        ("tillite_notice", "state", |word| {
+            codec::notification_state(word).is_ok()
+        }),
+        ("tillite_refund", "effect", |word| codec::grant_effect(word).is_ok()),
+        ("tillite_refund", "source", |word| codec::refund_source(word).is_ok()),
+        ("tillite_setup", "state", |word| codec::setup_state(word).is_ok()),
+    ];
+    for (table, column, reads) in columns {
+        for word in words_of(table, column) {
+            assert!(reads(&word), "{table}.{column} may hold {word:?}");
+        }
+    }
+}
+
 #[test]
 fn the_schema_version_is_the_number_of_the_newest_migration_and_that_of_a_new_file() {
     assert_eq!(i64::try_from(migrations().len()), Ok(SCHEMA));
