@@ -61,18 +61,12 @@ faults! {
     NotFoundIsFinal,
     /// A second report of the same success counts as further money.
     SecondSuccessCounts,
-    /// Money that was taken a second time for the same attempt is overlooked.
-    SurplusOverlooked,
-    /// Money that was taken a second time counts again each time that somebody tells of it.
-    SurplusCountsAgain,
     /// What a look-up brings to completion grants nothing.
     LookupGrantsNothing,
     /// A refund may be larger than what is left of the charge.
     RefundNotBounded,
     /// What a refund in flight is about to give back is not reserved.
     RefundNotReserved,
-    /// A refund that the service tells of counts as another one while one of ours is in doubt.
-    RefundCountedTwice,
     /// A refund of which nobody knows what came frees what it had reserved.
     UnknownRefundFrees,
     /// A capture of which nobody knows what came counts as failed.

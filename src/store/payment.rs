@@ -39,7 +39,7 @@ fn charge_from_row(row: &dyn Row) -> Result<Charge> {
         action_deadline: maybe_instant(row.maybe_int(17)?)?,
         authorized_until: maybe_instant(row.maybe_int(18)?)?,
         hold: row.maybe_text(19)?.map(|word| hold(&word)).transpose()?,
-        hold_closed: row.int(27)? == 1,
+        hold_closed: row.int(29)? == 1,
         settles: row.int(20)? == 1,
         created_at: instant(row.int(21)?)?,
         updated_at: instant(row.int(22)?)?,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Amount, Begun, Budget, Currency, Engine, Error, Expect, JournalHead, Mode, NewCustomer, NewGrant, NewLine,
-    NewPayment, NewRefund, NewSession, NewSetup, Outcome, RefundState, SetupState, Work,
+    Amount, Begun, Budget, Currency, DisputeState, Engine, Error, Expect, JournalHead, Mode, NewCustomer, NewGrant,
+    NewLine, NewPayment, NewRefund, NewSession, NewSetup, Notice, NoticeKind, Outcome, RefundState, SetupState, Work,
 };
 
 use crate::file::{Disk, sell, sql};
@@ -46,6 +46,31 @@ fn story() -> (Vec<u8>, JournalHead) {
     shop.engine
         .run_due(Budget::items(100).work(Work::TIME | Work::DELIVERIES))
         .unwrap();
+    let paid = shop.till.requests().remove(0);
+    let again = shop.till.take_again(&tillite::SessionId::parse(&paid.session).unwrap());
+    let again = Outcome::succeeded(again.unwrap().reference, paid.money().unwrap());
+    for (id, kind) in [
+        ("n_1", NoticeKind::Evidence(again)),
+        (
+            "n_2",
+            NoticeKind::ExternalRefund {
+                reference: "there_1".to_owned(),
+                amount: euro(1_00),
+                reason: None,
+            },
+        ),
+        (
+            "n_3",
+            NoticeKind::Dispute {
+                reference: "dp_1".to_owned(),
+                state: DisputeState::Lost,
+                amount: euro(1_00),
+                reason: None,
+            },
+        ),
+    ] {
+        shop.hears(Notice::new(id, kind).attempt(&paid.attempt));
+    }
     shop.app
         .entitlements()
         .grant(NewGrant::tier("u_twice", "member").days(1))
@@ -124,7 +149,7 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
     (
         "a charge in another currency than its intent",
         &["UPDATE tillite_charge SET currency = 'USD' WHERE settles = 1"],
-        &["charge_within_intent", "refund_of_its_charge"],
+        &["charge_within_intent", "refund_of_its_charge", "dispute_of_its_charge"],
     ),
     (
         "more given back than taken",
@@ -185,6 +210,42 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         &["no_refund_without_its_event"],
     ),
     (
+        "money taken twice under one name",
+        &[
+            "UPDATE tillite_charge SET reference = (SELECT o.reference FROM tillite_charge o \
+           WHERE o.id = tillite_charge.comes_with) WHERE comes_with IS NOT NULL",
+        ],
+        &["surplus_comes_with_a_charge_and_has_a_name_of_its_own"],
+    ),
+    (
+        "a refund of the service's without a name",
+        &["UPDATE tillite_refund SET reference = NULL WHERE source = 'processor'"],
+        &["refund_made_at_the_service_counts_once"],
+    ),
+    (
+        "a lost dispute of a cent more",
+        &["UPDATE tillite_dispute SET amount = amount + 1"],
+        &["lost_disputes_are_booked_on_their_charge"],
+    ),
+    (
+        "a dispute in another currency",
+        &["UPDATE tillite_dispute SET currency = 'USD'"],
+        &["dispute_of_its_charge"],
+    ),
+    (
+        "a dispute that was won and nobody said so",
+        &["UPDATE tillite_dispute SET state = 'won'"],
+        &[
+            "lost_disputes_are_booked_on_their_charge",
+            "dispute_state_is_its_newest_event",
+        ],
+    ),
+    (
+        "a dispute that moved without an event",
+        &["UPDATE tillite_dispute SET revision = revision + 1"],
+        &["no_dispute_without_its_event"],
+    ),
+    (
         "a line that costs a cent more",
         &["UPDATE tillite_session_line SET subtotal = subtotal + 1, total = total + 1 WHERE tier IS NOT NULL"],
         &["line_sums", "frozen_prices"],
@@ -236,7 +297,7 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         &[
             "UPDATE tillite_charge SET session = (SELECT id FROM tillite_session WHERE state = 'open') WHERE settles = 1",
         ],
-        &["charge_of_its_session", "refund_of_its_charge"],
+        &["charge_of_its_session", "refund_of_its_charge", "dispute_of_its_charge"],
     ),
     (
         "an outcome that nobody reported",

@@ -85,13 +85,17 @@ pub(crate) fn refund_made_there(
     }
     // One of ours of which nobody knows what came may be this one.
     let in_doubt = |refund: &Refund| refund.reference.is_none() && refund.state.is_open();
-    if refunds.iter().any(in_doubt) && !planted!(RefundCountedTwice) {
+    if refunds.iter().any(in_doubt) {
         return Booked::Later("a refund of the same charge is in doubt, and may be this one");
     }
     if let Some(booked) = not_taken(&charge) {
         return booked;
     }
+    let open = refunds.iter().any(|refund| refund.state.is_open());
     let left = charge.captured - charge.refunded - charge.refund_reserved;
+    if open && amount.as_minor() > left && amount.as_minor() <= charge.captured - charge.refunded {
+        return Booked::Later("a refund in flight may yet leave room for it");
+    }
     let number = u32::try_from(refunds.len()).unwrap_or(u32::MAX).saturating_add(1);
     if amount.currency() != charge.amount.currency() || !(1..=left).contains(&amount.as_minor()) {
         return Booked::Held("it is more than is left of the charge, or of another currency");
