@@ -160,9 +160,15 @@ impl Engine {
         if let Some(left) = self.left(budget, *ran) {
             ran.recovered = self.recover(left)?;
         }
-        if let Some(left) = self.left(budget, *ran) {
-            ran.notified = self.apply_notices(left)?;
-        }
+        // A notice that cannot be looked at keeps nothing from being asked.
+        let notified = match self.left(budget, *ran) {
+            Some(left) => self.apply_notices(left, &mut ran.notified),
+            None => Ok(()),
+        };
+        self.run_asks(budget, ran).and(notified)
+    }
+
+    fn run_asks(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
         while let Some(left) = self.left(budget, *ran) {
             let asks = self.claim_asks(left.min(1))?;
             if asks.is_empty() {

@@ -182,7 +182,7 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Settled>
 }
 
 /// Whether a failure of the file may be over in a moment.
-fn may_pass(kind: StorageKind) -> bool {
+pub(super) fn may_pass(kind: StorageKind) -> bool {
     use StorageKind::{Busy, CantOpen, DiskFull, Io, OutcomeUnknown};
     matches!(kind, OutcomeUnknown | Busy | DiskFull | Io | CantOpen)
 }

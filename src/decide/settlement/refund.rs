@@ -150,10 +150,14 @@ fn move_on(
     }
     let names = verdict.reference.is_some();
     if refund.step(news, at.now).is_err() {
-        // A refund begins as pending, so that it was accepted moves it no further; but the name by which
-        // it is looked up may come with that.
-        let accepted = from.is_open() && matches!(news, News::Pending | News::ActionRequired);
-        if !(accepted && names && refund.reference.is_none()) {
+        // A refund begins as pending, so that it was accepted moves it no further, nor does it that it went
+        // through once more; but the name by which it is known may come with that.
+        let again = match news {
+            News::Pending | News::ActionRequired => from.is_open(),
+            News::Succeeded => from == RefundState::Succeeded,
+            _ => false,
+        };
+        if !(again && names && refund.reference.is_none()) {
             return (moves, false);
         }
         refund.updated_at = at.now;
