@@ -74,6 +74,8 @@ pub(crate) struct Past {
     pub(crate) settled_outside: bool,
     /// What was said to have been taken over another amount than asked; the newest word of it.
     pub(crate) moved: Option<Amount>,
+    /// Whether it was a person who said last that it succeeded, and under which name.
+    pub(crate) by_word: bool,
 }
 
 impl Past {
@@ -87,6 +89,7 @@ impl Past {
             sent |= outcome != NOT_SENT;
             past.acknowledged |= ACKNOWLEDGING.contains(&outcome);
             failed |= FAILING.contains(&outcome) && known.moved;
+            past.by_word |= outcome == SUCCEEDED && !succeeded && known.source == Source::Operator;
             succeeded |= outcome == SUCCEEDED;
             past.settled_outside |= outcome == Resolution::SettledOutside.as_str() && known.moved;
             if !heard && known.source == Source::Lookup {

@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tillite::{
-    Actor, Alarm, Amount, Answer, Ask, AttemptId, AttemptRecord, Begun, BegunRefund, Capabilities, Charge, ChargeId,
-    ChargeState, Currency, Error, EvidenceSource, GrantEffect, Hold, LatePayments, Lookup, Mode, NewRefund, NewSession,
-    Operation, Outcome, Payment, Receipt, Refund, RefundSource, RefundState, Resolution, Session, SessionState,
-    Settled, Unresolved, WhatNow,
+    Ability, Actor, Alarm, Amount, Answer, Ask, AttemptId, AttemptRecord, Begun, BegunRefund, Capabilities, Charge,
+    ChargeId, ChargeState, Currency, Error, EvidenceSource, GrantEffect, Hold, LatePayments, Lookup, Mode, NewCustomer,
+    NewRefund, NewSession, NewSetup, Operation, Outcome, Payment, Receipt, Refund, RefundSource, RefundState,
+    Resolution, Session, SessionState, Settled, SetupState, Unresolved, WhatNow,
 };
 
 use crate::file::Disk;
 use crate::kit::{Shop, Told, cannot_tell, declined, euro, locked, not_sent, unknown};
+use crate::notification::{evidence, paid};
 
 const PRICE: i64 = 199_00;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -389,6 +390,87 @@ fn what_a_service_says_after_somebodys_word_counts_as_evidence_does() {
     assert!(matches!(refused, Error::Refused(_)), "{refused}");
     assert_eq!(refused.what_now(), WhatNow::FixInput);
     shop.clean();
+}
+
+#[test]
+fn what_the_service_calls_otherwise_than_somebody_said_is_the_same_money() {
+    for word in [Resolution::succeeded(), Resolution::succeeded_as("order 77")] {
+        let shop = Shop::open();
+        let session = shop.lost("u_1");
+        let case = shop.case();
+        shop.paid(&case.id, word);
+        let says = |id: &str, outcome: Outcome| {
+            shop.hears(evidence(id, outcome).attempt(case.id.as_str()));
+            shop.run();
+            shop.clean();
+            shop.read(&session).payment_intent.unwrap().charges
+        };
+        let charges = says("n_1", paid("pi_1"));
+        assert_eq!(charges.len(), 1, "nothing was taken twice");
+        assert_eq!(charges[0].reference.as_deref(), Some("pi_1"));
+        assert_eq!(shop.till.refunds(), []);
+        assert_eq!(shop.app.attempt(&case.id).unwrap().reference.as_deref(), Some("pi_1"));
+        assert_eq!(shop.kinds(&charges[0].id).last().unwrap(), "charge.updated");
+        // From then on the service's word is known, and another name is other money.
+        assert_eq!(says("n_2", paid("pi_1")).len(), 1);
+        let charges = says("n_3", paid("pi_2"));
+        assert_eq!(
+            (charges.len(), charges[1].hold, charges[1].reference.as_deref()),
+            (2, Some(Hold::Surplus), Some("pi_2"))
+        );
+    }
+}
+
+#[test]
+fn another_amount_than_somebody_said_is_told_of() {
+    let shop = Shop::open();
+    let session = shop.lost("u_1");
+    let case = shop.case();
+    shop.paid(&case.id, Resolution::succeeded_as("order 77"));
+    let less = Outcome::succeeded("pi_1", euro(PRICE - 1));
+    shop.hears(evidence("n_1", less).attempt(case.id.as_str()));
+    shop.run();
+    let charge = shop.first_charge(&session);
+    assert_eq!(shop.kinds(&charge.id).last().unwrap(), "charge.unresolved");
+    assert_eq!(charge.reference.as_deref(), Some("order 77"));
+    assert_eq!(shop.till.refunds(), []);
+    shop.clean();
+}
+
+#[test]
+fn a_setup_of_which_nobody_knows_is_listed_and_can_be_said_to_have_failed_only() {
+    let shop = Shop::open();
+    let customer = shop.app.customers().set(NewCustomer::uid("u_1")).unwrap().id;
+    shop.till.set_capabilities(Capabilities::new().can(Ability::Setup));
+    shop.till.answer(unknown());
+    let wanted = NewSetup::new(&customer, Currency::EUR).method("tok_1");
+    let setup = shop.app.setups().create(wanted).unwrap();
+    assert_eq!(setup.state, SetupState::Unknown);
+    let case = shop.case();
+    assert_eq!(
+        (case.operation, case.about.as_str(), case.session.as_ref()),
+        (Operation::Setup, setup.id.as_str(), None)
+    );
+    assert_eq!((case.unresolved, case.amount), (Some(Unresolved::NoLookups), euro(0)));
+    for word in [
+        Resolution::succeeded(),
+        Resolution::succeeded_as("seti_1"),
+        Resolution::SendBack,
+    ] {
+        let refused = shop.refuses_word(&case.id, word);
+        assert!(
+            matches!(&refused, Error::Refused(why) if why.object == "setup"),
+            "{refused}"
+        );
+        assert_eq!(refused.what_now(), WhatNow::FixInput);
+    }
+    let failed = shop.says(&case.id, Resolution::Failed).setup().unwrap();
+    assert_eq!(
+        (failed.state, failed.failure.unwrap().code.as_str()),
+        (SetupState::Failed, "resolved_as_failed")
+    );
+    assert_eq!(shop.list(), []);
+    assert_eq!(shop.engine.run_due(tillite::Budget::items(100)).unwrap().looked_up, 0);
 }
 
 #[test]

@@ -94,6 +94,12 @@ pub(crate) fn settle(
         }
         on.charge_moves = moves_of(&on.before, &on.charge, news);
     }
+    let confirmed = confirms(&case, &on.before, &verdict);
+    if confirmed {
+        on.charge.reference.clone_from(&verdict.reference);
+        on.charge.updated_at = at.now;
+        on.charge_moves.push(Happening::plain(EventKind::ChargeUpdated));
+    }
     let is_called_off = matches!(case.attempt.next, Some((Await::Cancel, _)));
     let standing = match on.charge.state {
         _ if on.charge.awaits_decision() => Standing::Held,
@@ -115,7 +121,7 @@ pub(crate) fn settle(
         at,
         change,
     );
-    case.note(verdict, moved.is_some(), learned, at, change);
+    case.note(verdict, moved.is_some() || confirmed, learned, at, change);
     // The service was asked to take the amount and holds it instead, so it is to take it now.
     let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic && !is_called_off;
     let capture = taken_late.then(|| {
@@ -144,6 +150,15 @@ pub(crate) fn settle(
         change.begin(capture);
     }
     Ok(session)
+}
+
+/// Whether the service says what only a person has said so far, and calls it otherwise.
+fn confirms(case: &Case, before: &Charge, verdict: &Verdict) -> bool {
+    case.past.by_word
+        && before.state == ChargeState::Succeeded
+        && verdict.event == Some(News::Succeeded)
+        && verdict.reference.is_some()
+        && verdict.reference != before.reference
 }
 
 /// Whether the time is over for which an amount is held.
