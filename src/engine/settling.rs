@@ -263,14 +263,27 @@ pub(super) fn work_in_tx(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> 
             (Settled::Payment(Box::new(payment)), moved)
         }
     };
-    // What waited for this, or for the name that came with it, has its turn.
-    let reference = learned.finding.outcome().and_then(reference_of);
-    store::notice::wake(tx.sql, tx.world, &attempt, reference, tx.host_now)?;
-    if let Settled::Refund(refund) = &settled {
-        let made_by = store::attempt::that_made(tx.sql, tx.world, refund.charge.as_str())?;
-        store::notice::wake(tx.sql, tx.world, &made_by.id, None, tx.host_now)?;
+    if store::notice::any_waits(tx.sql, tx.world)? {
+        wake(tx, &attempt, &settled, learned)?;
     }
     Ok((settled, moved))
+}
+
+/// Has those notices looked at that waited for this, or for the name that came with it. One about a payment
+/// waits under the attempt that made it, also for what becomes of its capture and its refunds.
+fn wake(tx: &mut Tx<'_>, attempt: &AttemptId, settled: &Settled, learned: &Learned<'_>) -> Result<()> {
+    let reference = learned.finding.outcome().and_then(reference_of);
+    store::notice::wake(tx.sql, tx.world, attempt, reference, tx.host_now)?;
+    let charge = match settled {
+        Settled::Payment(payment) => payment.charge.as_ref().map(|charge| &charge.id),
+        Settled::Refund(refund) => Some(&refund.charge),
+        Settled::Setup(_) => None,
+    };
+    if let Some(charge) = charge {
+        let made_by = store::attempt::that_made(tx.sql, tx.world, charge.as_str())?;
+        store::notice::wake(tx.sql, tx.world, &made_by.id, None, tx.host_now)?;
+    }
+    Ok(())
 }
 
 fn settle_charge(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(Payment, bool)> {
