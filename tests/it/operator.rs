@@ -7,8 +7,8 @@ use std::time::Duration;
 use tillite::{
     Ability, Actor, Alarm, Amount, Answer, Ask, AttemptId, AttemptRecord, Begun, BegunRefund, Capabilities, Charge,
     ChargeId, ChargeState, Currency, Error, EvidenceSource, GrantEffect, Hold, LatePayments, Lookup, Mode, NewCustomer,
-    NewRefund, NewSession, NewSetup, Operation, Outcome, Payment, Receipt, Refund, RefundSource, RefundState,
-    Resolution, Session, SessionState, Settled, SetupState, Unresolved, WhatNow,
+    NewRefund, NewSession, NewSetup, Notice, NoticeKind, Operation, Outcome, Payment, Receipt, Refund, RefundSource,
+    RefundState, Resolution, Session, SessionState, Settled, SetupState, Unresolved, WhatNow,
 };
 
 use crate::file::Disk;
@@ -843,6 +843,34 @@ fn money_that_settled_nothing_is_kept_if_somebody_says_so() {
         assert!(matches!(refused, Error::Refused(_)), "{refused}");
         assert_eq!(shop.engine.dump().unwrap(), before);
     }
+}
+
+#[test]
+fn what_is_kept_of_a_second_payment_concerns_that_one_and_no_look_up_that_is_due() {
+    let shop = Shop::open();
+    shop.app.set_late_payments(LatePayments::Hold).unwrap();
+    let session = shop.session("u_1");
+    shop.pay(&session).unwrap();
+    let first = shop.first_charge(&session);
+    let attempt = shop.till.requests()[0].attempt.clone();
+    let again = shop.till.take_again(&session.id).unwrap();
+    shop.hears(evidence("n_1", paid(&again.reference)).attempt(&attempt));
+    shop.run();
+    let [surplus] = <[Charge; 1]>::try_from(shop.app.held_charges(10, None).unwrap().data).unwrap();
+    shop.hears(Notice::new("n_2", NoticeKind::Changed).attempt(&attempt));
+    shop.engine.run_due(tillite::Budget::items(1)).unwrap();
+    let attempt = AttemptId::parse(&attempt).unwrap();
+    let due = shop.app.attempt(&attempt).unwrap().next_at;
+    assert!(due.is_some());
+
+    let kept = shop.app.keep_held(&surplus.id, "the buyer takes two").unwrap();
+    assert_eq!((&kept.id, kept.hold_closed), (&surplus.id, true));
+    assert_eq!(shop.first_charge(&session), first);
+    assert_eq!(shop.app.attempt(&attempt).unwrap().next_at, due);
+    assert_eq!(shop.app.keep_held(&surplus.id, "once more").unwrap(), kept);
+    let refused = shop.app.keep_held(&first.id, "what paid").unwrap_err();
+    assert!(matches!(refused, Error::Refused(_)), "{refused}");
+    shop.clean();
 }
 
 #[test]
