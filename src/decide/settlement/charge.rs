@@ -1,7 +1,7 @@
 //! What was learned about collecting an amount, or about holding it.
 
 use super::progress::{Beside, Progress};
-use super::{Case, Learned, Standing, failure, surplus};
+use super::{Case, Learned, Stake, Standing, failure, surplus};
 use crate::change::{Change, Setting};
 use crate::decide::{capturing, methods};
 use crate::entitlement::Holding;
@@ -51,15 +51,13 @@ pub(crate) fn settle(
     let Some(verdict) = case.weigh(learned, on.before.amount, at) else {
         return Ok(on.unmoved());
     };
-    let tries_again = on.before.state == ChargeState::RequiresAction;
-    let is_open = on.before.state.is_live();
-    let mut verdict = case.doubt(
-        verdict,
-        learned,
-        is_open,
-        is_open && on.before.asked.is_none(),
-        tries_again,
-    );
+    let stake = match on.before.state {
+        ChargeState::RequiresAction => Stake::OneTry,
+        state if !state.is_live() => Stake::Nothing,
+        _ if on.before.asked.is_some() => Stake::Elsewhere,
+        _ => Stake::Outcome,
+    };
+    let mut verdict = case.doubt(verdict, learned, stake);
     let mut overflows = false;
     match surplus::found(&case, &on.intent, &on.before, &verdict, learned, at) {
         Ok(Some(charge)) => return surplus::record(case, on, charge, (verdict, late_payments), learned, at, change),

@@ -2,7 +2,7 @@
 
 use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
-use super::{Case, Learned, Standing, failure};
+use super::{Case, Learned, Stake, Standing, failure};
 use crate::change::{Change, Setting};
 use crate::decide::methods;
 use crate::error::Error;
@@ -40,7 +40,8 @@ pub(crate) fn settle_followup(
     let Some(verdict) = case.weigh(learned, asked, at) else {
         return Ok((on.unmoved(), None));
     };
-    let mut verdict = case.doubt(verdict, learned, is_open, is_open, false);
+    let stake = if is_open { Stake::Outcome } else { Stake::Nothing };
+    let mut verdict = case.doubt(verdict, learned, stake);
     let news = match (followup, verdict.event) {
         (Followup::Capture, Some(news @ (News::Succeeded | News::Mismatched | News::Canceled))) => Some(news),
         // To give free what is held is to call it off, whatever amount is named with it.
