@@ -123,7 +123,7 @@ impl App {
     /// Idempotent by state: what is so already is answered as it is, and nothing is written.
     ///
     /// # Errors
-    /// [`Error::CallInFlight`] while a call about the same charge or refund may still answer;
+    /// [`Error::CallInFlight`] while a call about the same charge, refund or setup may still answer;
     /// [`Error::Refused`] where what is known is stronger, such as a failure of what has succeeded, or
     /// where there is nothing of the kind to decide; [`Error::Invalid`] for the note and the reference;
     /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].
@@ -136,7 +136,8 @@ impl App {
     /// [`crate::Sessions::void`] or [`crate::Refunds::create`]. For what is sent back `charge.succeeded`,
     /// `refund.created`, and for a session that was waiting `checkout.payment.failed`,
     /// `checkout.session.late_payment`; for what was settled outside `charge.failed`,
-    /// `checkout.payment.failed`, or `charge.updated`, or `refund.failed` or `refund.updated`; for a setup `setup.failed`.
+    /// `checkout.payment.failed`, or `charge.updated`, or `refund.failed` or `refund.updated`; for a setup
+    /// `setup.failed`.
     pub fn resolve(&self, attempt: &AttemptId, resolution: Resolution, note: &str) -> Result<Settled> {
         self.own_mode(attempt.as_str(), attempt.mode())?;
         let (resolution, note) = (resolution.checked()?, payment::note(note)?);

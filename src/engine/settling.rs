@@ -84,8 +84,8 @@ impl Engine {
     /// what was learned about one. Idempotent by state: bringing the same answer again moves nothing, and
     /// neither does an answer that says less than what is known; that a look-up was heard is written down
     /// each time. That a bank has sent back what a refund gave is taken from the newest look-up only: what
-    /// a call answers late is older than the success. While the file fails, what a processor was made to do is tried again for up to ten
-    /// seconds.
+    /// a call answers late is older than the success. While the file fails, what a processor was made to
+    /// do is tried again for up to ten seconds.
     ///
     /// # Errors
     /// [`Error::NotFound`] for an attempt of another file; [`Error::NoEntropy`] and
