@@ -259,8 +259,7 @@ fn about(tx: &mut Tx<'_>, notice: &Notification, said: &NoticeKind) -> Result<Op
     if let Some(reference) = reference {
         surplus = store::payment::surplus_known_as(tx.sql, tx.world, processor, reference)?;
         if found.is_none() {
-            let known = store::attempt::known_as(tx.sql, tx.world, processor, reference)?;
-            found = known.into_iter().next();
+            found = store::attempt::known_as(tx.sql, tx.world, processor, reference)?;
         }
     }
     if let (None, Some(surplus)) = (&found, &surplus) {

@@ -7,16 +7,12 @@ use crate::decide::{capturing, methods};
 use crate::entitlement::Holding;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
-use crate::hook::{Action, Outcome};
+use crate::hook::Outcome;
 use crate::payment::{
     Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, PaymentMethod,
     Source, Verdict,
 };
 use crate::session::Session;
-use crate::text;
-
-/// The most characters of what a buyer must do.
-const MAX_ACTION: usize = 4_096;
 
 /// An attempt with everything that its outcome may move.
 pub(crate) struct Unsettled {
@@ -196,7 +192,7 @@ fn describe(charge: &mut Charge, before: &Charge, news: News, verdict: &Verdict,
             charge.fee = receipt.fee.filter(|fee| fee.currency() == charge.amount.currency());
         }
         (News::ActionRequired, Outcome::RequiresAction { action, within, .. }) => {
-            charge.action = whole(action);
+            charge.action = action.keepable();
             charge.action_deadline = Some(at.now.plus(*within));
         }
         (News::Authorized, Outcome::Authorized { receipt, expires_at }) => {
@@ -206,17 +202,6 @@ fn describe(charge: &mut Charge, before: &Charge, news: News, verdict: &Verdict,
         }
         _ => {}
     }
-}
-
-/// What a buyer must do, to the byte or not at all: half of a link leads nowhere. Digits in a link may
-/// look like a card's and are none, since services put no card numbers there.
-pub(super) fn whole(action: &Action) -> Option<Action> {
-    let (given, is_link) = match action {
-        Action::Redirect(url) => (url, true),
-        Action::Client(text) => (text, false),
-    };
-    let fits = (1..=MAX_ACTION).contains(&given.chars().count()) && !given.chars().any(char::is_control);
-    (fits && (is_link || text::no_card("action", given).is_ok())).then(|| action.clone())
 }
 
 fn moves_of(before: &Charge, after: &Charge, news: News) -> Vec<Happening> {

@@ -1,6 +1,5 @@
 //! What was learned about saving a payment method without taking money.
 
-use super::charge::whole;
 use super::{Case, Learned, Stake, Standing, count, failure};
 use crate::change::{Change, Setting};
 use crate::customer::Customer;
@@ -104,7 +103,7 @@ fn describe(setup: &mut Setup, news: News, verdict: &Verdict, learned: &Learned<
     if let (News::ActionRequired, Some(Outcome::RequiresAction { action, within, .. })) =
         (news, learned.finding.outcome())
     {
-        setup.action = whole(action);
+        setup.action = action.keepable();
         setup.action_deadline = Some(at.now.plus(*within));
     }
 }
