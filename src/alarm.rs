@@ -99,8 +99,10 @@ pub enum Alarm {
         /// The refund.
         refund: RefundId,
     },
-    /// A refund went through that had failed before, over its amount or another, and of which nothing may
-    /// be left of the charge by now: compare it with the payment service.
+    /// A refund went through that had failed before, or over another amount than somebody had said, or the
+    /// service gave money back once more for it, for which nothing is left of the charge. What the service said
+    /// is in the evidence ([`crate::App::attempts_about`]): compare with the service. Told once per name that the
+    /// service gives.
     #[non_exhaustive]
     RefundContradicted {
         /// The app's slug.
@@ -146,8 +148,10 @@ pub enum Alarm {
         /// The notice.
         notification: NotificationId,
     },
-    /// A capture that had failed took money after all, beside what the charge had taken by then: it is
-    /// booked nowhere, compare the charge with the payment service.
+    /// The service took money in another way than the charge has it: a capture that had failed took it after
+    /// all, or an attempt that had taken its own took something else under another name, or over another amount
+    /// than somebody had said. It is booked nowhere; name and amount are in the evidence
+    /// ([`crate::App::attempts_about`]): compare with the service. Told once per name that the service gives.
     #[non_exhaustive]
     ChargeContradicted {
         /// The app's slug.
@@ -343,8 +347,8 @@ impl fmt::Display for Alarm {
             ),
             Alarm::RefundContradicted { app, charge, refund } => write!(
                 f,
-                "{app}: refund {refund} of charge {charge} had failed and went through after all; compare with the \
-                 payment service"
+                "{app}: the payment service gave back for refund {refund} of charge {charge} what is not booked so; \
+                 its evidence says how much, compare with the service"
             ),
             Alarm::DisputeOpened { app, charge, dispute } => write!(
                 f,
@@ -371,8 +375,8 @@ impl fmt::Display for Alarm {
             ),
             Alarm::ChargeContradicted { app, session, charge } => write!(
                 f,
-                "{app}: a capture of charge {charge} of session {session} had failed and took money after all, beside \
-                 what is booked; compare with the payment service"
+                "{app}: the payment service took money for charge {charge} of session {session} that is booked \
+                 nowhere; its evidence says how much, compare with the service"
             ),
             Alarm::DeliveryExhausted {
                 app,

@@ -113,8 +113,8 @@ kinds! {
     ChargeCaptured = "charge.captured",
     /// A charge failed for certain.
     ChargeFailed = "charge.failed",
-    /// A charge that had failed turned out to have taken the amount, or a capture that had failed to have
-    /// taken it once more.
+    /// A charge that had failed turned out to have taken the amount; or the service took money for one that is
+    /// booked nowhere.
     ChargeContradicted = "charge.contradicted",
     /// A charge took another amount or currency than was asked; it is held.
     ChargeMismatch = "charge.mismatch",
@@ -132,7 +132,8 @@ kinds! {
     RefundUpdated = "refund.updated",
     /// A refund failed for certain.
     RefundFailed = "refund.failed",
-    /// A refund that had failed turned out to have gone through.
+    /// A refund that had failed turned out to have gone through; or the service gave back for one what is not
+    /// booked so.
     RefundContradicted = "refund.contradicted",
     /// Nobody can tell what came of a refund, or it does not get through; somebody has to look.
     RefundUnresolved = "refund.unresolved",

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::hook::{Capabilities, NoticeKind, Operation, Outcome, Receipt};
 use crate::id::ChargeId;
 use crate::money::Amount;
-use crate::payment::{Attempt, Finding, Notification};
+use crate::payment::{Attempt, Finding, Notification, RefundState};
 use crate::store::{self, Tx};
 
 /// A token that no call has.
@@ -54,6 +54,7 @@ pub(super) fn work_in(tx: &mut Tx<'_>, about: About, said: NoticeKind, by: &Tell
                 reference,
                 amount,
                 reason,
+                unnamed: Vec::new(),
             },
             by,
         ),
@@ -102,15 +103,23 @@ fn weigh(tx: &mut Tx<'_>, attempt: Attempt, outcome: Outcome, by: &Telling<'_>) 
 fn refunded(tx: &mut Tx<'_>, about: About, made: MadeThere, by: &Telling<'_>) -> Result<Booked> {
     let succeeded = |reference: &str, amount: Amount| Outcome::Succeeded(Receipt::new(reference, amount));
     let outcome = succeeded(&made.reference, made.amount);
+    // Of a refund that has not gone through it is what came of that one; beside one that has, it is another.
     if about.attempt.operation == Operation::Refund {
-        weigh(tx, about.attempt, outcome, by)?;
-        return Ok(Booked::Done);
+        let refund = store::refund::get(tx.sql, tx.world, &about.attempt.subject)?;
+        if refund.state != RefundState::Succeeded {
+            weigh(tx, about.attempt, outcome, by)?;
+            return Ok(Booked::Done);
+        }
     }
     let Some(charge) = charge_of(tx, &about)? else {
         return Ok(NO_MONEY);
     };
     let on = concerned(tx, &charge)?;
     let refunds = store::refund::of_charge(tx.sql, tx.world, &on.charge.id)?;
+    let made = MadeThere {
+        unnamed: store::refund::unnamed(tx.sql, tx.world, &on.charge.id)?,
+        ..made
+    };
     let mut change = Change::new();
     let booked = refund_made_there(on, made, &refunds, &mut tx.setting(), &mut change);
     tx.apply(&change)?;

@@ -155,6 +155,7 @@ fn settle_refund(tx: &mut Tx<'_>, case: Case, learned: &Learned<'_>) -> Result<(
     let found = UnsettledRefund {
         case,
         refunds: store::refund::of_charge(tx.sql, tx.world, &refund.charge)?,
+        unnamed: store::refund::unnamed(tx.sql, tx.world, &refund.charge)?,
         refund,
         holdings: holdings(tx, &session)?,
         session,

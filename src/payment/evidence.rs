@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::method::{MAX_TOKEN, keepable};
@@ -59,7 +60,7 @@ const SILENT: [&str; 4] = ["not_found", "cannot_tell", "unknown", "no_answer"];
 const ACKNOWLEDGING: [&str; 4] = ["pending", "requires_action", "authorized", SUCCEEDED];
 
 /// What was learned about an attempt before, as far as more is weighed by it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Past {
     /// How many look-ups have said nothing since something was last learned.
     pub(crate) silent: u32,
@@ -74,23 +75,31 @@ pub(crate) struct Past {
     pub(crate) settled_outside: bool,
     /// What was said to have been taken over another amount than asked; the newest word of it.
     pub(crate) moved: Option<Amount>,
-    /// Who said last that it succeeded.
-    pub(crate) succeeded_by: Option<Source>,
+    /// Whether it was found to have succeeded, by whomever, and counts so.
+    pub(crate) took: bool,
+    /// The names under which the service itself has said that it succeeded.
+    pub(crate) names: BTreeSet<String>,
+    /// The name that the service itself gave last in what counted, whatever it said by that.
+    pub(crate) called: Option<String>,
+    /// Whether the service has said that it took more than nothing.
+    pub(crate) took_money: bool,
 }
 
 impl Past {
     /// From what was written down, the newest first.
     pub(crate) fn of(newest_first: &[Known]) -> Past {
         let mut past = Past::default();
-        let (mut heard, mut sent, mut failed) = (false, false, false);
+        let (mut heard, mut sent, mut failed, mut succeeded) = (false, false, false, false);
         for known in newest_first {
             let outcome = known.said.outcome.as_str();
             heard |= !SILENT.contains(&outcome);
             sent |= outcome != NOT_SENT;
             past.acknowledged |= ACKNOWLEDGING.contains(&outcome);
             failed |= FAILING.contains(&outcome) && known.moved;
-            if outcome == SUCCEEDED {
-                past.succeeded_by = past.succeeded_by.or(Some(known.source));
+            succeeded |= outcome == SUCCEEDED;
+            past.took |= outcome == SUCCEEDED && known.moved;
+            if known.source != Source::Operator {
+                past.hear(known);
             }
             past.settled_outside |= outcome == Resolution::SettledOutside.as_str() && known.moved;
             if !heard && known.source == Source::Lookup {
@@ -103,8 +112,19 @@ impl Past {
                 past.moved = known.amount;
             }
         }
-        past.failed = failed && past.succeeded_by.is_none();
+        past.failed = failed && !succeeded;
         past
+    }
+
+    /// Takes in what the service itself has said.
+    fn hear(&mut self, known: &Known) {
+        if self.called.is_none() && known.moved {
+            self.called.clone_from(&known.said.reference);
+        }
+        if known.said.outcome == SUCCEEDED {
+            self.names.extend(known.said.reference.clone());
+            self.took_money |= known.amount.is_some_and(|amount| !amount.is_zero());
+        }
     }
 }
 
@@ -194,6 +214,11 @@ impl Verdict {
     /// Whether the request certainly never left.
     pub(crate) fn is_not_sent(&self) -> bool {
         self.outcome == NOT_SENT
+    }
+
+    /// Whether the service itself says that it went through, over whichever amount.
+    pub(crate) fn is_told_success(&self) -> bool {
+        self.outcome == SUCCEEDED && self.source != Source::Operator
     }
 
     /// Whether the service itself says no.

@@ -71,6 +71,17 @@ pub(crate) fn of_charge(sql: &mut dyn Sql, world: World, charge: &ChargeId) -> R
     query(sql, world, "AND charge = $3 ORDER BY number", &[charge.as_str().into()])
 }
 
+/// The refunds of a charge to which no service gave a name: they have none, or what a person said.
+pub(crate) fn unnamed(sql: &mut dyn Sql, world: World, charge: &ChargeId) -> Result<Vec<RefundId>> {
+    let query = "SELECT r.id FROM tillite_refund r WHERE r.app = $1 AND r.mode = $2";
+    let rest = "AND r.charge = $3 AND r.source <> 'processor' AND NOT EXISTS (SELECT 1 FROM tillite_attempt a \
+         JOIN tillite_evidence e ON e.app = a.app AND e.mode = a.mode AND e.attempt = a.id WHERE a.app = r.app \
+         AND a.mode = r.mode AND a.subject = r.id AND e.source <> 'operator' AND e.reference IS NOT NULL)";
+    rows(sql, world, query, rest, &[charge.as_str().into()], |row| {
+        id(&row.text(0)?)
+    })
+}
+
 /// Refunds, newest first, before an id.
 pub(crate) fn list(sql: &mut dyn Sql, world: World, before: Option<&RefundId>, limit: u32) -> Result<Vec<Refund>> {
     match before {

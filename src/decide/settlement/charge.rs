@@ -1,5 +1,6 @@
 //! What was learned about collecting an amount, or about holding it.
 
+use super::naming::{self, Told};
 use super::progress::{Beside, Progress};
 use super::{Case, Learned, Stake, Standing, failure, surplus};
 use crate::change::{Change, Setting};
@@ -7,7 +8,7 @@ use crate::decide::{capturing, methods};
 use crate::entitlement::Holding;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
-use crate::hook::Outcome;
+use crate::hook::{Operation, Outcome};
 use crate::payment::{
     Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, PaymentMethod,
     Source, Verdict,
@@ -48,11 +49,12 @@ pub(crate) fn settle(
         return Ok(on.unmoved());
     };
     let mut verdict = case.doubt(verdict, learned, at_stake(&on.before));
-    let mut overflows = false;
-    match surplus::found(&case, &on.intent, &on.before, &verdict, learned, at) {
-        Ok(Some(charge)) => return surplus::record(case, on, charge, (verdict, late_payments), learned, at, change),
-        Ok(None) => {}
-        Err(()) => overflows = true,
+    let told = heard_again(&case, &on, &verdict);
+    if told == Told::Another && case.attempt.operation == Operation::Charge {
+        let charge = surplus::charge(&on.intent, &on.before, &verdict, learned, at);
+        if let Some(charge) = charge {
+            return surplus::record(case, on, charge, (verdict, late_payments), learned, at, change);
+        }
     }
     // Money over another amount waits for a decision. Nothing that is said later puts it out of
     // sight, but that the amount was taken as asked after all.
@@ -82,15 +84,10 @@ pub(crate) fn settle(
         }
         on.charge_moves = moves_of(&on.before, &on.charge, news);
     }
-    let confirmed = confirms(&case, &on.before, &verdict);
-    if confirmed {
-        on.charge.reference.clone_from(&verdict.reference);
-        on.charge.updated_at = at.now;
-        on.charge_moves.push(Happening::plain(EventKind::ChargeUpdated));
-    }
+    let is_named = rename(&mut on, told, &verdict, at);
     let is_called_off = matches!(case.attempt.next, Some((Await::Cancel, _)));
     let standing = standing(&on.charge, is_called_off);
-    if case.schedule(standing, learned, &verdict, at.host_now) || overflows {
+    if case.schedule(standing, learned, &verdict, at.host_now) {
         on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
     }
     let made_by = case.attempt.clone();
@@ -103,7 +100,7 @@ pub(crate) fn settle(
         at,
         change,
     );
-    case.note(verdict, moved.is_some() || confirmed, learned, at, change);
+    case.note(verdict, moved.is_some() || is_named, learned, at, change);
     // The service was asked to take the amount and holds it instead, so it is to take it now.
     let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic && !is_called_off;
     let capture = taken_late.then(|| {
@@ -155,13 +152,39 @@ fn standing(charge: &Charge, is_called_off: bool) -> Standing {
     }
 }
 
-/// Whether the service says what only a person has said so far, and calls it otherwise.
-fn confirms(case: &Case, before: &Charge, verdict: &Verdict) -> bool {
-    case.past.succeeded_by == Some(Source::Operator)
-        && before.state == ChargeState::Succeeded
-        && verdict.event == Some(News::Succeeded)
-        && verdict.reference.is_some()
-        && verdict.reference != before.reference
+/// What is told of a charge that has taken its amount: a name that another charge of the intent has is known.
+fn heard_again(case: &Case, on: &Progress, verdict: &Verdict) -> Told {
+    if on.before.state != ChargeState::Succeeded {
+        return Told::Known;
+    }
+    let is_known = on
+        .intent
+        .charges
+        .iter()
+        .any(|known| known.reference == verdict.reference);
+    match naming::told(case, on.before.reference.as_deref(), verdict) {
+        Told::Another if is_known => Told::Known,
+        told => told,
+    }
+}
+
+/// Calls a charge that took its amount as the service does. What was taken otherwise than it is booked is for
+/// somebody to see, once: over another amount, or beside it and in no row of its own. Whether it is renamed.
+pub(super) fn rename(on: &mut Progress, told: Told, verdict: &Verdict, at: &Setting<'_>) -> bool {
+    let is_booked = match told {
+        Told::Known => return false,
+        Told::Name => {
+            on.charge.reference.clone_from(&verdict.reference);
+            on.charge_moves.push(Happening::plain(EventKind::ChargeUpdated));
+            verdict.event == Some(News::Succeeded)
+        }
+        Told::Another => false,
+    };
+    on.charge.updated_at = at.now;
+    if !is_booked {
+        on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
+    }
+    told == Told::Name
 }
 
 /// Whether the time is over for which an amount is held.

@@ -1,6 +1,7 @@
 //! What was learned about taking an amount that is held, or about giving it free.
 
-use super::charge::Unsettled;
+use super::charge::{Unsettled, rename};
+use super::naming::{self, Told};
 use super::progress::{Beside, Progress};
 use super::{Case, Learned, Stake, Standing, failure};
 use crate::change::{Change, Setting};
@@ -57,6 +58,8 @@ pub(crate) fn settle_followup(
     // What the engine takes by itself, because it was to be taken at once, is asked for until it is.
     let retried = verdict.is_not_sent() && is_own && on.before.capture == CaptureMethod::Automatic;
     let declined = is_refused && is_own && !retried;
+    let told = heard_again(&case, &on.before, &verdict, followup);
+    let mut is_named = false;
     if let Some(news) = moved {
         move_on(&mut on, news, followup, &verdict, asked, learned, at)?;
     } else if declined {
@@ -71,6 +74,8 @@ pub(crate) fn settle_followup(
         on.charge.updated_at = at.now;
         on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
         case.attempt.reference.clone_from(&verdict.reference);
+    } else {
+        is_named = rename(&mut on, told, &verdict, at);
     }
     if retried {
         case.try_again(at.host_now);
@@ -93,7 +98,7 @@ pub(crate) fn settle_followup(
         at,
         change,
     );
-    case.note(verdict, moved.is_some() || declined, learned, at, change);
+    case.note(verdict, moved.is_some() || declined || is_named, learned, at, change);
     let beside = Beside {
         holdings,
         late_payments,
@@ -162,14 +167,20 @@ fn move_on(
     Ok(())
 }
 
-/// Whether a capture took money although the charge had taken its own by then: after the capture had failed
-/// for certain, or under another name. It is booked nowhere, and is for somebody to see. The attempt takes
-/// the name of it, so that it is told of once.
+/// What a capture tells of a charge that has taken its amount.
+fn heard_again(case: &Case, before: &Charge, verdict: &Verdict, followup: Followup) -> Told {
+    if followup != Followup::Capture || before.state != ChargeState::Succeeded {
+        return Told::Known;
+    }
+    naming::told(case, before.reference.as_deref(), verdict)
+}
+
+/// Whether a capture that had failed for certain took money after all, although the charge had taken its own by
+/// then, whatever the service calls it. It is booked nowhere, and is for somebody to see.
 fn took_too(case: &Case, before: &Charge, verdict: &Verdict, followup: Followup) -> bool {
-    let is_another = verdict.reference.is_some() && verdict.reference != before.reference;
     matches!(verdict.event, Some(News::Succeeded | News::Mismatched))
         && followup == Followup::Capture
         && before.state == ChargeState::Succeeded
         && case.attempt.reference.is_none()
-        && (case.past.failed || is_another)
+        && case.past.failed
 }

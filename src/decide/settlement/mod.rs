@@ -9,6 +9,7 @@
 
 mod charge;
 mod followup;
+mod naming;
 mod progress;
 mod refund;
 mod resolution;
@@ -221,6 +222,15 @@ impl Case {
         self.attempt.asked = tries;
         self.attempt.next = Some((Await::Call, host_now.plus(gap(tries))));
         tries
+    }
+
+    /// Writes down what was learned of something else than what the attempt is known for, which keeps its name.
+    fn note_another(self, verdict: Verdict, moved: bool, learned: &Learned<'_>, at: &Setting<'_>, change: &mut Change) {
+        let name = self.attempt.reference.clone();
+        self.note(verdict, moved, learned, at, change);
+        if let Some(entry) = change.ledger.last_mut() {
+            entry.attempt.reference = name;
+        }
     }
 
     /// Writes down what was learned.

@@ -1,12 +1,14 @@
 //! What was learned about a refund, its charge, and what the sale granted.
 
-use super::unasked::is_gone;
+use super::naming::{self, Told};
+use super::unasked::{Booked, Concerned, MadeThere, is_gone, refund_made_there};
 use super::{Case, Learned, Stake, Standing, count, dangling, failure};
 use crate::change::{Change, Setting};
 use crate::decide::access;
 use crate::entitlement::{Grant, GrantSource, Holding};
 use crate::error::Error;
 use crate::event::{EventKind, Happening, Subject};
+use crate::id::RefundId;
 use crate::payment::{Charge, Finding, GrantEffect, News, Refund, RefundState, Resolution, Source, Verdict};
 use crate::session::Session;
 
@@ -21,6 +23,8 @@ pub(crate) struct UnsettledRefund {
     pub(crate) session: Session,
     /// All refunds of the charge, this one included.
     pub(crate) refunds: Vec<Refund>,
+    /// Those of them to which the service gave no name.
+    pub(crate) unnamed: Vec<RefundId>,
     /// The beneficiary's holdings in the lines that the session's products belong to.
     pub(crate) holdings: Vec<Holding>,
 }
@@ -40,6 +44,7 @@ pub(crate) fn settle_refund(
         refund: before,
         session,
         refunds,
+        unnamed,
         holdings,
     } = found;
     let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
@@ -50,6 +55,31 @@ pub(crate) fn settle_refund(
     let Some(verdict) = case.weigh(learned, before.amount, at) else {
         return Ok(before);
     };
+    let told = match before.state {
+        RefundState::Succeeded => naming::told(&case, before.reference.as_deref(), &verdict),
+        _ => Told::Known,
+    };
+    if told == Told::Another {
+        let other = MadeThere {
+            reference: verdict.reference.clone().unwrap_or_default(),
+            amount: verdict.amount.unwrap_or(before.amount),
+            reason: None,
+            unnamed,
+        };
+        let on = Concerned {
+            charge,
+            session,
+            holdings,
+        };
+        return Ok(gave_again(
+            (case, on, before),
+            other,
+            &refunds,
+            (verdict, learned),
+            at,
+            change,
+        ));
+    }
     let stake = match before.state {
         RefundState::Pending | RefundState::Unknown => Stake::Outcome,
         RefundState::Succeeded => Stake::Success,
@@ -60,7 +90,7 @@ pub(crate) fn settle_refund(
     let retried = news.is_some() && verdict.is_not_sent() && before.is_automatic() && before.state.is_open();
     let news = news.filter(|_| !retried);
     let mut refund = before.clone();
-    let (mut moves, moved) = move_on(&mut refund, news, &charge, &verdict, learned, at);
+    let (mut moves, moved) = move_on(&mut refund, (news, told), &charge, &verdict, learned, at);
     let unresolved = if retried {
         let stuck = case.try_again(at.host_now) >= TRIES_UNTIL_UNRESOLVED;
         stuck && !std::mem::replace(&mut case.attempt.unresolved, true)
@@ -118,10 +148,37 @@ impl Case {
     }
 }
 
+/// Works in that the service gave back more than a refund, under another name: it is a refund of the charge like
+/// any that is made at the service, or somebody has to see it, once.
+fn gave_again(
+    (case, on, before): (Case, Concerned, Refund),
+    other: MadeThere,
+    refunds: &[Refund],
+    (verdict, learned): (Verdict, &Learned<'_>),
+    at: &mut Setting<'_>,
+    change: &mut Change,
+) -> Refund {
+    let is_known = refunds
+        .iter()
+        .any(|known| known.reference.as_ref() == Some(&other.reference));
+    let is_booked = !is_known && refund_made_there(on, other, refunds, at, change) == Booked::Done;
+    let mut refund = before;
+    if !is_known && !is_booked {
+        refund.updated_at = at.now;
+        let contradicted = Happening::plain(EventKind::RefundContradicted);
+        change.record(Subject::Refund(refund.clone()), [contradicted]);
+        refund.revision += 1;
+    }
+    let mut case = case;
+    case.schedule(Standing::Settled, learned, &verdict, at.host_now);
+    case.note_another(verdict, is_booked, learned, at, change);
+    refund
+}
+
 /// Moves a refund by what was learned. What happened to it, and whether the evidence moved anything.
 fn move_on(
     refund: &mut Refund,
-    news: Option<News>,
+    (news, told): (Option<News>, Told),
     charge: &Charge,
     verdict: &Verdict,
     learned: &Learned<'_>,
@@ -152,18 +209,20 @@ fn move_on(
     }
     let names = verdict.reference.is_some();
     if refund.step(news, at.now).is_err() {
-        // A refund begins as pending, so that it was accepted moves it no further, nor does it that it went
-        // through once more; but the name by which it is known may come with that.
-        let again = match news {
-            News::Pending | News::ActionRequired => from.is_open(),
-            News::Succeeded => from == RefundState::Succeeded,
-            _ => false,
-        };
-        if !(again && names && refund.reference.is_none()) {
+        // A refund begins as pending, so that it was accepted moves it no further; but the name by which it is
+        // known may come with that.
+        let accepted = matches!(news, News::Pending | News::ActionRequired) && from.is_open();
+        let again = accepted && names && refund.reference.is_none();
+        let is_named = again || told == Told::Name;
+        if !is_named {
             return (moves, false);
         }
         refund.updated_at = at.now;
         moves.push(Happening::plain(EventKind::RefundUpdated));
+        if news == News::Mismatched {
+            // What a person said went back is not what the service says.
+            moves.push(Happening::plain(EventKind::RefundContradicted));
+        }
     } else {
         refund.mismatched = news == News::Mismatched;
         refund.failure = (refund.state == RefundState::Failed).then(|| failure(learned.finding));

@@ -26,6 +26,8 @@ pub(crate) struct MadeThere {
     pub(crate) reference: String,
     pub(crate) amount: Amount,
     pub(crate) reason: Option<String>,
+    /// The refunds of the charge to which the service gave no name.
+    pub(crate) unnamed: Vec<RefundId>,
 }
 
 /// What comes of something that happened at the service.
@@ -67,6 +69,7 @@ pub(crate) fn refund_made_there(
         reference,
         amount,
         reason,
+        unnamed,
     } = made;
     if reference.is_empty() {
         return Booked::Held("the service's name for the refund cannot be kept");
@@ -74,9 +77,10 @@ pub(crate) fn refund_made_there(
     let known = refunds
         .iter()
         .find(|refund| refund.reference.as_ref() == Some(&reference));
-    // One of ours that came through without a name is told from it by its amount only.
+    // One of ours that came through without a name, or under one that only a person gave, is told from it by its
+    // amount only.
     let nameless = |refund: &&Refund| {
-        refund.reference.is_none() && refund.state == RefundState::Succeeded && refund.amount == amount
+        unnamed.contains(&refund.id) && refund.state == RefundState::Succeeded && refund.amount == amount
     };
     match known.or_else(|| refunds.iter().find(nameless)) {
         Some(known) if known.source == RefundSource::Processor => return Booked::Done,

@@ -93,7 +93,7 @@ impl Held {
     }
 
     /// Learns something about an attempt.
-    fn hear(&mut self, of: usize, finding: &Finding) {
+    fn hear(&mut self, of: usize, finding: &Finding) -> Vec<String> {
         let (attempt, evidence) = &self.attempts[of];
         let operation = attempt.operation;
         let found = Unsettled {
@@ -126,12 +126,14 @@ impl Held {
             None => settle(found, &learned, &mut at_now, &mut change).unwrap(),
         };
         (self.session, self.mint) = (session, mint);
+        let told = super::told(&change);
         for entry in change.ledger {
             let known = self.attempts.iter_mut().find(|(known, _)| known.id == entry.attempt.id);
             let (attempt, said) = known.unwrap();
             *attempt = entry.attempt;
             said.extend(entry.evidence);
         }
+        told
     }
 
     /// What somebody says, as it is learned.
@@ -326,4 +328,40 @@ proptest! {
             held.check()?;
         }
     }
+}
+
+fn taken_as(name: &str) -> Finding {
+    Finding::Notified(Outcome::succeeded(name, eur(HELD)))
+}
+
+#[test]
+fn a_capture_takes_the_services_first_name_and_another_is_for_somebody_to_see_once() {
+    for first in ["", "PAY-77"] {
+        let mut held = Held::new();
+        held.ask(Followup::Capture, None).unwrap();
+        let word = held.word(1, Resolution::succeeded_as(first)).unwrap();
+        held.hear(1, &word);
+        assert_eq!(held.charge().state, ChargeState::Succeeded);
+        assert_eq!(held.hear(1, &taken_as("c_1")), ["charge.updated"], "{first:?}");
+        assert_eq!(held.charge().reference.as_deref(), Some("c_1"));
+        assert_eq!(held.hear(1, &taken_as("c_1")), [""; 0]);
+        assert_eq!(held.hear(1, &taken_as("c_2")), ["charge.contradicted"]);
+        assert_eq!(held.hear(1, &taken_as("c_2")), [""; 0]);
+        assert_eq!(held.charge().reference.as_deref(), Some("c_1"));
+    }
+}
+
+#[test]
+fn what_an_authorisation_tells_of_after_its_capture_is_for_somebody_to_see_once() {
+    let mut held = Held::new();
+    held.ask(Followup::Capture, None).unwrap();
+    held.hear(1, &Finding::Executed(Outcome::succeeded("c_1", eur(HELD))));
+    let captured = held.charge().clone();
+    for known in ["r_1", "c_1", ""] {
+        assert_eq!(held.hear(0, &taken_as(known)), [""; 0], "{known:?}");
+    }
+    assert_eq!(held.hear(0, &taken_as("r_2")), ["charge.contradicted"]);
+    assert_eq!(held.hear(0, &taken_as("r_2")), [""; 0]);
+    assert_eq!(held.charge().reference, captured.reference);
+    assert_eq!(held.charge().captured, captured.captured);
 }

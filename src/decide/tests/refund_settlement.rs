@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::event::Subject;
 use crate::hook::{Action, Capabilities, Lookup, Outcome, Receipt};
 use crate::money::{Amount, Currency};
-use crate::payment::{Await, Finding, GrantEffect, Hold, RefundState, Share};
+use crate::payment::{Await, Finding, GrantEffect, Hold, RefundSource, RefundState, Resolution, Share};
 use crate::samples::{at, eur, line};
 use crate::session::Line;
 
@@ -891,4 +891,48 @@ fn units_of_a_line_that_sells_nothing_that_lasts_take_nothing_back() {
         told(&goes_back(&mut paid, Share::Units(vec![(0, 2)]), None)),
         ["refund.updated pending>succeeded", "charge.refunded"]
     );
+}
+
+fn heard(name: &str, amount: Amount) -> Finding {
+    Finding::Notified(Outcome::succeeded(name, amount))
+}
+
+#[test]
+fn a_refund_takes_the_services_first_name_and_another_is_a_refund_beside_it() {
+    let word = |name: &str| Finding::Resolved {
+        resolution: Resolution::succeeded_as(name),
+        outcome: Some(Outcome::succeeded(name, eur(400))),
+        note: "seen".to_owned(),
+    };
+    for first in [word("R-1"), word(""), answer(Outcome::succeeded("", eur(400)))] {
+        let mut paid = on_its_way();
+        paid.hear(0, &first);
+        assert_eq!(booked(&paid), (0, 400));
+        assert_eq!(told(&paid.learn(0, &heard("re_1", eur(400)))), ["refund.updated"]);
+        assert_eq!(paid.refunds[0].reference.as_deref(), Some("re_1"));
+        assert_eq!(paid.attempts[0].reference.as_deref(), Some("re_1"));
+        assert_eq!(told(&paid.learn(0, &heard("re_1", eur(400)))), NOTHING);
+        assert_eq!(booked(&paid), (0, 400));
+        let change = paid.learn(0, &heard("re_2", eur(400)));
+        assert_eq!(told(&change), ["refund.created >succeeded", "charge.refunded"]);
+        let other = super::refund_of(&change).unwrap();
+        assert_eq!(
+            (other.source, other.amount, other.reference.as_deref()),
+            (RefundSource::Processor, eur(400), Some("re_2"))
+        );
+        assert_eq!(booked(&paid), (0, 800));
+        assert_eq!(told(&paid.learn(0, &heard("re_2", eur(400)))), NOTHING);
+        assert_eq!(paid.refunds[0].reference.as_deref(), Some("re_1"));
+        assert_eq!(paid.attempts[0].reference.as_deref(), Some("re_1"));
+        // For a third there is nothing left of the charge.
+        let third = heard("re_3", eur(400));
+        assert_eq!(told(&paid.learn(0, &third)), ["refund.contradicted"]);
+        assert_eq!(told(&paid.learn(0, &third)), NOTHING);
+    }
+    // Another amount than the person said is for somebody to see.
+    let mut paid = on_its_way();
+    paid.hear(0, &word("R-1"));
+    let told_of = told(&paid.learn(0, &heard("re_1", eur(399))));
+    assert_eq!(told_of, ["refund.updated", "refund.contradicted"]);
+    assert_eq!(told(&paid.learn(0, &heard("re_1", eur(399)))), NOTHING);
 }

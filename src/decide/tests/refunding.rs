@@ -33,6 +33,8 @@ pub(super) struct Paid {
     made_by: Attempt,
     /// By number, as the attempts that made them.
     pub(super) refunds: Vec<Refund>,
+    /// Those that the service made beside them, which nobody here has asked for.
+    theirs: Vec<Refund>,
     pub(super) attempts: Vec<Attempt>,
     /// What was learned about each, the oldest first.
     said: Vec<Vec<Evidence>>,
@@ -87,6 +89,7 @@ impl Paid {
             session,
             made_by,
             refunds: Vec::new(),
+            theirs: Vec::new(),
             attempts: Vec::new(),
             said: Vec::new(),
             holdings: Vec::new(),
@@ -111,12 +114,17 @@ impl Paid {
         &mut self.session.payment_intent.as_mut().unwrap().charges[0]
     }
 
-    fn given(&self) -> Given<'_> {
+    /// All refunds of the charge.
+    fn all(&self) -> Vec<Refund> {
+        self.refunds.iter().chain(&self.theirs).cloned().collect()
+    }
+
+    fn given<'a>(&'a self, refunds: &'a [Refund]) -> Given<'a> {
         Given {
             session: &self.session,
             charge: self.charge().clone(),
             made_by: &self.made_by,
-            refunds: &self.refunds,
+            refunds,
         }
     }
 
@@ -128,7 +136,7 @@ impl Paid {
             Await::Call | Await::Lookup | Await::Cancel => self.seconds,
         };
         let next = (next, at(due + HOST_AHEAD));
-        let intended = intend(self.given(), wish, next, &mut setting(&mut mint, self.seconds))?;
+        let intended = intend(self.given(&self.all()), wish, next, &mut setting(&mut mint, self.seconds))?;
         *self.charge_mut() = intended.charge.clone();
         let mut change = Change::new();
         let (refund, attempt) = intended.record(&mut change);
@@ -196,7 +204,8 @@ impl Paid {
             case: Case::of(self.attempts[refund].clone(), newest_first),
             refund: self.refunds[refund].clone(),
             session: self.session.clone(),
-            refunds: self.refunds.clone(),
+            unnamed: Vec::new(),
+            refunds: self.all(),
             holdings: self.holdings.clone(),
         };
         let learned = Learned {
@@ -217,8 +226,10 @@ impl Paid {
             match &entry.subject {
                 Subject::Charge(charge) => *self.charge_mut() = charge.clone(),
                 Subject::Refund(refund) => {
-                    let known = self.refunds.iter_mut().find(|known| known.id == refund.id);
-                    *known.unwrap() = refund.clone();
+                    match self.refunds.iter_mut().find(|known| known.id == refund.id) {
+                        Some(known) => *known = refund.clone(),
+                        None => self.theirs.push(refund.clone()),
+                    }
                 }
                 Subject::Entitlement(step) => {
                     let known = self.holdings.iter_mut().position(|known| known.id == step.id);
@@ -286,7 +297,8 @@ impl Paid {
     /// more than it took, and nothing or less than nothing is no refund.
     pub(super) fn check(&self) -> Result<(), TestCaseError> {
         let sum = |is: fn(RefundState) -> bool| -> i128 {
-            let refunds = self.refunds.iter().filter(|refund| is(refund.state));
+            let refunds = self.refunds.iter().chain(&self.theirs);
+            let refunds = refunds.filter(|refund| is(refund.state));
             refunds.map(|refund| i128::from(refund.amount.as_minor())).sum()
         };
         let charge = self.charge();
@@ -573,7 +585,7 @@ fn the_same_wish_on_the_same_rows_gives_the_same_change() {
         let mut mint = paid.mint.clone();
         let wish = wanted(Share::Units(vec![(0, 2)]), RefundSource::Requested, None);
         let next = (Await::Answer, at(0));
-        let intended = intend(paid.given(), wish, next, &mut setting(&mut mint, 7)).unwrap();
+        let intended = intend(paid.given(&[]), wish, next, &mut setting(&mut mint, 7)).unwrap();
         intended.record(change)
     });
 }

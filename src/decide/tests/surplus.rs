@@ -70,8 +70,11 @@ fn a_second_success_that_fits_no_row_is_told_of() {
     for amount in [eur(1_000), Amount::zero(Currency::EUR), dollars] {
         let mut sale = Sale::begun();
         sale.hear(&took(eur(999)));
-        assert_eq!(told(&sale.learn(&heard("r_2", amount))), ["charge.unresolved"]);
+        assert_eq!(told(&sale.learn(&heard("r_2", amount))), ["charge.contradicted"]);
+        assert_eq!(told(&sale.learn(&heard("r_2", amount))), [""; 0], "once");
+        assert_eq!(told(&sale.learn(&heard("r_3", amount))), ["charge.contradicted"]);
         assert_eq!(sale.charges().len(), 1);
+        assert_eq!(sale.charge().reference.as_deref(), Some("r_1"));
     }
 }
 
@@ -91,8 +94,34 @@ fn a_name_that_a_person_gave_is_no_second_payment_beside_the_services() {
     assert_eq!(sale.charges().len(), 1);
     sale.hear(&heard("r_2", eur(999)));
     assert_eq!(sale.charges().len(), 2, "the service calls both by names of its own");
-    // Another amount than the person said is for somebody to see.
+    // Another amount than the person said is for somebody to see, once.
     let mut sale = Sale::begun();
+    sale.late_payments = LatePayments::Refund;
     sale.hear(&word);
-    assert_eq!(told(&sale.learn(&heard("r_1", eur(998)))), ["charge.unresolved"]);
+    let told_of = told(&sale.learn(&heard("r_1", eur(998))));
+    assert_eq!(told_of, ["charge.updated", "charge.contradicted"]);
+    assert_eq!(told(&sale.learn(&heard("r_1", eur(998)))), [""; 0]);
+    assert_eq!((sale.charges().len(), sale.charge().captured), (1, 999));
+}
+
+#[test]
+fn what_was_taken_without_a_name_takes_the_first_that_the_service_gives_and_a_second_is_a_second_payment() {
+    let nameless_word = Finding::Resolved {
+        resolution: Resolution::succeeded(),
+        outcome: Some(Outcome::succeeded("", eur(999))),
+        note: "seen".to_owned(),
+    };
+    let nameless_answer = Finding::Executed(Outcome::succeeded("", eur(999)));
+    for nameless in [nameless_word, nameless_answer] {
+        let mut sale = Sale::begun();
+        sale.hear(&nameless);
+        assert_eq!(sale.charge().reference, None);
+        assert_eq!(told(&sale.learn(&heard("r_1", eur(999)))), ["charge.updated"]);
+        let named = (sale.charge().reference.clone(), sale.attempt().reference.clone());
+        assert_eq!(named, (Some("r_1".to_owned()), Some("r_1".to_owned())));
+        assert_eq!(told(&sale.learn(&heard("r_1", eur(999)))), [""; 0]);
+        assert_eq!(told(&sale.learn(&heard("r_2", eur(999)))), KEPT);
+        assert_eq!(sale.charges()[0].reference.as_deref(), Some("r_1"));
+        assert_eq!(sale.attempt().reference.as_deref(), Some("r_1"));
+    }
 }

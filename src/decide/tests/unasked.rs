@@ -51,6 +51,12 @@ fn made_there(charge: Charge, reference: &str, amount: Amount, refunds: &[Refund
         reference: reference.to_owned(),
         amount,
         reason: None,
+        // What the service calls a refund begins so in these tests.
+        unnamed: refunds
+            .iter()
+            .filter(|refund| refund.reference.as_deref().is_none_or(|name| !name.starts_with("re_")))
+            .map(|refund| refund.id.clone())
+            .collect(),
     };
     let at = &mut setting(&mut mint, 200);
     let booked = refund_made_there(concerned(charge), made, refunds, at, &mut change);
@@ -98,8 +104,9 @@ fn a_refund_that_is_known_counts_once_whoever_asked_for_it() {
         (theirs, Booked::Done),
         ours(RefundState::Pending, Some("re_9")),
         ours(RefundState::Failed, Some("re_9")),
-        // One that went through without a name is told by its amount.
+        // One that went through without a name, or under a person's, is told by its amount.
         ours(RefundState::Succeeded, None),
+        ours(RefundState::Succeeded, Some("R-1")),
     ] {
         let (booked, change) = made_there(paid(), "re_9", eur(333), &[known]);
         assert_eq!(booked, expected);
@@ -108,6 +115,9 @@ fn a_refund_that_is_known_counts_once_whoever_asked_for_it() {
     let nameless = refund(RefundState::Succeeded);
     let (booked, _) = made_there(paid(), "re_9", eur(334), &[nameless]);
     assert_eq!(booked, Booked::Done, "another amount is another refund");
+    let named = self::ours(RefundState::Succeeded, Some("re_1"));
+    let (booked, _) = made_there(paid(), "re_9", eur(333), &[named]);
+    assert_eq!(booked, Booked::Done, "another name is another refund");
 }
 
 #[test]
