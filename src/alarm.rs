@@ -78,7 +78,8 @@ pub enum Alarm {
         refund: RefundId,
     },
     /// Nobody can tell what came of a setup, or it succeeded without a payment method that could be kept,
-    /// or moved money: ask the payment service. Told as of charges.
+    /// or moved money, be it after it was over: ask the payment service. What was moved is in the evidence
+    /// ([`crate::App::attempts_about`]). Told as of charges.
     #[non_exhaustive]
     SetupUnresolved {
         /// The app's slug.
@@ -338,8 +339,8 @@ impl fmt::Display for Alarm {
             ),
             Alarm::SetupUnresolved { app, customer, setup } => write!(
                 f,
-                "{app}: nobody can tell whether setup {setup} of customer {customer} saved a payment method; ask the \
-                 payment service"
+                "{app}: setup {setup} of customer {customer} moved money, or nobody can tell whether it saved a payment \
+                 method; ask the payment service"
             ),
             Alarm::RefundFailed { app, charge, refund } => write!(
                 f,

@@ -694,17 +694,77 @@ fn money_taken_twice_that_no_row_can_hold_is_told_of() {
     shop.run();
     assert_eq!(shop.read(&session).payment_intent.unwrap().charges.len(), 1);
     let kinds = shop.kinds(shop.newest_charge(&session).id);
-    assert_eq!(kinds.last().map(String::as_str), Some("charge.unresolved"));
+    assert_eq!(kinds.last().map(String::as_str), Some("charge.contradicted"));
     shop.clean();
 }
 
-fn made_there(id: &str, reference: &str, minor: i64) -> Notice {
+pub fn made_there(id: &str, reference: &str, minor: i64) -> Notice {
     let kind = NoticeKind::ExternalRefund {
         reference: reference.to_owned(),
         amount: euro(minor),
         reason: Some("by hand".to_owned()),
     };
     Notice::new(id, kind)
+}
+
+#[test]
+fn what_is_told_of_a_refund_that_has_gone_through_is_another_refund_of_the_charge() {
+    let shop = Shop::open();
+    let (session, _) = shop.answered("u_1", paid("pi_1"));
+    let charge = shop.newest_charge(&session);
+    shop.till.answer(Outcome::succeeded("re_1", euro(50_00)));
+    let part = tillite::NewRefund::charge(&charge.id).amount(euro(50_00));
+    let refund = shop.app.refunds().create(part).unwrap();
+    assert_eq!(refund.state, RefundState::Succeeded);
+    let about = shop.app.attempts_about(refund.id.as_str(), 1, None).unwrap().data;
+    let attempt = about[0].id.as_str();
+    shop.hears(made_there("n_1", "other_refund", 20_00).attempt(attempt));
+    shop.hears(evidence("n_2", Outcome::succeeded("re_2", euro(50_00))).attempt(attempt));
+    shop.run();
+    let refunds = shop.app.refunds().of(&charge.id).unwrap();
+    let names: Vec<_> = refunds[1..]
+        .iter()
+        .map(|refund| (refund.source, refund.amount, refund.reference.as_deref()))
+        .collect();
+    let theirs = RefundSource::Processor;
+    let expected = [
+        (theirs, euro(20_00), Some("other_refund")),
+        (theirs, euro(50_00), Some("re_2")),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!(shop.newest_charge(&session).refunded, 120_00);
+    shop.clean();
+    // What the charge has not is for somebody to see, once.
+    for id in ["n_3", "n_4"] {
+        shop.hears(evidence(id, Outcome::succeeded("re_3", euro(50_00))).attempt(attempt));
+        shop.hears(evidence(&format!("{id}b"), Outcome::succeeded("re_4", euro(50_00))).attempt(attempt));
+    }
+    shop.run();
+    let kinds = shop.kinds(&refund.id);
+    let contradicted = kinds.iter().filter(|kind| *kind == "refund.contradicted").count();
+    assert_eq!(contradicted, 1, "one of the two fits");
+    assert_eq!(shop.newest_charge(&session).refunded, 170_00);
+    shop.clean();
+}
+
+#[test]
+fn money_that_a_setup_moves_after_it_was_over_is_told_of_once() {
+    let shop = Shop::open();
+    let customer = shop.app.customers().set(NewCustomer::uid("u_1")).unwrap().id;
+    let setup = NewSetup::new(&customer, Currency::EUR).method("tok_1");
+    let setup = shop.app.setups().create(setup).unwrap();
+    assert_eq!(setup.state, tillite::SetupState::Succeeded);
+    let about = shop.app.attempts_about(setup.id.as_str(), 1, None).unwrap().data;
+    let before = shop.kinds(&setup.id);
+    for id in ["n_1", "n_2"] {
+        shop.hears(evidence(id, paid("seti_9")).attempt(about[0].id.as_str()));
+        shop.run();
+    }
+    let kinds = shop.kinds(&setup.id);
+    assert_eq!(kinds[before.len()..], ["setup.unresolved"]);
+    let after = shop.app.setups().get(&setup.id).unwrap();
+    assert_eq!((after.state, after.method), (setup.state, setup.method));
+    shop.clean();
 }
 
 #[test]

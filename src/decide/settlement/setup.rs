@@ -1,5 +1,6 @@
 //! What was learned about saving a payment method without taking money.
 
+use super::naming::{self, Told};
 use super::{Case, Learned, Stake, Standing, count, failure};
 use crate::change::{Change, Setting};
 use crate::customer::Customer;
@@ -56,6 +57,10 @@ pub(crate) fn settle_setup(
         at,
         change,
     );
+    let is_named = before.state == SetupState::Succeeded
+        && naming::told(&case, before.reference.as_deref(), &verdict) == Told::Name;
+    let took_money = verdict.is_told_success() && verdict.amount.is_some_and(|amount| !amount.is_zero());
+    let took_too = took_money && !before.state.is_live() && !case.past.took_money;
     let counts = |news: &News| match news {
         // A success without a method waits for a decision, or for one that brings it after all.
         _ if before.mismatched => *news == News::Succeeded || verdict.source == Source::Operator,
@@ -76,15 +81,21 @@ pub(crate) fn settle_setup(
             setup.state.as_str(),
         ));
     }
+    if is_named {
+        setup.reference.clone_from(&verdict.reference);
+        setup.updated_at = at.now;
+        moves.push(Happening::plain(EventKind::SetupUpdated));
+    }
     let standing = match (setup.mismatched, setup.state.is_live()) {
         (true, _) => Standing::Held,
         (false, true) => Standing::Open,
         (false, false) => Standing::Settled,
     };
-    if case.schedule(standing, learned, &verdict, at.host_now) {
+    if case.schedule(standing, learned, &verdict, at.host_now) || took_too {
+        setup.updated_at = at.now;
         moves.push(Happening::plain(EventKind::SetupUnresolved));
     }
-    case.note(verdict, moved.is_some(), learned, at, change);
+    case.note(verdict, moved.is_some() || is_named, learned, at, change);
     let counted = count(&moves);
     change.record_all(Subject::Setup(setup.clone()), moves);
     setup.revision += counted;
