@@ -126,7 +126,8 @@ impl App {
     /// # Errors
     /// [`Error::CallInFlight`] while a call about the same charge, refund or setup may still answer;
     /// [`Error::Refused`] where what is known is stronger, such as a failure of what has succeeded, or
-    /// where there is nothing of the kind to decide; [`Error::Invalid`] for the note and the reference;
+    /// where there is nothing of the kind to decide, or for a payment over another amount that is said to have
+    /// succeeded; [`Error::Invalid`] for the note and the reference, also one that is not the service's own;
     /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].
     ///
     /// # Durability

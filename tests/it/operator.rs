@@ -12,8 +12,8 @@ use tillite::{
 };
 
 use crate::file::Disk;
-use crate::kit::{Shop, Told, cannot_tell, declined, euro, locked, not_sent, unknown};
-use crate::notification::{evidence, paid};
+use crate::kit::{Shop, Told, cannot_tell, declined, euro, locked, not_sent, pending, unknown};
+use crate::notification::{evidence, made_there, paid};
 
 const PRICE: i64 = 199_00;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -431,8 +431,8 @@ fn another_amount_than_somebody_said_is_told_of() {
     shop.hears(evidence("n_1", less).attempt(case.id.as_str()));
     shop.run();
     let charge = shop.first_charge(&session);
-    assert_eq!(shop.kinds(&charge.id).last().unwrap(), "charge.unresolved");
-    assert_eq!(charge.reference.as_deref(), Some("order 77"));
+    assert_eq!(shop.kinds(&charge.id).last().unwrap(), "charge.contradicted");
+    assert_eq!(charge.reference.as_deref(), Some("pi_1"), "the service's name for it");
     assert_eq!(shop.till.refunds(), []);
     shop.clean();
 }
@@ -750,6 +750,68 @@ fn a_refund_ends_by_somebodys_word() {
     for nonsense in [Resolution::SendBack, Resolution::SettledOutside] {
         let refused = shop.refuses_word(&case, nonsense);
         assert!(matches!(refused, Error::Refused(_)), "{refused}");
+    }
+}
+
+#[test]
+fn a_refund_that_somebody_found_is_the_one_that_the_service_tells_of_by_its_own_name() {
+    let shop = Shop::open();
+    let session = shop.session("u_1");
+    shop.pay(&session).unwrap();
+    let charge = shop.first_charge(&session);
+    shop.till.set_capabilities(Capabilities::new());
+    shop.till.tell(Told::TakeAndLose);
+    let part = NewRefund::charge(&charge.id).amount(euro(99_50));
+    let refund = shop.app.refunds().create(part).unwrap();
+    assert_eq!(refund.state, RefundState::Unknown);
+    let case = shop.case();
+    shop.refunded(&case.id, Resolution::succeeded_as("R-1"));
+    let paid_as = charge.reference.unwrap();
+    for (id, name) in [("n_1", "re_1"), ("n_2", "re_1"), ("n_3", "re_2")] {
+        shop.hears(made_there(id, name, 99_50).reference(&paid_as));
+        shop.run();
+        shop.clean();
+    }
+    let refunds = shop.app.refunds().of(&charge.id).unwrap();
+    let known: Vec<_> = refunds
+        .iter()
+        .map(|refund| (refund.source, refund.reference.as_deref()))
+        .collect();
+    let (ours, theirs) = (RefundSource::Requested, RefundSource::Processor);
+    assert_eq!(known, [(ours, Some("re_1")), (theirs, Some("re_2"))]);
+    assert_eq!(shop.first_charge(&session).refunded, PRICE);
+    assert_eq!(shop.app.attempt(&case.id).unwrap().reference.as_deref(), Some("re_1"));
+}
+
+#[test]
+fn a_name_that_somebody_types_never_contradicts_the_services() {
+    let shop = Shop::open();
+    shop.till.set_capabilities(Capabilities::new());
+    let (session, ask) = shop.answered("u_1", pending("pi_1"));
+    let attempt = AttemptId::parse(&ask.request.attempt).unwrap();
+    let refused = shop.refuses_word(&attempt, Resolution::succeeded_as("PAY-77"));
+    assert_eq!(refused.field(), Some("reference"));
+    assert!(refused.to_string().contains("pi_1"), "{refused}");
+    let payment = shop.paid(&attempt, Resolution::succeeded());
+    assert_eq!(payment.charge.unwrap().reference.as_deref(), Some("pi_1"));
+    assert_eq!(shop.read(&session).state, SessionState::Complete);
+}
+
+#[test]
+fn another_amount_than_asked_never_pays_by_somebodys_word() {
+    let inr = Amount::minor(1, Currency::parse("INR").unwrap()).unwrap();
+    for taken in [euro(1), inr] {
+        let shop = Shop::open();
+        let session = shop.mismatched("u_1", taken);
+        let case = shop.case();
+        for word in [Resolution::succeeded(), Resolution::succeeded_as("p_1")] {
+            let refused = shop.refuses_word(&case.id, word);
+            assert!(matches!(refused, Error::Refused(_)), "{refused}");
+        }
+        assert_eq!(shop.read(&session).state, SessionState::Processing);
+        shop.paid(&case.id, Resolution::SettledOutside);
+        shop.refuses_word(&case.id, Resolution::succeeded());
+        assert_eq!(shop.first_charge(&session).captured, 0);
     }
 }
 

@@ -8,7 +8,7 @@ use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
 use super::{Case, Learned, Standing, failure};
 use crate::change::{Change, Setting};
-use crate::error::{Error, Refused};
+use crate::error::{Error, Invalid, Refused};
 use crate::event::{EventKind, Happening};
 use crate::hook::{Operation, Outcome, Receipt, Request};
 use crate::payment::{
@@ -16,6 +16,7 @@ use crate::payment::{
     Resolution, Setup, SetupState, Unresolved,
 };
 use crate::session::Session;
+use crate::text::kept;
 use crate::time::Timestamp;
 
 /// What an attempt is about.
@@ -118,8 +119,8 @@ fn is_failed(refund: &Refund) -> bool {
 /// What somebody says of an attempt, as it is learned; none where it is so already.
 ///
 /// # Errors
-/// `Refused` for a setup that is said to have succeeded, since nobody can say which method it saved; corrupt
-/// storage, if the attempt's request does not parse.
+/// `Refused` for a setup that is said to have succeeded, since nobody can say which method it saved, and for a
+/// charge over which another amount moved; `Invalid` for another name than the service gave; corrupt storage, if the attempt's request does not parse.
 pub(crate) fn finding(
     resolution: Resolution,
     note: String,
@@ -139,7 +140,25 @@ pub(crate) fn finding(
         }
         .into());
     }
+    if let (About::Charge(charge), Resolution::Succeeded { .. }) = (about, &resolution)
+        && charge.hold == Some(Hold::Mismatch)
+        && charge.state != ChargeState::Succeeded
+    {
+        return Err(Refused {
+            object: "charge",
+            state: "one over which another amount moved than was asked",
+            event: "to resolve it as succeeded (send back what was taken, or resolve it as settled outside)",
+        }
+        .into());
+    }
     let outcome = match &resolution {
+        Resolution::Succeeded {
+            reference: Some(reference),
+        } if case.past.called.as_ref().is_some_and(|called| called != reference) => {
+            let called = case.past.called.as_deref().unwrap_or_default();
+            let allowed = format!("{called:?}, as the service calls it, or none");
+            return Err(Invalid::new("reference", kept(reference, 255), allowed).into());
+        }
         Resolution::Succeeded { reference } => {
             let asked = Request::from_bytes(&attempt.request)?.money()?;
             let receipt = Receipt::new(reference.as_deref().unwrap_or_default(), asked);

@@ -136,11 +136,13 @@ impl Held {
         told
     }
 
-    /// What somebody says, as it is learned.
+    /// What somebody says, as it is learned; none where it is so already or cannot be.
     fn word(&self, of: usize, resolution: Resolution) -> Option<Finding> {
         let (attempt, evidence) = &self.attempts[of];
         let case = Case::of(attempt.clone(), evidence.iter().rev().map(known).collect());
-        finding(resolution, "seen".to_owned(), &case, &About::Charge(self.charge())).unwrap()
+        finding(resolution, "seen".to_owned(), &case, &About::Charge(self.charge()))
+            .ok()
+            .flatten()
     }
 
     fn asked_for(&self, of: usize) -> Amount {
