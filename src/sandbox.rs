@@ -11,7 +11,7 @@
 //! | `5123450000000008` | `04/27` | [`card::EXPIRED`] | declined: `expired_card` |
 //! | `5123450000000008` | `08/28` | [`card::NEVER_ANSWERS`] | unknown until it is looked up, by `run_due` or [`Sessions::refresh`](crate::Sessions::refresh); then nothing was charged, and the session can be paid again |
 //! | `5123450000000008` | `01/37` | [`card::PROCESSOR_ERROR`] | fails for certain: `processing_error` |
-//! | `4000000000003220` | `01/39` | [`card::CHALLENGE`] | asks for 3-D Secure: the charge is `requires_action` until [`Sessions::answer_challenge`](crate::Sessions::answer_challenge) |
+//! | `4000000000003220` | `01/39` | [`card::CHALLENGE`] | asks for 3-D Secure: the charge is `requires_action` until [`Sessions::answer_challenge`](crate::Sessions::answer_challenge), a setup until [`Setups::answer_challenge`](crate::Setups::answer_challenge) |
 //! | any other | | [`card::UNKNOWN`] | declined: `unknown_test_card` |
 //!
 //! With [`NewSession::capture_later`](crate::NewSession::capture_later) approved means held. Every capture,
@@ -26,7 +26,7 @@ use crate::hook::{
     Ability, Action, Advice, Cancel, Capabilities, Lookup, LookupKey, Notice, NoticeKind, Operation, Outcome, Post,
     Processor, Receipt, Reception, Request, SavedMethod,
 };
-use crate::id::Mode;
+use crate::id::{AttemptId, Mode};
 use crate::time::Timestamp;
 
 /// The name under which the sandbox stands in charges.
@@ -43,7 +43,8 @@ pub mod card {
     /// Never answers; looked up, it turns out that nothing was charged.
     pub const NEVER_ANSWERS: &str = "sandbox_never_answers";
     /// Asks the buyer for 3-D Secure first: approved or failed as
-    /// [`Sessions::answer_challenge`](crate::Sessions::answer_challenge) says, called off after 15 minutes.
+    /// [`Sessions::answer_challenge`](crate::Sessions::answer_challenge) says, or of a setup
+    /// [`Setups::answer_challenge`](crate::Setups::answer_challenge), called off after 15 minutes.
     pub const CHALLENGE: &str = "sandbox_challenge";
     /// Fails for certain, with `processing_error`.
     pub const PROCESSOR_ERROR: &str = "sandbox_processor_error";
@@ -61,7 +62,8 @@ const CARDS: [(&str, &str, &str); 6] = [
 ];
 
 /// What a buyer makes of 3-D Secure; given to
-/// [`Sessions::answer_challenge`](crate::Sessions::answer_challenge).
+/// [`Sessions::answer_challenge`](crate::Sessions::answer_challenge) and
+/// [`Setups::answer_challenge`](crate::Setups::answer_challenge).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -177,6 +179,10 @@ impl Processor for Sandbox {
         let Ok(Answered { challenge, request }) = serde_json::from_slice(post.body) else {
             return Reception::refused("this is no answer to a challenge");
         };
+        // What the post says of its mode is anybody's word; the attempt is of the mode that its id carries.
+        if !AttemptId::parse(&request.attempt).is_ok_and(|attempt| attempt.mode() == Mode::Test) {
+            return Reception::refused("the sandbox serves test mode only");
+        }
         if !matches!(decide(&request), Some(Outcome::RequiresAction { .. })) {
             return Reception::refused("there is no challenge to answer");
         }
@@ -188,7 +194,8 @@ impl Processor for Sandbox {
                 advice: Some(Advice::OtherMethod),
             },
         };
-        let id = format!("{}_{}", request.attempt, challenge.as_str());
+        // A challenge is answered once: whichever answer is stored first stands.
+        let id = format!("{}_challenge", request.attempt);
         let notice = Notice::new(id, NoticeKind::Evidence(outcome)).attempt(request.attempt);
         Reception::genuine([notice])
     }

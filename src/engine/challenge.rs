@@ -1,13 +1,13 @@
 //! 3-D Secure in the sandbox: the buyer's answer.
 
-use super::Sessions;
 use super::notifications::apply_about;
 use super::payments::Payment;
 use super::settling::settled;
-use crate::error::{Refused, Result};
+use super::{App, Sessions, Setups};
+use crate::error::{Error, Refused, Result};
 use crate::hook::Request;
-use crate::id::{Mode, SessionId};
-use crate::payment::{ChargeState, PaymentIntent};
+use crate::id::{Mode, SessionId, SetupId};
+use crate::payment::{Attempt, ChargeState, PaymentIntent, Setup, SetupState};
 use crate::sandbox::{self, Challenge};
 use crate::store;
 
@@ -17,8 +17,8 @@ impl Sessions<'_> {
     /// only.
     ///
     /// The sandbox hears of it and notifies the engine, as any service does after the buyer has acted on
-    /// its page ([`crate::Notifications::receive`]); what it says is applied at once. Idempotent by state:
-    /// where no challenge waits for an answer, the session is answered as it is, with its newest charge.
+    /// its page ([`crate::Notifications::receive`]); what it says is applied at once. The first answer to a
+    /// challenge stands. Idempotent by state: where no challenge waits for an answer, the session is answered as it is, with its newest charge.
     ///
     /// # Errors
     /// [`crate::Error::Refused`] in live mode, and where the buyer has to act at another processor than the
@@ -34,14 +34,7 @@ impl Sessions<'_> {
     /// Those that the outcome of [`Sessions::pay`] has.
     pub fn answer_challenge(&self, id: &SessionId, answer: Challenge) -> Result<Payment> {
         let (core, world) = (&self.0.core, self.0.world);
-        let refused = |state| Refused {
-            object: "challenge",
-            state,
-            event: "an answer",
-        };
-        if world.mode == Mode::Live {
-            return Err(refused("live").into());
-        }
+        in_test_mode(self.0)?;
         self.0.own_mode(id.as_str(), id.mode())?;
         let asked = core.view(world, |view| {
             let session = store::session::get(view.sql, world, id)?;
@@ -49,16 +42,10 @@ impl Sessions<'_> {
             let Some(charge) = live.filter(|charge| charge.state == ChargeState::RequiresAction) else {
                 return Ok(None);
             };
-            if charge.processor != sandbox::NAME {
-                return Err(refused("another processor's").into());
-            }
+            of_the_sandbox(&charge.processor)?;
             store::attempt::that_made(view.sql, world, charge.id.as_str()).map(Some)
         })?;
-        if let Some(attempt) = asked {
-            let body = sandbox::post(answer, Request::from_bytes(&attempt.request)?);
-            self.0.notifications().receive(sandbox::NAME, &[], &body)?;
-            apply_about(core, world, &attempt.id)?;
-        }
+        tell(self.0, asked, answer)?;
         let session = self.get(id)?;
         let intent = session.payment_intent.as_ref();
         let newest = intent
@@ -66,4 +53,67 @@ impl Sessions<'_> {
             .map(|charge| charge.id.to_string());
         Ok(settled(session, newest.as_deref()))
     }
+}
+
+impl Setups<'_> {
+    /// Answers the 3-D Secure challenge of the sandbox about a setup: the method is saved, or the setup fails
+    /// with `authentication_failed`. Otherwise as [`Sessions::answer_challenge`]. Idempotent by state: where no
+    /// challenge waits for an answer, the setup is answered as it is.
+    ///
+    /// # Errors
+    /// As [`Sessions::answer_challenge`].
+    ///
+    /// # Durability
+    /// The answer is on disk before it is applied, and what came of it when this returns.
+    ///
+    /// # Events
+    /// Those that the outcome of [`Setups::create`] has.
+    pub fn answer_challenge(&self, id: &SetupId, answer: Challenge) -> Result<Setup> {
+        let (core, world) = (&self.0.core, self.0.world);
+        in_test_mode(self.0)?;
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let asked = core.view(world, |view| {
+            let setup = store::setup::get(view.sql, world, id.as_str())?;
+            if setup.state != SetupState::RequiresAction {
+                return Ok(None);
+            }
+            of_the_sandbox(&setup.processor)?;
+            store::attempt::that_made(view.sql, world, setup.id.as_str()).map(Some)
+        })?;
+        tell(self.0, asked, answer)?;
+        self.get(id)
+    }
+}
+
+fn refused(state: &'static str) -> Error {
+    Refused {
+        object: "challenge",
+        state,
+        event: "an answer",
+    }
+    .into()
+}
+
+fn in_test_mode(app: &App) -> Result<()> {
+    match app.world.mode {
+        Mode::Live => Err(refused("live")),
+        Mode::Test => Ok(()),
+    }
+}
+
+fn of_the_sandbox(processor: &str) -> Result<()> {
+    match processor {
+        sandbox::NAME => Ok(()),
+        _ => Err(refused("another processor's")),
+    }
+}
+
+/// Has the sandbox tell of the answer, if one is awaited, and applies what it says.
+fn tell(app: &App, asked: Option<Attempt>, answer: Challenge) -> Result<()> {
+    let Some(attempt) = asked else {
+        return Ok(());
+    };
+    let body = sandbox::post(answer, Request::from_bytes(&attempt.request)?);
+    app.notifications().receive(sandbox::NAME, &[], &body)?;
+    apply_about(&app.core, app.world, &attempt.id)
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use tillite::sandbox::{Challenge, card};
+use tillite::sandbox::{self, Challenge, card};
 use tillite::testing::{FakeProcessor, ManualClock, Told};
 use tillite::{
-    Action, Advice, App, Budget, ChargeState, Currency, Engine, Error, Expect, Mode, NewLine, NewPrice, NewSession,
-    NotificationState, Payment, Session, SessionState,
+    Action, Advice, App, Begun, Budget, ChargeState, Currency, Engine, Error, Expect, Mode, NewCustomer, NewLine,
+    NewPrice, NewSession, NewSetup, NotificationState, Payment, Request, Session, SessionId, SessionState, SetupState,
 };
 
 use crate::kit::euro;
@@ -210,4 +210,85 @@ fn what_does_not_come_from_the_sandbox_is_refused() {
     }
     assert_eq!(page.engine.dump().unwrap(), before);
     assert!(page.answer(&session, Challenge::Approve).is_complete());
+}
+
+#[test]
+fn a_challenge_about_a_setup_is_answered_as_well() {
+    let page = Page::open();
+    let customer = page.app.customers().set(NewCustomer::uid("u_1")).unwrap().id;
+    let asked = || {
+        let new = NewSetup::new(&customer, Currency::EUR).method(card::CHALLENGE);
+        let setup = page.app.setups().create(new).unwrap();
+        assert_eq!(setup.state, SetupState::RequiresAction);
+        setup.id
+    };
+    let answered = |id, answer| page.app.setups().answer_challenge(id, answer).unwrap();
+    let setup = asked();
+    let saved = answered(&setup, Challenge::Approve);
+    assert_eq!(saved.state, SetupState::Succeeded);
+    assert!(saved.method.is_some());
+    assert_eq!(answered(&setup, Challenge::Fail), saved, "it was answered");
+    let failed = answered(&asked(), Challenge::Fail);
+    assert_eq!(
+        (failed.state, failed.failure.unwrap().code.as_str()),
+        (SetupState::Failed, "authentication_failed")
+    );
+    page.clean();
+}
+
+/// What the sandbox posts when the challenge of a request was answered so.
+fn post(answer: &str, request: &Request) -> Vec<u8> {
+    let request = serde_json::to_string(request).unwrap();
+    format!(r#"{{"challenge":"{answer}","request":{request}}}"#).into_bytes()
+}
+
+/// A payment whose call is in flight.
+fn begun(app: &App) -> (SessionId, Request) {
+    let line = NewLine::inline("A pen", euro(1_00));
+    let session = app.sessions().create(NewSession::empty().line(line)).unwrap();
+    match app.sessions().begin_payment(&session.id, card::CHALLENGE).unwrap() {
+        Begun::Ask(ask) => (session.id, ask.request.clone()),
+        Begun::Done(payment) => panic!("{payment:?}"),
+    }
+}
+
+#[test]
+fn of_two_answers_at_the_same_moment_the_one_that_was_stored_first_stands() {
+    for (answers, expected) in [
+        (["fail", "approve"], SessionState::Open),
+        (["approve", "fail"], SessionState::Complete),
+    ] {
+        let page = Page::open();
+        let (session, request) = begun(&page.app);
+        for answer in answers {
+            let body = post(answer, &request);
+            page.app.notifications().receive("sandbox", &[], &body).unwrap();
+        }
+        page.clock.turn(Duration::from_secs(60));
+        page.engine.run_due(Budget::items(10)).unwrap();
+        let after = page.app.sessions().get(&session).unwrap();
+        assert_eq!(after.state, expected, "{answers:?}");
+        let charges = after.payment_intent.unwrap().charges;
+        assert_eq!(charges.len(), 1);
+        assert_eq!(charges[0].refund_reserved, 0, "nothing came late");
+        page.clean();
+    }
+}
+
+#[test]
+fn the_sandbox_never_moves_real_money_whatever_a_post_says_of_its_mode() {
+    let engine = Engine::builder()
+        .processor("sandbox", sandbox::Sandbox)
+        .open_in_memory()
+        .unwrap();
+    let app = engine.app("shop", Mode::Live).unwrap();
+    let (session, mut request) = begun(&app);
+    assert_eq!(request.mode, "live");
+    for mode in ["live", "test"] {
+        request.mode = mode.to_owned();
+        let body = post("approve", &request);
+        let refused = app.notifications().receive("sandbox", &[], &body).unwrap_err();
+        assert!(matches!(refused, Error::NotificationRefused { .. }), "{refused:?}");
+    }
+    assert_eq!(app.sessions().get(&session).unwrap().state, SessionState::Processing);
 }

@@ -53,14 +53,17 @@ pub fn builder(clock: &ManualClock, till: &Till, receiver: &Receiver) -> Builder
 /// What is paid at the sandbox, where there is another processor beside it.
 const AT_THE_SANDBOX: i64 = 3_20;
 
-/// With the sandbox beside the other processors, for one amount.
+/// The currency for which a method is saved at the sandbox.
+pub const AT_THE_SANDBOX_IN: Currency = Currency::GBP;
+
+/// With the sandbox beside the other processors, for one amount and one currency.
 pub fn with_sandbox(builder: Builder) -> Builder {
-    builder
-        .test_processor(sandbox::NAME, sandbox::Sandbox)
-        .route(|paid| match paid.amount.as_minor() {
-            AT_THE_SANDBOX => sandbox::NAME.to_owned(),
+    builder.test_processor(sandbox::NAME, sandbox::Sandbox).route(|paid| {
+        match (paid.amount.as_minor(), paid.amount.currency()) {
+            (AT_THE_SANDBOX, _) | (_, AT_THE_SANDBOX_IN) => sandbox::NAME.to_owned(),
             _ => "till".to_owned(),
-        })
+        }
+    })
 }
 
 /// A session whose buyer is asked for 3-D Secure by the sandbox.
@@ -71,6 +74,11 @@ pub fn challenged(app: &App) -> tillite::Session {
         .pay(&session.id, sandbox::card::CHALLENGE)
         .unwrap()
         .session
+}
+
+/// A setup whose buyer is asked for 3-D Secure by the sandbox.
+pub fn setup_challenged(customer: &tillite::CustomerId) -> tillite::NewSetup {
+    tillite::NewSetup::new(customer, AT_THE_SANDBOX_IN).method(sandbox::card::CHALLENGE)
 }
 
 impl Shop {

@@ -18,7 +18,10 @@ use tillite::{
     SessionUpdate, Setup, TransportOutcome, WhatNow, Work,
 };
 
-use crate::kit::{self, ManualClock, Receiver, Shop, Till, Told, builder, challenged, documented, euro, with_sandbox};
+use crate::kit::{
+    self, ManualClock, Receiver, Shop, Till, Told, builder, challenged, documented, euro, setup_challenged,
+    with_sandbox,
+};
 
 /// What a repetition of a verb does.
 enum Repeat {
@@ -68,6 +71,8 @@ struct Stage {
     method: PaymentMethod,
     /// A setup whose buyer must do something.
     setup_acting: Setup,
+    /// A setup whose buyer must answer the sandbox.
+    setup_challenged: Setup,
     /// A session for which an amount is held.
     held: Session,
     /// A session whose buyer must do something.
@@ -170,6 +175,7 @@ impl Stage {
             refunded,
             method,
             setup_acting,
+            setup_challenged: app.setups().create(setup_challenged(payer)).unwrap(),
             held,
             challenged: challenged(app),
             acting,
@@ -444,6 +450,9 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Sessions::expire", State(|at| shown(at.shop.app.sessions().expire(&at.open.id)))),
     ("Sessions::get", Reads(|at| shown(at.shop.app.sessions().get(&at.open.id)))),
     ("Sessions::list", Reads(|at| shown(at.shop.app.sessions().list(100, None)))),
+    ("Setups::answer_challenge", State(|at| {
+        shown(at.shop.app.setups().answer_challenge(&at.setup_challenged.id, Challenge::Approve))
+    })),
     ("Setups::begin", Key(|at, key, other| {
         let setup = match at.shop.app.setups().begin(at.setup(key, other))? {
             BegunSetup::Ask(_, setup) | BegunSetup::Done(setup) => setup,

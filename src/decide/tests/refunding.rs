@@ -136,7 +136,12 @@ impl Paid {
             Await::Call | Await::Lookup | Await::Cancel => self.seconds,
         };
         let next = (next, at(due + HOST_AHEAD));
-        let intended = intend(self.given(&self.all()), wish, next, &mut setting(&mut mint, self.seconds))?;
+        let intended = intend(
+            self.given(&self.all()),
+            wish,
+            next,
+            &mut setting(&mut mint, self.seconds),
+        )?;
         *self.charge_mut() = intended.charge.clone();
         let mut change = Change::new();
         let (refund, attempt) = intended.record(&mut change);
@@ -225,12 +230,10 @@ impl Paid {
         for entry in &change.entries {
             match &entry.subject {
                 Subject::Charge(charge) => *self.charge_mut() = charge.clone(),
-                Subject::Refund(refund) => {
-                    match self.refunds.iter_mut().find(|known| known.id == refund.id) {
-                        Some(known) => *known = refund.clone(),
-                        None => self.theirs.push(refund.clone()),
-                    }
-                }
+                Subject::Refund(refund) => match self.refunds.iter_mut().find(|known| known.id == refund.id) {
+                    Some(known) => *known = refund.clone(),
+                    None => self.theirs.push(refund.clone()),
+                },
                 Subject::Entitlement(step) => {
                     let known = self.holdings.iter_mut().position(|known| known.id == step.id);
                     let known = known.unwrap_or_else(|| {

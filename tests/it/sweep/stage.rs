@@ -16,7 +16,7 @@ use tillite::{
 };
 
 use crate::file::sql;
-use crate::kit::{SEAL_KEY, challenged, clean, declined, euro, locked, with_sandbox};
+use crate::kit::{SEAL_KEY, challenged, clean, declined, euro, locked, setup_challenged, with_sandbox};
 
 pub const FILE: &str = "shop.db";
 const SLUG: &str = "lixblogs";
@@ -109,6 +109,8 @@ pub struct Known {
     pub acting: SessionId,
     /// A session whose buyer is asked by the sandbox.
     pub challenged: SessionId,
+    /// A setup whose buyer is asked by the sandbox.
+    pub setup_challenged: SetupId,
     pub dispute: DisputeId,
     /// A notice that was stored.
     pub notified: NotificationId,
@@ -215,6 +217,7 @@ impl Template {
         world.till.tell(Told::AskBuyer);
         sessions.pay(&acting, "tok_1").unwrap();
         let challenged = challenged(&app).id;
+        let setup_challenged = app.setups().create(setup_challenged(&customer)).unwrap().id;
         world.till.tell(Told::AskBuyer);
         let setup = app.setups().create(NewSetup::new(&customer, Currency::EUR)).unwrap().id;
         let open = sessions.create(new("u_1")).unwrap().id;
@@ -254,6 +257,7 @@ impl Template {
                 held,
                 acting,
                 challenged,
+                setup_challenged,
                 dispute,
                 late,
                 mismatched,

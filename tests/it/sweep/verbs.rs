@@ -258,6 +258,10 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Sessions::expire", Once(|at| shown(at.app.sessions().expire(&at.known.open)))),
     ("Sessions::get", Reads(|at| shown(at.app.sessions().get(&at.known.open)))),
     ("Sessions::list", Reads(|at| shown(at.app.sessions().list(100, None)))),
+    ("Setups::answer_challenge", Once(|at| {
+        let setup = at.app.setups().answer_challenge(&at.known.setup_challenged, Challenge::Approve);
+        shown(setup.map(|setup| setup.state))
+    })),
     ("Setups::begin", Once(|at| {
         let new = NewSetup::new(&at.known.customer, Currency::EUR).idempotency_key("card-1");
         let setup = match at.app.setups().begin(new)? {
