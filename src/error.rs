@@ -342,7 +342,7 @@ impl std::error::Error for Invalid {}
 
 /// A move that an object's state machine does not list.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{object} is {state}: {event} is not possible now")]
+#[error("{object} is {state}: {event} is not possible")]
 #[non_exhaustive]
 pub struct Refused {
     /// The kind of object, such as `checkout session`.

@@ -55,6 +55,17 @@ impl Intended {
     }
 }
 
+/// Why nothing is left of a charge that could go back.
+fn nothing_left(charge: &Charge) -> &'static str {
+    if charge.captured == 0 {
+        "one that took nothing"
+    } else if charge.lost > 0 {
+        "lost in a dispute, with what was refunded of it"
+    } else {
+        "refunded in full, or about to be"
+    }
+}
+
 /// Reserves what is to go back, and asks for it.
 ///
 /// # Errors
@@ -83,7 +94,7 @@ pub(crate) fn intend(
         return Err(refused(charge.state.as_str()).into());
     }
     if charge.refundable() == 0 {
-        return Err(refused("refunded in full, or about to be").into());
+        return Err(refused(nothing_left(&charge)).into());
     }
     if number > MAX_REFUNDS {
         return Err(refused("refunded too many times").into());

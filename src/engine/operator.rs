@@ -295,6 +295,14 @@ fn said(
         });
     }
     let (object, state) = match subject {
+        Subject::Charge(charge) if charge.awaits_decision() => (
+            "charge",
+            "one over which another amount moved, which ends by sending it back or as settled outside",
+        ),
+        Subject::Refund(refund) if refund.mismatched => (
+            "refund",
+            "one over which another amount moved, which ends as succeeded or as settled outside",
+        ),
         Subject::Charge(charge) => ("charge", charge.state.as_str()),
         Subject::Refund(refund) => ("refund", refund.state.as_str()),
         Subject::Setup(setup) => ("setup", setup.state.as_str()),

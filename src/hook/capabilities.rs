@@ -156,11 +156,11 @@ impl Capabilities {
         match self.currencies.as_ref().filter(|known| !known.contains(&currency)) {
             Some(known) => {
                 let known: Vec<String> = known.iter().map(Currency::to_string).collect();
-                Err(beyond(
-                    processor,
-                    asked.to_string(),
-                    format!("money in {}", known.join(", ")),
-                ))
+                let allowed = match known.is_empty() {
+                    true => "no money, as it has no currencies".to_owned(),
+                    false => format!("money in {}", known.join(", ")),
+                };
+                Err(beyond(processor, asked.to_string(), allowed))
             }
             None => Ok(()),
         }
@@ -172,7 +172,11 @@ impl Capabilities {
     /// `BeyondProcessor`.
     pub(crate) fn expresses(&self, processor: &str, amount: Amount) -> Result<(), Error> {
         match self.units.as_ref().map(|units| units.to_service(amount)) {
-            Some(Err(Error::Invalid(refused))) => Err(beyond(processor, amount.to_string(), refused.allowed)),
+            Some(Err(Error::Invalid(refused))) => {
+                // What to do about it is said of whatever is beyond a processor.
+                let allowed = refused.allowed.split("; ").next().unwrap_or_default();
+                Err(beyond(processor, amount.to_string(), allowed.to_owned()))
+            }
             Some(Err(error)) => Err(error),
             Some(Ok(_)) | None => Ok(()),
         }
@@ -190,7 +194,8 @@ impl Capabilities {
             Ability::Authorize => "a payment that is taken at once",
             Ability::PartialCapture => "all that is held",
             Ability::PartialRefund => "all that was taken",
-            Ability::SaveMethods | Ability::Setup => "no payment method to be saved",
+            Ability::SaveMethods => "a payment that saves no method",
+            Ability::Setup => "payments only",
         };
         Err(beyond(processor, asked.to_string(), instead.to_owned()))
     }

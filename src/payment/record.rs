@@ -180,8 +180,12 @@ impl Resolution {
 /// `Invalid` for one that is empty or too long.
 pub(crate) fn note(note: &str) -> Result<String, Error> {
     let length = note.chars().count();
-    if note.trim().is_empty() || length > MAX_NOTE {
-        let found = format!("{length} characters");
+    let is_blank = note.trim().is_empty();
+    if is_blank || length > MAX_NOTE {
+        let found = match is_blank {
+            true => "nothing but blanks".to_owned(),
+            false => format!("{length} characters"),
+        };
         let allowed = format!("1 to {MAX_NOTE} characters that say how this is known");
         return Err(Invalid::new("note", found, allowed).into());
     }

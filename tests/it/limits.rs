@@ -79,7 +79,7 @@ fn what_the_processor_cannot_do_is_refused_before_anything_is_written() {
             .sessions()
             .pay(&open.id, NewPayment::with("tok_1").save_method(true))
     };
-    assert_eq!(refused(&shop, saving).1, "no payment method to be saved");
+    assert_eq!(refused(&shop, saving).1, "a payment that saves no method");
     shop.pay(&open).unwrap();
     let part = NewRefund::session(&open.id).amount(euro(1_00));
     let part = refused(&shop, || shop.app.refunds().create(part));

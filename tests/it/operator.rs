@@ -800,15 +800,29 @@ fn a_name_that_somebody_types_never_contradicts_the_services() {
 #[test]
 fn another_amount_than_asked_never_pays_by_somebodys_word() {
     let inr = Amount::minor(1, Currency::parse("INR").unwrap()).unwrap();
-    for taken in [euro(1), inr] {
+    for taken in [euro(0), euro(1), inr] {
         let shop = Shop::open();
         let session = shop.mismatched("u_1", taken);
         let case = shop.case();
-        for word in [Resolution::succeeded(), Resolution::succeeded_as("p_1")] {
+        for word in [
+            Resolution::succeeded(),
+            Resolution::succeeded_as("p_1"),
+            Resolution::Failed,
+        ] {
             let refused = shop.refuses_word(&case.id, word);
             assert!(matches!(refused, Error::Refused(_)), "{refused}");
+            assert!(refused.to_string().contains("settled outside"), "{refused}");
         }
+        let blank = shop.app.resolve(&case.id, Resolution::SettledOutside, " ").unwrap_err();
+        assert!(blank.to_string().contains("nothing but blanks"), "{blank}");
         assert_eq!(shop.read(&session).state, SessionState::Processing);
+        if taken != euro(1) {
+            let nothing_to_send = shop.refuses_word(&case.id, Resolution::SendBack);
+            assert!(
+                nothing_to_send.to_string().contains("settled outside"),
+                "{nothing_to_send}"
+            );
+        }
         shop.paid(&case.id, Resolution::SettledOutside);
         shop.refuses_word(&case.id, Resolution::succeeded());
         assert_eq!(shop.first_charge(&session).captured, 0);

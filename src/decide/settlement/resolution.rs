@@ -231,9 +231,15 @@ pub(crate) fn close(
                 state,
                 event,
             };
-            let taken = case.past.moved.ok_or_else(|| refused("held over another amount"))?;
+            let taken = case
+                .past
+                .moved
+                .ok_or_else(|| refused("held and not taken, which ends as settled outside"))?;
             if taken.currency() != on.charge.amount.currency() {
-                return Err(refused("paid in another currency").into());
+                return Err(refused("paid in another currency, which ends as settled outside").into());
+            }
+            if taken.is_zero() {
+                return Err(refused("one that took nothing, which ends as settled outside").into());
             }
             verdict.amount = Some(taken);
             on.charge.step(News::Succeeded, at.now)?;

@@ -101,8 +101,14 @@ pub(crate) fn refund_made_there(
         return Booked::Later("a refund in flight may yet leave room for it");
     }
     let number = u32::try_from(refunds.len()).unwrap_or(u32::MAX).saturating_add(1);
-    if amount.currency() != charge.amount.currency() || !(1..=left).contains(&amount.as_minor()) {
-        return Booked::Held("it is more than is left of the charge, or of another currency");
+    if amount.currency() != charge.amount.currency() {
+        return Booked::Held("it is of another currency than the charge");
+    }
+    if amount.is_zero() {
+        return Booked::Held("it is over nothing");
+    }
+    if !(1..=left).contains(&amount.as_minor()) {
+        return Booked::Held("it is more than is left of the charge");
     }
     if number > MAX_REFUNDS {
         return Booked::Held("the charge has too many refunds");

@@ -364,6 +364,23 @@ fn amounts(total: i64, quantity: u32, taken: &[u32]) -> Vec<i64> {
 }
 
 #[test]
+fn of_a_charge_of_which_nothing_is_left_is_said_where_it_went() {
+    let mut paid = Paid::one(1_000, 3);
+    for (captured, lost, expected) in [
+        (
+            1_000,
+            1_000,
+            "charge is lost in a dispute, with what was refunded of it: a refund is not possible",
+        ),
+        (0, 0, "charge is one that took nothing: a refund is not possible"),
+    ] {
+        paid.charge_mut().captured = captured;
+        paid.charge_mut().lost = lost;
+        assert_eq!(refused(&mut paid, Share::Rest).to_string(), expected);
+    }
+}
+
+#[test]
 fn what_is_to_go_back_is_reserved_and_the_request_says_of_which_payment_it_is() {
     let mut paid = Paid::of(Currency::EUR, vec![units(1_000, 3), units(499, 1)]);
     let whole = (paid.charge().captured, paid.charge().refundable());

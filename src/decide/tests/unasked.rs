@@ -147,16 +147,19 @@ fn a_refund_made_there_that_fits_nowhere_is_held() {
     let many: Vec<Refund> = (0..MAX_REFUNDS)
         .map(|_| ours(RefundState::Failed, Some("re_1")))
         .collect();
-    for (charge, reference, amount, refunds) in [
-        (paid(), "", eur(1), &[][..]),
-        (paid(), "re_9", eur(1_000), &[]),
-        (paid(), "re_9", Amount::zero(Currency::EUR), &[]),
-        (paid(), "re_9", dollars, &[]),
-        (paid(), "re_9", eur(1), &many),
-        (mismatched, "re_9", eur(1), &[]),
+    for (charge, reference, amount, refunds, expected) in [
+        (paid(), "", eur(1), &[][..], "name for the refund"),
+        (paid(), "re_9", eur(1_000), &[], "more than is left"),
+        (paid(), "re_9", Amount::zero(Currency::EUR), &[], "over nothing"),
+        (paid(), "re_9", dollars, &[], "another currency"),
+        (paid(), "re_9", eur(1), &many, "too many refunds"),
+        (mismatched, "re_9", eur(1), &[], "took nothing"),
     ] {
         let (booked, change) = made_there(charge, reference, amount, refunds);
-        assert!(matches!(booked, Booked::Held(_)), "{booked:?}");
+        assert!(
+            matches!(booked, Booked::Held(why) if why.contains(expected)),
+            "{booked:?}"
+        );
         assert_eq!(told(&change), [""; 0]);
     }
 }

@@ -56,6 +56,10 @@ fn what_a_service_does_not_take_is_refused_with_what_it_takes() {
     let (found, allowed) = refused(limited.takes("main", kwd)).unwrap();
     assert_eq!(found, "1.234 KWD");
     assert!(allowed.contains("0.010 KWD"), "{allowed}");
+    assert!(!allowed.contains("; "), "what to do is said once: {allowed}");
+    let none = Capabilities::new().currencies([]);
+    let allowed = "no money, as it has no currencies";
+    assert_eq!(refused(none.takes("main", eur(1))), Some(words("0.01 EUR", allowed)));
 }
 
 #[test]
@@ -77,4 +81,11 @@ fn what_it_can_do_unasked_is_what_every_service_could_before_it_said_anything() 
             .has("main", Ability::PartialRefund, eur(1)),
     );
     assert_eq!(full, Some(words("0.01 EUR", "all that was taken")));
+    for (ability, allowed) in [
+        (Ability::SaveMethods, "a payment that saves no method"),
+        (Ability::Setup, "payments only"),
+    ] {
+        let asked = Capabilities::new().has("main", ability, "x");
+        assert_eq!(refused(asked), Some(words("x", allowed)));
+    }
 }
