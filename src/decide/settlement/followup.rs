@@ -8,6 +8,7 @@ use crate::decide::methods;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
+use crate::money::Amount;
 use crate::payment::{Attempt, CaptureMethod, Charge, ChargeState, Failure, Followup, Hold, News, Verdict};
 use crate::session::Session;
 
@@ -78,29 +79,7 @@ pub(crate) fn settle_followup(
         }
         let (from, to) = (on.before.state.as_str(), on.charge.state.as_str());
         on.charge_moves.push(Happening::moved(kind, from, to));
-        match on.charge.state {
-            // It was over before, so the session is not its concern any more; the money is held.
-            ChargeState::Failed | ChargeState::Voided if news == News::Mismatched => {
-                on.session_moves.push(Happening::plain(EventKind::SessionLatePayment));
-            }
-            ChargeState::Succeeded => {
-                on.charge_moves.push(Happening::plain(EventKind::ChargeCaptured));
-                on.place_money(asked.as_minor(), at.now)?;
-            }
-            ChargeState::Voided => {
-                on.charge.authorized = 0;
-                on.charge.authorized_until = None;
-                match followup {
-                    Followup::Void => on.close(at.now)?,
-                    // It was given free behind the host's back; the buyer may pay anew.
-                    Followup::Capture => on.reopen(at.now)?,
-                }
-            }
-            _ => {
-                on.charge.authorized = 0;
-                on.charge.authorized_until = None;
-            }
-        }
+        place(&mut on, followup, news, asked, at)?;
     } else if declined {
         on.charge.asked = None;
         on.charge.updated_at = at.now;
@@ -144,6 +123,34 @@ pub(crate) fn settle_followup(
     };
     let session = on.record(beside, at, change)?;
     Ok((session, declined.then(|| failure(learned.finding))))
+}
+
+/// What becomes of the charge's money and its session when what is held was taken, or given free.
+fn place(on: &mut Progress, followup: Followup, news: News, asked: Amount, at: &Setting<'_>) -> Result<(), Error> {
+    match on.charge.state {
+        // It was over before, so the session is not its concern any more; the money is held.
+        ChargeState::Failed | ChargeState::Voided if news == News::Mismatched => {
+            on.session_moves.push(Happening::plain(EventKind::SessionLatePayment));
+        }
+        ChargeState::Succeeded => {
+            on.charge_moves.push(Happening::plain(EventKind::ChargeCaptured));
+            on.place_money(asked.as_minor(), at.now)?;
+        }
+        ChargeState::Voided => {
+            on.charge.authorized = 0;
+            on.charge.authorized_until = None;
+            match followup {
+                Followup::Void => on.close(at.now)?,
+                // It was given free behind the host's back; the buyer may pay anew.
+                Followup::Capture => on.reopen(at.now)?,
+            }
+        }
+        _ => {
+            on.charge.authorized = 0;
+            on.charge.authorized_until = None;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a capture took money although the charge had taken its own by then: after the capture had failed

@@ -187,17 +187,7 @@ impl Template {
         world.till.tell(Told::TakeAndLose);
         sessions.pay(&lost, "tok_1").unwrap();
         let paid = sessions.create(new("u_5")).unwrap().id;
-        let payment = NewPayment::with("tok_1").save_method(true);
-        let payment = sessions.pay(&paid, payment).unwrap();
-        assert!(payment.is_complete());
-        let payer = payment.session.customer.unwrap().id;
-        let method = app
-            .customers()
-            .payment_methods(&payer, 1, None)
-            .unwrap()
-            .data
-            .remove(0)
-            .id;
+        let method = paid_and_saved(&app, &paid);
         let unanswered = attempt_of(&app, &lost);
         let other = sessions.create(new("u_more")).unwrap().id;
         late_charge(&engine, &app, &other, euro(200_00));
@@ -205,27 +195,7 @@ impl Template {
         let late = late_charge(&engine, &app, &sessions.create(new("u_late")).unwrap().id, euro(199_00));
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
-        let told = Notice::new(
-            "n_0",
-            NoticeKind::Dispute {
-                reference: "dp_1".to_owned(),
-                state: DisputeState::Open,
-                amount: euro(199_00),
-                reason: None,
-            },
-        );
-        let paying = world
-            .till
-            .requests()
-            .into_iter()
-            .find(|request| request.session == paid.as_str());
-        let told = told.attempt(paying.unwrap().attempt);
-        let disputed = world.till.post([told.clone()]);
-        app.notifications()
-            .receive("till", &disputed.headers(), &disputed.body)
-            .unwrap();
-        engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
-        let dispute = app.disputes().list(1, None).unwrap().data.remove(0).id;
+        let (told, dispute) = disputed(&world, &engine, &app, &paid);
         world.clock.turn(LATER);
 
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
@@ -249,9 +219,7 @@ impl Template {
         let changed = |id: &str| Notice::new(id, NoticeKind::Changed).attempt(&ask.request.attempt);
         let notices = ["n_1", "n_2"].map(changed);
         let [first, posted] = notices.clone().map(|notice| world.till.post([notice]));
-        app.notifications()
-            .receive("till", &first.headers(), &first.body)
-            .unwrap();
+        receive(&app, &first);
         let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
         let delivery = engine.claim_deliveries(1).unwrap().remove(0);
         clean(&engine);
@@ -293,6 +261,38 @@ impl Template {
             },
         }
     }
+}
+
+/// Pays a session and has the payment method saved.
+fn paid_and_saved(app: &App, session: &SessionId) -> PaymentMethodId {
+    let payment = NewPayment::with("tok_1").save_method(true);
+    let payment = app.sessions().pay(session, payment).unwrap();
+    assert!(payment.is_complete());
+    let payer = payment.session.customer.unwrap().id;
+    let methods = app.customers().payment_methods(&payer, 1, None);
+    methods.unwrap().data.remove(0).id
+}
+
+fn receive(app: &App, posted: &Posted) {
+    let received = app.notifications().receive("till", &posted.headers(), &posted.body);
+    received.unwrap();
+}
+
+/// A dispute over what paid a session, and the notice that told of it.
+fn disputed(world: &World, engine: &Engine, app: &App, session: &SessionId) -> (Notice, DisputeId) {
+    let kind = NoticeKind::Dispute {
+        reference: "dp_1".to_owned(),
+        state: DisputeState::Open,
+        amount: euro(199_00),
+        reason: None,
+    };
+    let mut asked = world.till.requests().into_iter();
+    let paying = asked.find(|request| request.session == session.as_str());
+    let told = Notice::new("n_0", kind).attempt(paying.unwrap().attempt);
+    receive(app, &world.till.post([told.clone()]));
+    engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
+    let dispute = app.disputes().list(1, None).unwrap().data.remove(0).id;
+    (told, dispute)
 }
 
 /// What was asked for a session first.
