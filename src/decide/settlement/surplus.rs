@@ -31,7 +31,8 @@ pub(super) fn found(
     let is_second = case.attempt.operation == Operation::Charge
         && before.state == ChargeState::Succeeded
         && known != reference
-        && !intent.charges.iter().any(is_known);
+        && !planted!(SurplusOverlooked)
+        && (planted!(SurplusCountsAgain) || !intent.charges.iter().any(is_known));
     if !is_second {
         return Ok(None);
     }

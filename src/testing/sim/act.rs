@@ -123,10 +123,11 @@ impl Host<'_> {
                 session,
                 asleep,
                 answers,
-            } => self.pay_by_hand(*session, *asleep, *answers),
-            Op::Call { answers } => {
+                tells,
+            } => self.pay_by_hand(*session, *asleep, (*answers, *tells)),
+            Op::Call { answers, tells } => {
                 let ask = locked(&self.memory.put_off).pop_front();
-                ask.map_or_else(|| Ok("none was put off".to_owned()), |ask| self.call(&ask, *answers))
+                ask.map_or_else(|| Ok("none was put off".to_owned()), |ask| self.call(&ask, (*answers, *tells)))
             }
             Op::Capture { session, part } => self.asking(*session, |id| {
                 let part = part.map(euro).transpose()?;
@@ -140,6 +141,8 @@ impl Host<'_> {
                 Ok(format!("acted: {acted}"))
             }),
             Op::Refund { session, part } => self.with_session(*session, |id| self.refund(id, *part)),
+            Op::Tell { but, count } => self.hear(*but, *count),
+            Op::Happen { session, part, what } => self.with_session(*session, |id| Ok(self.happen(id, *part, *what))),
             Op::Save { buyer } => self.save(*buyer),
             Op::PaySaved { buyer } => self.pay_saved(*buyer),
             Op::Detach { buyer } => self.detach(*buyer),

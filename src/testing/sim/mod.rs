@@ -32,6 +32,7 @@ mod plan;
 mod rest;
 mod saving;
 mod shrink;
+mod telling;
 mod world;
 
 use std::fmt;

@@ -3,7 +3,7 @@
 use super::act::{Host, Seen, own};
 use super::world::euro;
 use super::{Invariant, violated};
-use crate::engine::{Ask, Begun, NewPayment, Payment, Settled};
+use crate::engine::{Ask, Begun, Budget, NewPayment, Payment, Settled};
 use crate::error::Result;
 use crate::hook::{Answer, Clock as _, Outcome, Processor as _};
 use crate::id::SessionId;
@@ -44,7 +44,7 @@ impl Host<'_> {
     }
 
     /// Pays in three beats, with the call between them made here.
-    pub(super) fn pay_by_hand(&self, session: u64, asleep: u64, answers: u64) -> Seen {
+    pub(super) fn pay_by_hand(&self, session: u64, asleep: u64, (answers, tells): (u64, bool)) -> Seen {
         self.with_session(session, |id| {
             let known = self.believed(id);
             self.or_refused(self.app.sessions().begin_payment(id, "tok_1"), |begun| match begun {
@@ -57,7 +57,7 @@ impl Host<'_> {
                     if asleep > 0 {
                         self.sleep(asleep)?;
                     }
-                    self.call(&ask, answers)
+                    self.call(&ask, (answers, tells))
                 }
             })
         })
@@ -84,8 +84,8 @@ impl Host<'_> {
         })
     }
 
-    /// Makes a call to the processor and brings the answer so many times.
-    pub(super) fn call(&self, ask: &Ask, answers: u64) -> Seen {
+    /// Makes a call to the processor and brings the answer so many times, before or after the service tells of it.
+    pub(super) fn call(&self, ask: &Ask, (answers, tells): (u64, bool)) -> Seen {
         // Where its time is over before it is made, it must not be made.
         let outcome = if self.world.clock.now() > ask.deadline {
             let why = "too late".to_owned();
@@ -94,6 +94,10 @@ impl Host<'_> {
             self.world.till.execute(&ask.request, ask.deadline)
         };
         let mut said = format!("{outcome:?}");
+        if tells {
+            self.hear(0, 2)?;
+            self.answered(self.engine.run_due(Budget::items(20)), |_| Ok(String::new()))?;
+        }
         let answer = Answer::Executed(outcome);
         for _ in 0..answers {
             let known = SessionId::parse(&ask.request.session)
