@@ -14,8 +14,8 @@ use super::chance::Chance;
 use super::locked;
 use super::sim::Outside;
 use crate::hook::{
-    Ability, Cancel, Capabilities, Clock, DisputeState, Lookup, LookupKey, Notice, Operation, Outcome, Post, Processor, Reception,
-    Request,
+    Ability, Cancel, Capabilities, Clock, DisputeState, Lookup, LookupKey, Notice, Operation, Outcome, Post, Processor,
+    Reception, Request,
 };
 use crate::id::{SessionId, SetupId};
 use crate::time::Timestamp;
@@ -181,18 +181,18 @@ impl FakeProcessor {
     }
 
     /// The same for a session that nothing else happened in; true if it did.
-    pub(in crate::testing) fn lose_count(&self, session: &SessionId) -> bool {
-        self.ledger().lose_count(session.as_str())
+    pub(in crate::testing) fn lose_count(&self, session: &str) -> bool {
+        self.ledger().lose_count(session)
     }
 
     /// Somebody gives back at the service what was taken in a session, or a part; true if there was anything.
-    pub(in crate::testing) fn refund_by_hand(&self, session: &SessionId, part: i64) -> bool {
-        self.ledger().refund_by_hand(session.as_str(), part)
+    pub(in crate::testing) fn refund_by_hand(&self, session: &str, part: i64) -> bool {
+        self.ledger().refund_by_hand(session, part)
     }
 
     /// The buyer disputes what was taken in a session, or a part; where that is so, the bank decides.
-    pub(in crate::testing) fn dispute(&self, session: &SessionId, part: i64, decided: DisputeState) -> bool {
-        self.ledger().dispute(session.as_str(), part, decided)
+    pub(in crate::testing) fn dispute(&self, session: &str, part: i64, decided: DisputeState) -> bool {
+        self.ledger().dispute(session, part, decided)
     }
 
     /// How much was lost in disputes about each session.
@@ -200,7 +200,8 @@ impl FakeProcessor {
         let ledger = self.ledger();
         let lost = ledger.disputes.values();
         let lost = lost.filter(|disputed| disputed.state == DisputeState::Lost);
-        lost.map(|disputed| (disputed.session.clone(), disputed.amount)).collect()
+        lost.map(|disputed| (disputed.session.clone(), disputed.amount))
+            .collect()
     }
 
     /// What it has to tell by itself, in the order in which it happened.

@@ -42,7 +42,7 @@ impl Ledger {
     pub(super) fn booked(&mut self, taken: &Taken) {
         let outcome = taken.outcome();
         let of = taken.of.as_deref();
-        let paid = of.filter(|_| taken.operation == Operation::Refund && self.news.len().is_multiple_of(2));
+        let paid = of.filter(|_| taken.operation == Operation::Refund && self.news.len() % 3 > 0);
         let paid = paid.filter(|key| !self.was_taken_again(key));
         match (paid.and_then(|key| self.booked.get(key)), &outcome) {
             (Some(paid), Outcome::Succeeded(receipt)) => {
@@ -81,8 +81,8 @@ impl Ledger {
         self.booked.values().any(is_again)
     }
 
-    /// Takes once more what was taken in a session, and tells of it twice: once for each name that things
-    /// have there.
+    /// Takes once more what was taken in a session, and tells of it twice, as of a payment and of its charge. Of
+    /// the first one it tells too: who hears of one name only takes that for the money.
     pub(super) fn take_again(&mut self, session: &str) -> Option<Taken> {
         let first = self.paid_in(session).filter(|taken| taken.of.is_none())?.clone();
         let (count, key) = (self.booked.len(), &first.idempotency_key);
@@ -93,9 +93,9 @@ impl Ledger {
             ..first.clone()
         };
         self.booked.insert(again.idempotency_key.clone(), again.clone());
-        for _ in 0..2 {
+        for taken in [&first, &again, &again] {
             let nth = self.news.len();
-            let notice = Notice::new(format!("{UNASKED}{nth}"), NoticeKind::Evidence(again.outcome()));
+            let notice = Notice::new(format!("{UNASKED}{nth}"), NoticeKind::Evidence(taken.outcome()));
             self.news
                 .push(notice.attempt(first.reference.trim_start_matches("till_")));
         }

@@ -3,12 +3,12 @@
 use super::act::{Host, Seen, own};
 use super::world::euro;
 use super::{Invariant, violated};
-use crate::engine::{Ask, Begun, Budget, NewPayment, Payment, Settled};
+use crate::engine::{Ask, Begun, NewPayment, Payment, Settled};
 use crate::error::Result;
 use crate::hook::{Answer, Clock as _, Outcome, Processor as _};
 use crate::id::SessionId;
-use crate::payment::NewRefund;
-use crate::testing::locked;
+use crate::payment::{Charge, ChargeState, NewRefund};
+use crate::testing::{Taken, locked};
 
 impl Host<'_> {
     pub(super) fn pay(&self, session: u64, key: Option<u64>) -> Seen {
@@ -71,6 +71,33 @@ impl Host<'_> {
         })
     }
 
+    pub(super) fn capture(&self, session: u64, part: Option<i64>) -> Seen {
+        let said = self.asking(session, |id| {
+            let part = part.map(euro).transpose()?;
+            self.app.sessions().capture(id, part)
+        })?;
+        self.with_session(session, |id| self.refused_is_not_taken(id))?;
+        Ok(said)
+    }
+
+    /// What the service has taken of what it held is not shown as refused and held on.
+    fn refused_is_not_taken(&self, id: &SessionId) -> Seen {
+        let of_session = |taken: &Taken| taken.session == id.as_str();
+        // Asked first: what is taken later need not be known below.
+        let is_taken = self.world.till.charges().iter().any(of_session);
+        self.answered(self.app.sessions().get(id), |session| {
+            let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+            let is_refused = |charge: &Charge| {
+                let is_held = charge.state == ChargeState::Authorized && charge.asked.is_none();
+                is_held && charge.failure.is_some()
+            };
+            match charges.find(|charge| is_refused(charge)) {
+                Some(charge) if is_taken => violated(Invariant::ServicesLedger, format!("{charge:?} was taken")),
+                _ => Ok(String::new()),
+            }
+        })
+    }
+
     pub(super) fn refund(&self, id: &SessionId, part: Option<i64>) -> Seen {
         let new = NewRefund::session(id);
         let new = match part.map(euro).transpose()? {
@@ -95,8 +122,7 @@ impl Host<'_> {
         };
         let mut said = format!("{outcome:?}");
         if tells {
-            self.hear(0, 2)?;
-            self.answered(self.engine.run_due(Budget::items(20)), |_| Ok(String::new()))?;
+            self.hear_at_once(2)?;
         }
         let answer = Answer::Executed(outcome);
         for _ in 0..answers {

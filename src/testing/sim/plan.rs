@@ -77,7 +77,8 @@ pub(super) enum Op {
     },
     /// Something happens at the service that nobody asked for.
     Happen {
-        session: u64,
+        /// Among the payments that it took.
+        payment: u64,
         part: i64,
         what: There,
     },
@@ -107,6 +108,8 @@ pub(super) enum Op {
     Refund {
         session: u64,
         part: Option<i64>,
+        /// Whether the service tells of it at once.
+        tells: bool,
     },
     /// Has a buyer's payment method saved without taking money.
     Save {
@@ -384,7 +387,7 @@ impl Op {
         if scene.with_host && chance.percent(15) {
             return Op::Host(chance.next());
         }
-        let (kind, key, buyer) = (chance.below(150), chance.below(KEYS), chance.below(BUYERS));
+        let (kind, key, buyer) = (chance.below(157), chance.below(KEYS), chance.below(BUYERS));
         let session = chance.below(SESSIONS);
         let items = 1 + chance.below(20);
         let size = 1 + u32::try_from(chance.below(30)).unwrap_or(0);
@@ -437,11 +440,12 @@ impl Op {
             92..=94 => Op::Now,
             95..=97 if scene.mode == Mode::Test => Op::Advance(Duration::from_secs(3_600 * (1 + chance.below(300)))),
             98 => Op::Heal,
-            99..=104 => Op::Refund {
+            99..=104 | 153..=156 => Op::Refund {
                 session,
                 part: chance.percent(70).then(|| part(chance)),
+                tells: chance.percent(80),
             },
-            105..=108 => Op::Capture {
+            105..=108 | 150..=152 => Op::Capture {
                 session,
                 part: chance.percent(60).then(|| part(chance)),
             },
@@ -460,7 +464,7 @@ impl Op {
                 count: chance.one_of(1, &[1, 2, 4]),
             },
             140..=149 => Op::Happen {
-                session,
+                payment: session,
                 part: if chance.percent(40) { i64::MAX } else { part(chance) },
                 what: match chance.below(9) {
                     0..=3 => There::TakenAgain,

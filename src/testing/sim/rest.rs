@@ -61,7 +61,7 @@ pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), B
         held: all(|last: Option<&Charge>| app.held_charges(100, last.map(|charge| &charge.id)))?,
     };
     history.is_the_ledger(world)?;
-    is_applied(app)?;
+    is_applied(world, app)?;
     saved_is_saved(world, app)?;
     history.adds_up()?;
     history.moves_follow()?;

@@ -7,11 +7,10 @@ use super::lists::all;
 use super::plan::There;
 use super::world::World;
 use super::{Broken, Invariant, violated};
-use crate::engine::App;
+use crate::engine::{App, Budget};
 use crate::error::Result;
-use crate::hook::{DisputeState, Notice};
-use crate::id::SessionId;
-use crate::payment::{Notification, NotificationKind, NotificationState};
+use crate::hook::{DisputeState, Notice, NoticeKind, Outcome};
+use crate::payment::{Notification, NotificationState};
 use crate::testing::processor::is_unasked;
 
 /// How many notices come in one post when everything is told.
@@ -57,20 +56,25 @@ pub(super) fn is_heard(app: &App, told: &BTreeSet<String>) -> std::result::Resul
     Ok(())
 }
 
-/// Nothing that was told waits, and nothing needs a person: but what is told under a name that nobody was ever
-/// given.
-pub(super) fn is_applied(app: &App) -> std::result::Result<(), Broken> {
-    let nameless = |notice: &Notification| {
-        let is_of_ours = matches!(notice.kind, NotificationKind::Evidence | NotificationKind::Changed);
-        let is_unknown = matches!(
-            notice.state,
-            NotificationState::Parked | NotificationState::Unmatched
-        );
-        is_of_ours && is_unknown && notice.attempt.is_none()
+/// Nothing that was told waits, and nothing needs a person: but what is told under a name that nobody here was
+/// ever given, because nothing was taken under
+/// it in the end.
+pub(super) fn is_applied(world: &World, app: &App) -> std::result::Result<(), Broken> {
+    let took =
+        |kind: &NoticeKind| !matches!(kind, NoticeKind::Evidence(outcome) if !matches!(outcome, Outcome::Succeeded(_)));
+    let news = world.till.news();
+    let named: BTreeSet<&str> = news
+        .iter()
+        .filter(|notice| notice.attempt.is_some() || took(&notice.kind))
+        .map(|notice| notice.id.as_str())
+        .collect();
+    let may_be_unknown = |notice: &Notification| {
+        let is_unknown = matches!(notice.state, NotificationState::Parked | NotificationState::Unmatched);
+        is_unknown && !named.contains(notice.key.as_str())
     };
     let kept = notifications(app)?;
     let mut waiting = kept.iter().filter(|notice| notice.state != NotificationState::Applied);
-    match waiting.find(|notice| !nameless(notice)) {
+    match waiting.find(|notice| !may_be_unknown(notice)) {
         Some(notice) => violated(Invariant::NoticesAreApplied, format!("{notice:?}")),
         None => Ok(()),
     }
@@ -85,13 +89,27 @@ impl Host<'_> {
         if some.is_empty() {
             return Ok("nothing is to be told".to_owned());
         }
-        let names: Vec<String> = some.iter().map(|notice| format!("{} {:?}", notice.id, notice.kind)).collect();
+        let names: Vec<String> = some
+            .iter()
+            .map(|notice| format!("{} {:?}", notice.id, notice.kind))
+            .collect();
         self.answered(post(self.world, &self.app, &some), |()| Ok(names.join(", ")))
     }
 
-    /// Something happens at the service.
-    pub(super) fn happen(&self, session: &SessionId, part: i64, what: There) -> String {
+    /// The service posts the newest, and what is due is done at once.
+    pub(super) fn hear_at_once(&self, count: usize) -> Seen {
+        self.hear(0, count)?;
+        self.answered(self.engine.run_due(Budget::items(20)), |ran| Ok(format!("{ran:?}")))
+    }
+
+    /// Something happens at the service with one of the payments that it took.
+    pub(super) fn happen(&self, payment: u64, part: i64, what: There) -> String {
         let till = &self.world.till;
+        let taken = till.charges();
+        let at = usize::try_from(payment).unwrap_or(0) % taken.len().max(1);
+        let Some(session) = taken.get(at).map(|taken| taken.session.as_str()) else {
+            return "nothing was paid".to_owned();
+        };
         let happened = match what {
             There::TakenAgain => till.lose_count(session),
             There::GivenBack => till.refund_by_hand(session, part),
@@ -100,6 +118,6 @@ impl Host<'_> {
                 till.dispute(session, part, decided)
             }
         };
-        format!("happened: {happened}")
+        format!("{session}: {happened}")
     }
 }
