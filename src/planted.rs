@@ -79,8 +79,6 @@ faults! {
     NoticeNotDeduplicated,
     /// Something that the service tells of before it is known here is given up.
     UnknownIsGivenUp,
-    /// What the service tells of a call is applied before its answer is there.
-    NoticeBeforeAnswer,
     /// A capture of which nobody knows what came counts as failed.
     CaptureInDoubtIsFailed,
     /// A setup whose call lost its lease counts as failed.

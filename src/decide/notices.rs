@@ -41,7 +41,7 @@ pub(crate) fn turn(
         Some(Attempt {
             next: Some((Await::Answer, until)),
             ..
-        }) if *until > host_now && !planted!(NoticeBeforeAnswer) => Turn::Wait(*until),
+        }) if *until > host_now => Turn::Wait(*until),
         Some(_) => after.map_or(Turn::Apply, |after| Turn::Wait(after.max(soon))),
     }
 }

@@ -71,13 +71,28 @@ impl Host<'_> {
         })
     }
 
+    /// Takes what is held, in a session where something is, as far as the host knows.
     pub(super) fn capture(&self, session: u64, part: Option<i64>) -> Seen {
-        let said = self.asking(session, |id| {
+        let held = {
+            let beliefs = self.world.beliefs();
+            let held = beliefs.sessions.values().filter(|session| {
+                let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+                charges.any(|charge| charge.state == ChargeState::Authorized)
+            });
+            held.map(|session| session.id.clone()).next_back()
+        };
+        let capture = |id: &SessionId| {
+            let before = self.believed(id);
             let part = part.map(euro).transpose()?;
-            self.app.sessions().capture(id, part)
-        })?;
-        self.with_session(session, |id| self.refused_is_not_taken(id))?;
-        Ok(said)
+            let captured = self.app.sessions().capture(id, part);
+            let said = self.or_refused(captured, |payment| self.session(&payment.session, before.as_ref()))?;
+            self.refused_is_not_taken(id)?;
+            Ok(said)
+        };
+        match held {
+            Some(held) if !session.is_multiple_of(4) => capture(&held),
+            _ => self.with_session(session, capture),
+        }
     }
 
     /// What the service has taken of what it held is not shown as refused and held on.
@@ -87,11 +102,8 @@ impl Host<'_> {
         let is_taken = self.world.till.charges().iter().any(of_session);
         self.answered(self.app.sessions().get(id), |session| {
             let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
-            let is_refused = |charge: &Charge| {
-                let is_held = charge.state == ChargeState::Authorized && charge.asked.is_none();
-                is_held && charge.failure.is_some()
-            };
-            match charges.find(|charge| is_refused(charge)) {
+            let is_refused = |charge: &&Charge| charge.state == ChargeState::Authorized && charge.asked.is_none();
+            match charges.find(is_refused) {
                 Some(charge) if is_taken => violated(Invariant::ServicesLedger, format!("{charge:?} was taken")),
                 _ => Ok(String::new()),
             }
