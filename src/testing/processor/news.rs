@@ -42,7 +42,7 @@ impl Ledger {
     pub(super) fn booked(&mut self, taken: &Taken) {
         let outcome = taken.outcome();
         let of = taken.of.as_deref();
-        let paid = of.filter(|_| taken.operation == Operation::Refund && self.news.len() % 3 > 0);
+        let paid = of.filter(|_| taken.operation == Operation::Refund && !self.news.len().is_multiple_of(3));
         let paid = paid.filter(|key| !self.was_taken_again(key));
         match (paid.and_then(|key| self.booked.get(key)), &outcome) {
             (Some(paid), Outcome::Succeeded(receipt)) => {
