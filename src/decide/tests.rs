@@ -6,16 +6,21 @@ mod checkout;
 mod customer;
 mod followup;
 mod methods;
+mod notices;
 mod pricing;
 mod refund_settlement;
 mod refunding;
+mod resolution;
 mod settlement;
+mod surplus;
+mod unasked;
 
 use crate::change::{Change, Setting};
 use crate::decide::attempt::Payer;
+use crate::event::Subject;
 use crate::hook::Initiator;
 use crate::id::{Mint, Mode};
-use crate::payment::{Evidence, Known};
+use crate::payment::{Evidence, Known, Refund};
 use crate::samples::at;
 
 /// How far host time is ahead of engine time in these tests, so that mixing them up shows.
@@ -75,4 +80,14 @@ fn assert_repeatable<T: std::fmt::Debug>(decide: impl Fn(&mut Change) -> T) {
         format!("{answer:?} {change:?}")
     };
     assert_eq!(decided(), decided());
+}
+
+/// The newest refund that a change writes.
+fn refund_of(change: &Change) -> Option<Refund> {
+    let subjects = change.entries.iter().rev().map(|entry| &entry.subject);
+    let mut refunds = subjects.filter_map(|subject| match subject {
+        Subject::Refund(refund) => Some(refund.clone()),
+        _ => None,
+    });
+    refunds.next()
 }

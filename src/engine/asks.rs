@@ -9,11 +9,11 @@ use super::alarms::shielded;
 use super::core::Core;
 use super::settling::{Settled, settle};
 use crate::alarm::{Alarm, Hook};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hook::{Answer, Cancel, Capabilities, Lookup, LookupKey, Outcome, Request};
 use crate::id::{AttemptId, Mode, World};
 use crate::payment::{Attempt, Await};
-use crate::store::{self, Access};
+use crate::store::{self, Access, Tx};
 use crate::time::Timestamp;
 
 /// How long after a call's own timeout its answer is still waited for before it counts as lost.
@@ -210,6 +210,32 @@ impl Core {
 pub(super) fn processor_hook(mode: Mode, name: &str) -> Hook {
     let name = name.to_owned();
     Hook::Processor { name, mode }
+}
+
+/// Takes an attempt to be asked about at once: what became of it, or to call it off. How long the call may
+/// take; none where its own call is in flight or yet to be made, or somebody else was first.
+///
+/// # Errors
+/// `NoProcessor` where this process has not the processor.
+pub(super) fn take_now(
+    tx: &mut Tx<'_>,
+    attempt: &Attempt,
+    kind: AskKind,
+    known: &BTreeMap<String, Capabilities>,
+) -> Result<Option<Duration>> {
+    let timeout = known.get(&attempt.processor).map(|known| known.call_timeout);
+    let timeout = timeout.ok_or_else(|| Error::NoProcessor {
+        name: attempt.processor.clone(),
+        mode: tx.world.mode.as_str(),
+    })?;
+    let lease = tx.host_now.plus(timeout + LEASE_MARGIN);
+    let is_ours = if kind == AskKind::Cancel {
+        store::attempt::call_off(tx.sql, tx.world, attempt, lease)?
+    } else {
+        let is_due = !matches!(attempt.next, Some((Await::Answer | Await::Call, _)));
+        is_due && store::attempt::claim(tx.sql, tx.world, attempt, lease)?
+    };
+    Ok(is_ours.then_some(timeout))
 }
 
 pub(super) fn ask(

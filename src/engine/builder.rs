@@ -58,8 +58,9 @@ impl Builder {
 
     /// A processor of live mode. The first one takes payments unless [`Builder::route`] says
     /// otherwise. What it cannot take by its [`crate::Capabilities`] is refused
-    /// ([`crate::Error::BeyondProcessor`]) and goes to no other by itself. The name (1 to 64 of `a-z`, `0-9`, `_`, `-`) is stored with each charge; later
-    /// operations on a charge go to the processor of that name.
+    /// ([`crate::Error::BeyondProcessor`]) and goes to no other by itself. The name (1 to 64 of `a-z`,
+    /// `0-9`, `_`, `-`) is stored with each charge; later operations on a charge go to the processor of that
+    /// name.
     pub fn processor(mut self, name: impl Into<String>, processor: impl Processor + 'static) -> Self {
         self.live.push((name.into(), Arc::new(processor)));
         self

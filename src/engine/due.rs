@@ -50,8 +50,8 @@ impl Budget {
 pub struct Work(u8);
 
 impl Work {
-    /// Marking lost calls as unknown, applying what payment services said by themselves, looking up, calling off what is to be, and asking for what is
-    /// committed: calls the processor.
+    /// Marking lost calls as unknown, applying what payment services said by themselves, looking up,
+    /// calling off what is to be, and asking for what is committed: calls the processor.
     pub const PAYMENTS: Work = Work(1);
     /// Closing sessions whose time has passed, writing down lapsed entitlements, and saying which
     /// payments are to be called off: calls nobody.
@@ -127,9 +127,9 @@ const GLANCE: Duration = Duration::from_millis(250);
 
 impl Engine {
     /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
-    /// calls as unknown, applies notices, looks up attempts, asks for refunds, closes sessions, writes down lapses, delivers webhooks,
-    /// forgets what was kept long enough, in this order. Safe to call from many threads and processes at once; each item is done by
-    /// one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
+    /// calls as unknown, applies notices, looks up attempts, asks for refunds, closes sessions, writes down
+    /// lapses, delivers webhooks, forgets what was kept long enough, in this order. Safe to call from many
+    /// threads and processes at once; each item is done by one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
     ///
     /// # Errors
     /// [`crate::Error::Storage`]; what was done is done, and the other kinds of work were tried.
@@ -160,9 +160,15 @@ impl Engine {
         if let Some(left) = self.left(budget, *ran) {
             ran.recovered = self.recover(left)?;
         }
-        if let Some(left) = self.left(budget, *ran) {
-            ran.notified = self.apply_notices(left)?;
-        }
+        // A notice that cannot be looked at keeps nothing from being asked.
+        let notified = match self.left(budget, *ran) {
+            Some(left) => self.apply_notices(left, &mut ran.notified),
+            None => Ok(()),
+        };
+        self.run_asks(budget, ran).and(notified)
+    }
+
+    fn run_asks(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
         while let Some(left) = self.left(budget, *ran) {
             let asks = self.claim_asks(left.min(1))?;
             if asks.is_empty() {

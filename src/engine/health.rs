@@ -13,7 +13,8 @@ pub struct Health {
     /// Host time of this process's newest `run_due`; none if it never ran here.
     pub last_run_due: Option<Timestamp>,
     /// Host time since which something has been due that `run_due` does, be it in another process:
-    /// a lost call, a notice, a look-up, an expiry, a lapse, a delivery; none if nothing is overdue.
+    /// a lost call, a notice, a look-up, an expiry, a lapse, what is to be called off, a delivery; none if
+    /// nothing is overdue.
     pub oldest_due: Option<Timestamp>,
     /// Host time since which a delivery has been due; none if none is overdue.
     pub oldest_overdue_delivery: Option<Timestamp>,
@@ -65,6 +66,8 @@ impl Engine {
                 };
                 let expiry = store::session::next_expiry(sql, world)?.filter(|at| *at <= now);
                 let lapse = store::entitlement::next_lapse(sql, world)?.filter(|at| *at <= now);
+                let charges = store::payment::next_lapse(sql, world)?.filter(|at| *at <= now);
+                let setups = store::setup::next_lapse(sql, world)?.filter(|at| *at <= now);
                 let of_payments = store::attempt::next_due(sql, world, |_| true)?.filter(|due| *due <= host_now);
                 let of_notices = store::notice::next_due(sql, world)?.filter(|due| *due <= host_now);
                 health.open_charges += store::attempt::open_attempts(sql, world)?;
@@ -75,6 +78,8 @@ impl Engine {
                 let all = [
                     expiry.map(on_host),
                     lapse.map(on_host),
+                    charges.map(on_host),
+                    setups.map(on_host),
                     of_payments,
                     of_notices,
                     due,

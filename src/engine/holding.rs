@@ -1,7 +1,7 @@
 //! Payments between their beginning and their end: what is held is taken or given free, what nobody
 //! waits for is called off, what became of it is asked at once.
 
-use super::asks::{AskKind, LEASE_MARGIN, ask};
+use super::asks::{AskKind, LEASE_MARGIN, ask, take_now};
 use super::payments::{Begun, Payment};
 use super::settling::{Settled, dangling, settled};
 use super::{Engine, Sessions};
@@ -225,26 +225,15 @@ impl Sessions<'_> {
             let (Some(charge), Some(attempt)) = (live, awaited) else {
                 return Ok((settled(session, charge.as_deref()), None));
             };
-            let timeout = known.get(&attempt.processor).map(|known| known.call_timeout);
-            let timeout = timeout.ok_or_else(|| Error::NoProcessor {
-                name: attempt.processor.clone(),
-                mode: tx.world.mode.as_str(),
-            })?;
-            let lease = tx.host_now.plus(timeout + LEASE_MARGIN);
-            let is_ours = if kind == AskKind::Cancel {
-                store::attempt::call_off(tx.sql, tx.world, &attempt, lease)?
-            } else {
-                let is_due = !matches!(attempt.next, Some((Await::Answer | Await::Call, _)));
-                is_due && store::attempt::claim(tx.sql, tx.world, &attempt, lease)?
-            };
-            if kind == AskKind::Cancel && !is_ours {
+            let timeout = take_now(tx, &attempt, kind, &known)?;
+            if kind == AskKind::Cancel && timeout.is_none() {
                 return Err(Error::PaymentInProgress {
                     attempt: charge.id.to_string(),
                     since_ms: charge.created_at.as_millis(),
                 });
             }
             let payment = settled(session, Some(charge.id.as_str()));
-            Ok((payment, is_ours.then_some((attempt, timeout))))
+            Ok((payment, timeout.map(|timeout| (attempt, timeout))))
         })?;
         let Some((attempt, timeout)) = attempt else {
             return Ok(payment);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::alarms::shielded;
 use super::asks::processor_hook;
 use super::core::Core;
+use super::settling::may_pass;
 use super::unasked::{About, Telling, work_in};
 use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
@@ -138,12 +139,12 @@ fn read(core: &Core, world: World, name: &str, post: &Post<'_>) -> Result<Recept
 }
 
 impl Engine {
-    /// Looks at up to `limit` notices that are due. Answers how many.
-    pub(super) fn apply_notices(&self, limit: usize) -> Result<usize> {
-        let mut looked_at = 0;
+    /// Looks at up to `limit` notices that are due, and counts them. One that cannot be looked at keeps those
+    /// beside it from nothing.
+    pub(super) fn apply_notices(&self, limit: usize, looked_at: &mut usize) -> Result<()> {
         for world in self.core.store.read(store::app::worlds)? {
-            while looked_at < limit {
-                let left = u32::try_from(limit - looked_at).unwrap_or(u32::MAX).min(CHOSEN);
+            while *looked_at < limit {
+                let left = u32::try_from(limit - *looked_at).unwrap_or(u32::MAX).min(CHOSEN);
                 let host_now = self.core.clock.now();
                 let due = self
                     .core
@@ -152,13 +153,19 @@ impl Engine {
                 if due.is_empty() {
                     break;
                 }
+                let mut all = Ok(());
                 for (number, processor) in due {
-                    apply(&self.core, world, number, &processor)?;
-                    looked_at += 1;
+                    all = all.and(match apply(&self.core, world, number, &processor) {
+                        // What is wrong with the file at large is wrong for the others too.
+                        Err(Error::Storage(error)) if may_pass(error.kind) => return Err(error.into()),
+                        applied => applied,
+                    });
+                    *looked_at += 1;
                 }
+                all?;
             }
         }
-        Ok(looked_at)
+        Ok(())
     }
 }
 
@@ -252,8 +259,7 @@ fn about(tx: &mut Tx<'_>, notice: &Notification, said: &NoticeKind) -> Result<Op
     if let Some(reference) = reference {
         surplus = store::payment::surplus_known_as(tx.sql, tx.world, processor, reference)?;
         if found.is_none() {
-            let known = store::attempt::known_as(tx.sql, tx.world, processor, reference)?;
-            found = known.into_iter().next();
+            found = store::attempt::known_as(tx.sql, tx.world, processor, reference)?;
         }
     }
     if let (None, Some(surplus)) = (&found, &surplus) {

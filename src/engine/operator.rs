@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::settling::{Settled, dangling, settled, work_in_tx};
+use super::settling::{Settled, dangling, settled};
+use super::weighing::weigh_case;
 use super::{App, Page, page, page_size};
 use crate::decide::settlement::{About, Case, Learned, finding, finding_of_keeping};
 use crate::error::{Error, Result, shortened};
@@ -123,7 +124,7 @@ impl App {
     /// Idempotent by state: what is so already is answered as it is, and nothing is written.
     ///
     /// # Errors
-    /// [`Error::CallInFlight`] while a call about the same charge or refund may still answer;
+    /// [`Error::CallInFlight`] while a call about the same charge, refund or setup may still answer;
     /// [`Error::Refused`] where what is known is stronger, such as a failure of what has succeeded, or
     /// where there is nothing of the kind to decide; [`Error::Invalid`] for the note and the reference;
     /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].
@@ -136,7 +137,8 @@ impl App {
     /// [`crate::Sessions::void`] or [`crate::Refunds::create`]. For what is sent back `charge.succeeded`,
     /// `refund.created`, and for a session that was waiting `checkout.payment.failed`,
     /// `checkout.session.late_payment`; for what was settled outside `charge.failed`,
-    /// `checkout.payment.failed`, or `charge.updated`, or `refund.failed` or `refund.updated`; for a setup `setup.failed`.
+    /// `checkout.payment.failed`, or `charge.updated`, or `refund.failed` or `refund.updated`; for a setup
+    /// `setup.failed`.
     pub fn resolve(&self, attempt: &AttemptId, resolution: Resolution, note: &str) -> Result<Settled> {
         self.own_mode(attempt.as_str(), attempt.mode())?;
         let (resolution, note) = (resolution.checked()?, payment::note(note)?);
@@ -152,6 +154,25 @@ impl App {
                 return subject.unchanged(tx);
             };
             said(tx, case, &found, actor.clone(), resolution.event(), &subject)
+        })
+    }
+
+    /// Charges whose money settled nothing and waits for a decision, because it neither went back nor
+    /// is on its way, oldest first, up to `limit` (1 to 100) after one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the limit; [`Error::WrongMode`]; [`Error::Storage`].
+    pub fn held_charges(&self, limit: u32, after: Option<&ChargeId>) -> Result<Page<Charge>> {
+        let limit = page_size(limit)?;
+        if let Some(id) = after {
+            self.own_mode(id.as_str(), id.mode())?;
+        }
+        let after = after.map_or("", ChargeId::as_str);
+        self.core.view(self.world, |view| {
+            Ok(page(
+                store::payment::held(view.sql, view.world, after, limit + 1)?,
+                limit,
+            ))
         })
     }
 
@@ -261,7 +282,7 @@ fn said(
         asked_at: tx.host_now,
         capabilities: None,
     };
-    let (settled, moved) = work_in_tx(tx, case, &learned)?;
+    let (settled, moved) = weigh_case(tx, case, &learned)?;
     if moved {
         return Ok(match settled {
             // It was not the processor that refused.

@@ -39,8 +39,9 @@ impl Refunds<'_> {
     /// It takes an idempotency key: without one, each call is another refund.
     ///
     /// # Errors
-    /// [`Error::RefundTooLarge`]; [`Error::BeyondProcessor`] for a part that the processor cannot give back; [`Error::Refused`] for a charge that took nothing, or of which
-    /// nothing is left, and for a session that was not paid; [`Error::Invalid`] for another currency
+    /// [`Error::RefundTooLarge`]; [`Error::BeyondProcessor`] for a part that the processor cannot give
+    /// back; [`Error::Refused`] for a charge that took nothing, of which too many refunds were made or of
+    /// which nothing is left, and for a session that was not paid; [`Error::Invalid`] for another currency
     /// and for units that the session's lines do not have; [`Error::IdempotencyConflict`];
     /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`]. A refund that the processor
     /// declines is an answer, not an error. After an error of storage the refund, if it was committed,

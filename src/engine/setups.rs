@@ -1,4 +1,4 @@
-use super::asks::{Ask, AskKind, LEASE_MARGIN, ask};
+use super::asks::{Ask, AskKind, LEASE_MARGIN, ask, take_now};
 use super::routing::{able, routed};
 use super::settling::{Settled, dangling};
 use super::{App, Page, page, page_size};
@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::hook::Ability;
 use crate::id::SetupId;
 use crate::money::Amount;
-use crate::payment::{Await, NewSetup, Setup};
+use crate::payment::{NewSetup, Setup};
 use crate::store;
 
 /// The scope of keys given to [`Setups::create`].
@@ -201,25 +201,14 @@ impl Setups<'_> {
             if !setup.state.is_live() || !is_awaited {
                 return Ok((setup, None));
             }
-            let timeout = known.get(&attempt.processor).map(|known| known.call_timeout);
-            let timeout = timeout.ok_or_else(|| Error::NoProcessor {
-                name: attempt.processor.clone(),
-                mode: tx.world.mode.as_str(),
-            })?;
-            let lease = tx.host_now.plus(timeout + LEASE_MARGIN);
-            let is_ours = if kind == AskKind::Cancel {
-                store::attempt::call_off(tx.sql, tx.world, &attempt, lease)?
-            } else {
-                let is_due = !matches!(attempt.next, Some((Await::Answer | Await::Call, _)));
-                is_due && store::attempt::claim(tx.sql, tx.world, &attempt, lease)?
-            };
-            if kind == AskKind::Cancel && !is_ours {
+            let timeout = take_now(tx, &attempt, kind, &known)?;
+            if kind == AskKind::Cancel && timeout.is_none() {
                 return Err(Error::PaymentInProgress {
                     attempt: setup.id.to_string(),
                     since_ms: setup.created_at.as_millis(),
                 });
             }
-            Ok((setup, is_ours.then_some((attempt, timeout))))
+            Ok((setup, timeout.map(|timeout| (attempt, timeout))))
         })?;
         let Some((attempt, timeout)) = attempt else {
             return Ok(setup);

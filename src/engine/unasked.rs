@@ -1,11 +1,12 @@
 //! What a payment service tells of that nobody here asked for, on its way into the file.
 
-use super::settling::{Heard, dangling, holdings, weigh_in};
+use super::settling::{Heard, dangling, holdings};
+use super::weighing::weigh_in;
 use crate::access::Actor;
 use crate::change::Change;
 use crate::decide::settlement::{Booked, Concerned, Heard as HeardOf, MadeThere, disputed, refund_made_there};
 use crate::error::Result;
-use crate::hook::{Capabilities, NoticeKind, Outcome, Receipt};
+use crate::hook::{Capabilities, NoticeKind, Operation, Outcome, Receipt};
 use crate::id::ChargeId;
 use crate::money::Amount;
 use crate::payment::{Attempt, Finding, Notification};
@@ -13,6 +14,9 @@ use crate::store::{self, Tx};
 
 /// A token that no call has.
 const NO_CALL: i64 = -1;
+
+/// What comes of a refund or a dispute of what took no money.
+const NO_MONEY: Booked = Booked::Held("it is about a setup, which takes no money");
 
 /// What a notice is about.
 pub(super) struct About {
@@ -61,8 +65,11 @@ pub(super) fn work_in(tx: &mut Tx<'_>, about: About, said: NoticeKind, by: &Tell
         } => {
             let known = store::dispute::known_as(tx.sql, tx.world, &by.notice.processor, &reference)?;
             let charge = match &known {
-                Some(known) => known.charge.clone(),
+                Some(known) => Some(known.charge.clone()),
                 None => charge_of(tx, &about)?,
+            };
+            let Some(charge) = charge else {
+                return Ok(NO_MONEY);
             };
             let on = concerned(tx, &charge)?;
             let heard = HeardOf {
@@ -95,11 +102,13 @@ fn weigh(tx: &mut Tx<'_>, attempt: Attempt, outcome: Outcome, by: &Telling<'_>) 
 fn refunded(tx: &mut Tx<'_>, about: About, made: MadeThere, by: &Telling<'_>) -> Result<Booked> {
     let succeeded = |reference: &str, amount: Amount| Outcome::Succeeded(Receipt::new(reference, amount));
     let outcome = succeeded(&made.reference, made.amount);
-    if about.attempt.operation == crate::hook::Operation::Refund {
+    if about.attempt.operation == Operation::Refund {
         weigh(tx, about.attempt, outcome, by)?;
         return Ok(Booked::Done);
     }
-    let charge = charge_of(tx, &about)?;
+    let Some(charge) = charge_of(tx, &about)? else {
+        return Ok(NO_MONEY);
+    };
     let on = concerned(tx, &charge)?;
     let refunds = store::refund::of_charge(tx.sql, tx.world, &on.charge.id)?;
     let mut change = Change::new();
@@ -112,16 +121,19 @@ fn refunded(tx: &mut Tx<'_>, about: About, made: MadeThere, by: &Telling<'_>) ->
     Ok(booked)
 }
 
-/// The charge that a notice about an attempt speaks of.
-fn charge_of(tx: &mut Tx<'_>, about: &About) -> Result<ChargeId> {
+/// The charge that a notice about an attempt speaks of; none of a setup, which has none.
+fn charge_of(tx: &mut Tx<'_>, about: &About) -> Result<Option<ChargeId>> {
     if let Some(surplus) = &about.surplus {
-        return Ok(surplus.clone());
+        return Ok(Some(surplus.clone()));
     }
     let subject = &about.attempt.subject;
-    if about.attempt.operation == crate::hook::Operation::Refund {
-        return Ok(store::refund::get(tx.sql, tx.world, subject)?.charge);
+    match about.attempt.operation {
+        Operation::Setup => Ok(None),
+        Operation::Refund => Ok(Some(store::refund::get(tx.sql, tx.world, subject)?.charge)),
+        Operation::Charge | Operation::Authorize | Operation::Capture | Operation::Void => {
+            ChargeId::parse(subject).map(Some).map_err(|_| dangling(subject))
+        }
     }
-    ChargeId::parse(subject).map_err(|_| dangling(subject))
 }
 
 fn concerned(tx: &mut Tx<'_>, charge: &ChargeId) -> Result<Concerned> {

@@ -36,8 +36,7 @@ pub struct Capabilities {
 
 impl Capabilities {
     /// No idempotency keys, no look-ups, calls of up to 30 seconds; any amount of any currency. It can
-    /// hold amounts and take or give back parts of them; it saves no payment methods and takes no
-    /// notifications unless it says so.
+    /// hold amounts and take or give back parts of them; it saves no payment methods unless it says so.
     #[must_use]
     pub fn new() -> Capabilities {
         Capabilities {
@@ -192,7 +191,6 @@ impl Capabilities {
             Ability::PartialCapture => "all that is held",
             Ability::PartialRefund => "all that was taken",
             Ability::SaveMethods | Ability::Setup => "no payment method to be saved",
-            Ability::Notifications => "no notifications",
         };
         Err(beyond(processor, asked.to_string(), instead.to_owned()))
     }
@@ -212,8 +210,6 @@ pub enum Ability {
     SaveMethods,
     /// It saves a method without taking money ([`crate::Operation::Setup`]). It must say that it can.
     Setup,
-    /// It tells by itself what has come of a payment. It must say that it can.
-    Notifications,
 }
 
 fn beyond(processor: &str, found: String, allowed: String) -> Error {

@@ -165,8 +165,9 @@ pub enum NoticeKind {
     /// This came of the attempt, so far. It counts as what a look-up finds does, but for two outcomes:
     /// a [`Outcome::Declined`] ends nothing by itself where the attempt can be looked up, or where the
     /// buyer may be about to try again on the service's page
-    /// ([`Capabilities::declines_are_final`](crate::Capabilities::declines_are_final) says that neither can be); [`Outcome::Canceled`] is for what nothing
-    /// will come of any more. And [`Outcome::NotSent`] says nothing here: it is the caller's word only.
+    /// ([`Capabilities::declines_are_final`](crate::Capabilities::declines_are_final) says that neither can
+    /// be); [`Outcome::Canceled`] is for what nothing will come of any more. And [`Outcome::NotSent`] says
+    /// nothing here: it is the caller's word only.
     ///
     /// A success under another name than the one that is known for the attempt is money that was taken a
     /// second time, and goes back: so the reference must be the same name for the same money wherever it is

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::money::Amount;
+use crate::text;
 use crate::time::Timestamp;
 
 /// What came of an operation.
@@ -195,6 +196,20 @@ pub enum Action {
     Redirect(String),
     /// Let the host's own page handle this text.
     Client(String),
+}
+
+/// The most characters of what a buyer must do.
+const MAX_ACTION: usize = 4_096;
+
+impl Action {
+    /// It as it is kept: to the byte or not at all, since half of a link leads nowhere. Digits in a link may
+    /// look like a card's and are none, as services put no card numbers there.
+    pub(crate) fn keepable(&self) -> Option<Action> {
+        let (Action::Redirect(given) | Action::Client(given)) = self;
+        let fits = (1..=MAX_ACTION).contains(&given.chars().count()) && !given.chars().any(char::is_control);
+        let is_link = matches!(self, Action::Redirect(_));
+        (fits && (is_link || text::no_card("action", given).is_ok())).then(|| self.clone())
+    }
 }
 
 /// What the service advises after a decline.

@@ -2,8 +2,8 @@
 //!
 //! An *intent* is the wish to collect one amount. Each try is a *charge*. Whatever a processor is
 //! asked to do is an *attempt*: a frozen request with an idempotency key, committed before the
-//! processor is called. What goes back is a *refund*. What is learned about an attempt is *evidence*, appended and never changed;
-//! a charge leaves the state `unknown` by evidence only.
+//! processor is called. What goes back is a *refund*. What is learned about an attempt is *evidence*,
+//! appended and never changed; a charge leaves the state `unknown` by evidence only.
 
 mod dispute;
 mod evidence;

@@ -2,16 +2,12 @@
 
 use sha2::{Digest as _, Sha256};
 
+use super::evidence::MAX_REFERENCE;
 use super::method::keepable;
 use crate::hook::{Action, Notice, NoticeKind, Outcome, Receipt};
 use crate::id::{AttemptId, NotificationId};
 use crate::text::{self, kept};
 use crate::time::Timestamp;
-
-const MAX_REFERENCE: usize = 255;
-
-/// The most characters of what a buyer must do.
-const MAX_ACTION: usize = 4_096;
 
 /// A notice that a payment service gave, as it was stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -241,7 +237,8 @@ fn bounded(outcome: &Outcome) -> Outcome {
             within,
         } => Outcome::RequiresAction {
             reference: name(reference),
-            action: whole(action),
+            // One that cannot be followed is as good as none.
+            action: action.keepable().unwrap_or_else(|| Action::Client(String::new())),
             within: *within,
         },
         Outcome::Declined { code, message, advice } => Outcome::Declined {
@@ -252,17 +249,5 @@ fn bounded(outcome: &Outcome) -> Outcome {
         Outcome::NotSent { why } => Outcome::NotSent { why: kept(why, 500) },
         Outcome::Canceled { why } => Outcome::Canceled { why: kept(why, 500) },
         Outcome::Unknown { why } => Outcome::Unknown { why: kept(why, 500) },
-    }
-}
-
-/// What a buyer must do; one that is too long to be followed is as good as none.
-fn whole(action: &Action) -> Action {
-    let (Action::Redirect(text) | Action::Client(text)) = action;
-    let fits = text.chars().count() <= MAX_ACTION;
-    let masks = matches!(action, Action::Client(_)) && text::no_card("action", text).is_err();
-    if fits && !masks {
-        action.clone()
-    } else {
-        Action::Client(String::new())
     }
 }

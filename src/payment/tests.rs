@@ -2,6 +2,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::dispute::next as next_of_dispute;
 use super::state::next;
 use super::*;
 use crate::error::ECHO_LIMIT;
@@ -55,6 +56,18 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         object: "charge",
         state: state.as_str(),
         event: event.as_str(),
+    });
+}
+
+#[test]
+fn a_dispute_ends_once_but_a_lost_one_may_be_won_after_all() {
+    use DisputeState::{Lost, Open, Won};
+    let listed = [(Open, Won, Won), (Open, Lost, Lost), (Lost, Won, Won)];
+    let all = DisputeState::ALL;
+    check_machine(&all, &all, &listed, next_of_dispute, |state, heard| Refused {
+        object: "dispute",
+        state: state.as_str(),
+        event: heard.as_str(),
     });
 }
 

@@ -83,10 +83,10 @@ pub(crate) fn attempt(sql: &mut dyn Sql, world: World, wanted: &AttemptId) -> Re
     Ok(attempts(sql, world, "AND a.id = $3", &[wanted.as_str().into()])?.pop())
 }
 
-/// The attempts at a processor that it knows by a name of its own, the newest first.
-pub(crate) fn known_as(sql: &mut dyn Sql, world: World, processor: &str, reference: &str) -> Result<Vec<Attempt>> {
-    let rest = "AND a.processor = $3 AND a.reference = $4 ORDER BY a.created_at DESC, a.id DESC LIMIT 100";
-    attempts(sql, world, rest, &[processor.into(), reference.into()])
+/// The newest attempt at a processor that it knows by a name of its own.
+pub(crate) fn known_as(sql: &mut dyn Sql, world: World, processor: &str, reference: &str) -> Result<Option<Attempt>> {
+    let rest = "AND a.processor = $3 AND a.reference = $4 ORDER BY a.created_at DESC, a.id DESC LIMIT 1";
+    Ok(attempts(sql, world, rest, &[processor.into(), reference.into()])?.pop())
 }
 
 /// Has an attempt looked up from a host time on, also one that nothing is awaited of. False if its call is

@@ -55,8 +55,8 @@ pub(super) fn put(tx: &mut Tx<'_>, remember: &Remember) -> Result<()> {
 }
 
 /// Forgets keys whose time is over by the host's clock, the longest over first, and looks at no more than `limit`. One
-/// that names a charge, refund or setup whose outcome is awaited, or a session that can be paid or is being paid, is
-/// kept on: it is all that ties a caller who asks again to what could be paid twice otherwise.
+/// that names a charge, refund or setup whose outcome is awaited, or a session that can be paid or is being
+/// paid, is kept on: it is all that ties a caller who asks again to what could be paid twice otherwise.
 pub(crate) fn forget(
     sql: &mut dyn Sql,
     world: World,

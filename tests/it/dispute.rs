@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex};
 
 use tillite::{
-    Alarm, Charge, Dispute, DisputeState, Error, Notice, NoticeKind, NotificationState, RefundState, Session,
+    Alarm, Charge, Currency, Dispute, DisputeState, Error, NewSession, Notice, NoticeKind, NotificationState,
+    RefundState, Session,
 };
 
 use crate::kit::{ManualClock, Receiver, Shop, Till, builder, euro, locked};
@@ -124,12 +125,29 @@ fn a_dispute_in_another_currency_waits_for_somebody_to_look() {
     let kind = NoticeKind::Dispute {
         reference: "dp_1".to_owned(),
         state: DisputeState::Lost,
-        amount: tillite::Amount::minor(PRICE, tillite::Currency::USD).unwrap(),
+        amount: tillite::Amount::minor(PRICE, Currency::USD).unwrap(),
         reason: None,
     };
     shop.hears(Notice::new("n_1", kind).reference("pi_1"));
     shop.run();
     assert_eq!(shop.states(), [NotificationState::Held]);
     assert!(shop.disputes(&charge).is_empty());
+    shop.clean();
+}
+
+#[test]
+fn a_dispute_that_overtakes_its_capture_is_written_down_as_soon_as_that_is_known() {
+    let shop = Shop::open();
+    let later = NewSession::tier("member", Currency::EUR).for_uid("u_1").capture_later();
+    let session = shop.app.sessions().create(later).unwrap();
+    shop.pay(&session).unwrap();
+    let reference = shop.newest_charge(&session).reference.unwrap();
+    shop.hears(dispute("n_1", DisputeState::Open, PRICE).reference(reference));
+    shop.run();
+    assert_eq!(shop.states(), [NotificationState::Waiting]);
+    shop.app.sessions().capture(&session.id, None).unwrap();
+    shop.run();
+    assert_eq!(shop.states(), [NotificationState::Applied]);
+    assert_eq!(shop.disputes(&shop.newest_charge(&session)).len(), 1);
     shop.clean();
 }

@@ -5,11 +5,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tillite::{
-    Action, Alarm, Answer, Ask, Begun, Capabilities, Charge, ChargeState, Error, Hold, Lookup, LookupKey, Notice,
-    NoticeKind, Notification, NotificationKind, NotificationState, Outcome, Post, Processor, Reception, RefundSource,
-    RefundState, Reply, Request, Result, Session, SessionState, Timestamp, WhatNow,
+    Action, Alarm, Answer, Ask, Begun, Capabilities, Charge, ChargeState, Currency, DisputeState, Error, Hold, Lookup,
+    LookupKey, NewCustomer, NewSetup, Notice, NoticeKind, Notification, NotificationKind, NotificationState, Outcome,
+    Post, Processor, Reception, RefundSource, RefundState, Reply, Request, Result, Session, SessionState, Timestamp,
+    WhatNow,
 };
 
+use crate::file::{Disk, sql};
 use crate::kit::{ManualClock, Receiver, Shop, Told, builder, declined, euro, locked, pending, unknown};
 
 const PRICE: i64 = 199_00;
@@ -449,7 +451,7 @@ fn that_a_refund_fell_back_is_believed_once_it_was_looked_up() {
 #[test]
 fn what_a_service_says_of_a_payment_is_about_its_capture_while_that_is_in_flight() {
     let shop = Shop::open();
-    let later = tillite::NewSession::tier("member", tillite::Currency::EUR)
+    let later = tillite::NewSession::tier("member", Currency::EUR)
         .customer("u_1")
         .capture_later();
     let session = shop.app.sessions().create(later).unwrap();
@@ -792,5 +794,81 @@ fn a_refund_of_ours_that_the_service_tells_of_as_its_own_is_evidence_for_ours() 
         (1, &refund.id, RefundState::Succeeded)
     );
     assert_eq!(shop.newest_charge(&session).refunded, 50_00);
+    shop.clean();
+}
+
+#[test]
+fn a_refund_or_a_dispute_of_a_setup_waits_for_somebody_and_keeps_nothing_from_being_done() {
+    let shop = Shop::open();
+    let customer = shop.app.customers().set(NewCustomer::uid("u_1")).unwrap().id;
+    let setup = NewSetup::new(&customer, Currency::EUR).method("tok_1");
+    let setup = shop.app.setups().create(setup).unwrap();
+    let attempt = shop
+        .app
+        .attempts_about(setup.id.as_str(), 1, None)
+        .unwrap()
+        .data
+        .remove(0);
+    let (session, ask) = shop.answered("u_1", unknown());
+    let dispute = NoticeKind::Dispute {
+        reference: "dp_1".to_owned(),
+        state: DisputeState::Open,
+        amount: euro(PRICE),
+        reason: None,
+    };
+    shop.hears(made_there("n_1", "re_1", PRICE).attempt(attempt.id.as_str()));
+    shop.hears(Notice::new("n_2", dispute).attempt(attempt.id.as_str()));
+    shop.hears(evidence("n_3", paid("pi_1")).attempt(&ask.request.attempt));
+    assert_eq!(shop.run().notified, 3);
+    assert_eq!(
+        shop.states(),
+        [
+            NotificationState::Held,
+            NotificationState::Held,
+            NotificationState::Applied
+        ]
+    );
+    let why = "it is about a setup, which takes no money";
+    assert_eq!(shop.notices()[1].why.as_deref(), Some(why));
+    assert_eq!(shop.newest_charge(&session).state, ChargeState::Succeeded);
+    shop.clean();
+}
+
+#[test]
+fn a_notice_that_cannot_be_read_keeps_nothing_else_from_being_done() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    let (session, ask) = shop.answered("u_1", unknown());
+    let (other, _) = shop.answered("u_2", unknown());
+    shop.hears(evidence("n_1", paid("pi_9")).attempt(&ask.request.attempt));
+    shop.hears(evidence("n_2", paid("pi_1")).attempt(&ask.request.attempt));
+    sql(&disk.raw(), "UPDATE tillite_notice SET said = '?' WHERE key = 'n_1'");
+    shop.till.answer_lookup(Lookup::Found(paid("pi_2")));
+    shop.engine.run_due(tillite::Budget::items(100)).unwrap_err();
+    for session in [&session, &other] {
+        assert_eq!(shop.read(session).state, SessionState::Complete);
+    }
+}
+
+#[test]
+fn a_refund_of_ours_without_a_name_takes_the_one_the_service_tells_and_no_second_one() {
+    let shop = Shop::open();
+    let (session, _) = shop.answered("u_1", paid("pi_1"));
+    let charge = shop.newest_charge(&session);
+    shop.till.answer(Outcome::succeeded("", euro(50_00)));
+    let part = tillite::NewRefund::charge(&charge.id).amount(euro(50_00));
+    assert_eq!(shop.app.refunds().create(part).unwrap().reference, None);
+    for (id, reference) in [("n_1", "re_1"), ("n_2", "re_1"), ("n_3", "re_2")] {
+        shop.hears(made_there(id, reference, 50_00).reference("pi_1"));
+        shop.run();
+    }
+    let refunds = shop.app.refunds().of(&charge.id).unwrap();
+    let known: Vec<_> = refunds
+        .iter()
+        .map(|refund| (refund.source, refund.reference.as_deref()))
+        .collect();
+    let (ours, theirs) = (RefundSource::Requested, RefundSource::Processor);
+    assert_eq!(known, [(ours, Some("re_1")), (theirs, Some("re_2"))]);
+    assert_eq!(shop.newest_charge(&session).refunded, 100_00);
     shop.clean();
 }

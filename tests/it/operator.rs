@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tillite::{
-    Actor, Alarm, Amount, Answer, Ask, AttemptId, AttemptRecord, Begun, BegunRefund, Capabilities, Charge, ChargeId,
-    ChargeState, Currency, Error, EvidenceSource, GrantEffect, Hold, LatePayments, Lookup, Mode, NewRefund, NewSession,
-    Operation, Outcome, Payment, Receipt, Refund, RefundSource, RefundState, Resolution, Session, SessionState,
-    Settled, Unresolved, WhatNow,
+    Ability, Actor, Alarm, Amount, Answer, Ask, AttemptId, AttemptRecord, Begun, BegunRefund, Capabilities, Charge,
+    ChargeId, ChargeState, Currency, Error, EvidenceSource, GrantEffect, Hold, LatePayments, Lookup, Mode, NewCustomer,
+    NewRefund, NewSession, NewSetup, Notice, NoticeKind, Operation, Outcome, Payment, Receipt, Refund, RefundSource,
+    RefundState, Resolution, Session, SessionState, Settled, SetupState, Unresolved, WhatNow,
 };
 
 use crate::file::Disk;
 use crate::kit::{Shop, Told, cannot_tell, declined, euro, locked, not_sent, unknown};
+use crate::notification::{evidence, paid};
 
 const PRICE: i64 = 199_00;
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -392,6 +393,87 @@ fn what_a_service_says_after_somebodys_word_counts_as_evidence_does() {
 }
 
 #[test]
+fn what_the_service_calls_otherwise_than_somebody_said_is_the_same_money() {
+    for word in [Resolution::succeeded(), Resolution::succeeded_as("order 77")] {
+        let shop = Shop::open();
+        let session = shop.lost("u_1");
+        let case = shop.case();
+        shop.paid(&case.id, word);
+        let says = |id: &str, outcome: Outcome| {
+            shop.hears(evidence(id, outcome).attempt(case.id.as_str()));
+            shop.run();
+            shop.clean();
+            shop.read(&session).payment_intent.unwrap().charges
+        };
+        let charges = says("n_1", paid("pi_1"));
+        assert_eq!(charges.len(), 1, "nothing was taken twice");
+        assert_eq!(charges[0].reference.as_deref(), Some("pi_1"));
+        assert_eq!(shop.till.refunds(), []);
+        assert_eq!(shop.app.attempt(&case.id).unwrap().reference.as_deref(), Some("pi_1"));
+        assert_eq!(shop.kinds(&charges[0].id).last().unwrap(), "charge.updated");
+        // From then on the service's word is known, and another name is other money.
+        assert_eq!(says("n_2", paid("pi_1")).len(), 1);
+        let charges = says("n_3", paid("pi_2"));
+        assert_eq!(
+            (charges.len(), charges[1].hold, charges[1].reference.as_deref()),
+            (2, Some(Hold::Surplus), Some("pi_2"))
+        );
+    }
+}
+
+#[test]
+fn another_amount_than_somebody_said_is_told_of() {
+    let shop = Shop::open();
+    let session = shop.lost("u_1");
+    let case = shop.case();
+    shop.paid(&case.id, Resolution::succeeded_as("order 77"));
+    let less = Outcome::succeeded("pi_1", euro(PRICE - 1));
+    shop.hears(evidence("n_1", less).attempt(case.id.as_str()));
+    shop.run();
+    let charge = shop.first_charge(&session);
+    assert_eq!(shop.kinds(&charge.id).last().unwrap(), "charge.unresolved");
+    assert_eq!(charge.reference.as_deref(), Some("order 77"));
+    assert_eq!(shop.till.refunds(), []);
+    shop.clean();
+}
+
+#[test]
+fn a_setup_of_which_nobody_knows_is_listed_and_can_be_said_to_have_failed_only() {
+    let shop = Shop::open();
+    let customer = shop.app.customers().set(NewCustomer::uid("u_1")).unwrap().id;
+    shop.till.set_capabilities(Capabilities::new().can(Ability::Setup));
+    shop.till.answer(unknown());
+    let wanted = NewSetup::new(&customer, Currency::EUR).method("tok_1");
+    let setup = shop.app.setups().create(wanted).unwrap();
+    assert_eq!(setup.state, SetupState::Unknown);
+    let case = shop.case();
+    assert_eq!(
+        (case.operation, case.about.as_str(), case.session.as_ref()),
+        (Operation::Setup, setup.id.as_str(), None)
+    );
+    assert_eq!((case.unresolved, case.amount), (Some(Unresolved::NoLookups), euro(0)));
+    for word in [
+        Resolution::succeeded(),
+        Resolution::succeeded_as("seti_1"),
+        Resolution::SendBack,
+    ] {
+        let refused = shop.refuses_word(&case.id, word);
+        assert!(
+            matches!(&refused, Error::Refused(why) if why.object == "setup"),
+            "{refused}"
+        );
+        assert_eq!(refused.what_now(), WhatNow::FixInput);
+    }
+    let failed = shop.says(&case.id, Resolution::Failed).setup().unwrap();
+    assert_eq!(
+        (failed.state, failed.failure.unwrap().code.as_str()),
+        (SetupState::Failed, "resolved_as_failed")
+    );
+    assert_eq!(shop.list(), []);
+    assert_eq!(shop.engine.run_due(tillite::Budget::items(100)).unwrap().looked_up, 0);
+}
+
+#[test]
 fn nobody_decides_while_a_call_may_still_answer() {
     let shop = Shop::open();
     let session = shop.session("u_1");
@@ -761,6 +843,34 @@ fn money_that_settled_nothing_is_kept_if_somebody_says_so() {
         assert!(matches!(refused, Error::Refused(_)), "{refused}");
         assert_eq!(shop.engine.dump().unwrap(), before);
     }
+}
+
+#[test]
+fn what_is_kept_of_a_second_payment_concerns_that_one_and_no_look_up_that_is_due() {
+    let shop = Shop::open();
+    shop.app.set_late_payments(LatePayments::Hold).unwrap();
+    let session = shop.session("u_1");
+    shop.pay(&session).unwrap();
+    let first = shop.first_charge(&session);
+    let attempt = shop.till.requests()[0].attempt.clone();
+    let again = shop.till.take_again(&session.id).unwrap();
+    shop.hears(evidence("n_1", paid(&again.reference)).attempt(&attempt));
+    shop.run();
+    let [surplus] = <[Charge; 1]>::try_from(shop.app.held_charges(10, None).unwrap().data).unwrap();
+    shop.hears(Notice::new("n_2", NoticeKind::Changed).attempt(&attempt));
+    shop.engine.run_due(tillite::Budget::items(1)).unwrap();
+    let attempt = AttemptId::parse(&attempt).unwrap();
+    let due = shop.app.attempt(&attempt).unwrap().next_at;
+    assert!(due.is_some());
+
+    let kept = shop.app.keep_held(&surplus.id, "the buyer takes two").unwrap();
+    assert_eq!((&kept.id, kept.hold_closed), (&surplus.id, true));
+    assert_eq!(shop.first_charge(&session), first);
+    assert_eq!(shop.app.attempt(&attempt).unwrap().next_at, due);
+    assert_eq!(shop.app.keep_held(&surplus.id, "once more").unwrap(), kept);
+    let refused = shop.app.keep_held(&first.id, "what paid").unwrap_err();
+    assert!(matches!(refused, Error::Refused(_)), "{refused}");
+    shop.clean();
 }
 
 #[test]

@@ -1,22 +1,18 @@
 //! What was learned about collecting an amount, or about holding it.
 
 use super::progress::{Beside, Progress};
-use super::{Case, Learned, Standing, failure, surplus};
+use super::{Case, Learned, Stake, Standing, failure, surplus};
 use crate::change::{Change, Setting};
 use crate::decide::{capturing, methods};
 use crate::entitlement::Holding;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
-use crate::hook::{Action, Outcome};
+use crate::hook::Outcome;
 use crate::payment::{
     Await, CaptureMethod, Charge, ChargeState, Failure, Finding, Followup, Hold, LatePayments, News, PaymentMethod,
     Source, Verdict,
 };
 use crate::session::Session;
-use crate::text;
-
-/// The most characters of what a buyer must do.
-const MAX_ACTION: usize = 4_096;
 
 /// An attempt with everything that its outcome may move.
 pub(crate) struct Unsettled {
@@ -51,15 +47,7 @@ pub(crate) fn settle(
     let Some(verdict) = case.weigh(learned, on.before.amount, at) else {
         return Ok(on.unmoved());
     };
-    let tries_again = on.before.state == ChargeState::RequiresAction;
-    let is_open = on.before.state.is_live();
-    let mut verdict = case.doubt(
-        verdict,
-        learned,
-        is_open,
-        is_open && on.before.asked.is_none(),
-        tries_again,
-    );
+    let mut verdict = case.doubt(verdict, learned, at_stake(&on.before));
     let mut overflows = false;
     match surplus::found(&case, &on.intent, &on.before, &verdict, learned, at) {
         Ok(Some(charge)) => return surplus::record(case, on, charge, (verdict, late_payments), learned, at, change),
@@ -94,14 +82,14 @@ pub(crate) fn settle(
         }
         on.charge_moves = moves_of(&on.before, &on.charge, news);
     }
+    let confirmed = confirms(&case, &on.before, &verdict);
+    if confirmed {
+        on.charge.reference.clone_from(&verdict.reference);
+        on.charge.updated_at = at.now;
+        on.charge_moves.push(Happening::plain(EventKind::ChargeUpdated));
+    }
     let is_called_off = matches!(case.attempt.next, Some((Await::Cancel, _)));
-    let standing = match on.charge.state {
-        _ if on.charge.awaits_decision() => Standing::Held,
-        // What is held stays so until the host says something, or its time is over.
-        ChargeState::Authorized if !is_called_off => Standing::Settled,
-        state if state.is_live() => Standing::Open,
-        _ => Standing::Settled,
-    };
+    let standing = standing(&on.charge, is_called_off);
     if case.schedule(standing, learned, &verdict, at.host_now) || overflows {
         on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
     }
@@ -115,7 +103,7 @@ pub(crate) fn settle(
         at,
         change,
     );
-    case.note(verdict, moved.is_some(), learned, at, change);
+    case.note(verdict, moved.is_some() || confirmed, learned, at, change);
     // The service was asked to take the amount and holds it instead, so it is to take it now.
     let taken_late = moved == Some(News::Authorized) && on.charge.capture == CaptureMethod::Automatic && !is_called_off;
     let capture = taken_late.then(|| {
@@ -144,6 +132,36 @@ pub(crate) fn settle(
         change.begin(capture);
     }
     Ok(session)
+}
+
+/// What a decline could end.
+fn at_stake(before: &Charge) -> Stake {
+    match before.state {
+        ChargeState::RequiresAction => Stake::OneTry,
+        state if !state.is_live() => Stake::Nothing,
+        _ if before.asked.is_some() => Stake::Elsewhere,
+        _ => Stake::Outcome,
+    }
+}
+
+/// How an attempt stands that has made a charge, after what was learned.
+fn standing(charge: &Charge, is_called_off: bool) -> Standing {
+    match charge.state {
+        _ if charge.awaits_decision() => Standing::Held,
+        // What is held stays so until the host says something, or its time is over.
+        ChargeState::Authorized if !is_called_off => Standing::Settled,
+        state if state.is_live() => Standing::Open,
+        _ => Standing::Settled,
+    }
+}
+
+/// Whether the service says what only a person has said so far, and calls it otherwise.
+fn confirms(case: &Case, before: &Charge, verdict: &Verdict) -> bool {
+    case.past.succeeded_by == Some(Source::Operator)
+        && before.state == ChargeState::Succeeded
+        && verdict.event == Some(News::Succeeded)
+        && verdict.reference.is_some()
+        && verdict.reference != before.reference
 }
 
 /// Whether the time is over for which an amount is held.
@@ -183,7 +201,7 @@ fn describe(charge: &mut Charge, before: &Charge, news: News, verdict: &Verdict,
             charge.fee = receipt.fee.filter(|fee| fee.currency() == charge.amount.currency());
         }
         (News::ActionRequired, Outcome::RequiresAction { action, within, .. }) => {
-            charge.action = whole(action);
+            charge.action = action.keepable();
             charge.action_deadline = Some(at.now.plus(*within));
         }
         (News::Authorized, Outcome::Authorized { receipt, expires_at }) => {
@@ -193,17 +211,6 @@ fn describe(charge: &mut Charge, before: &Charge, news: News, verdict: &Verdict,
         }
         _ => {}
     }
-}
-
-/// What a buyer must do, to the byte or not at all: half of a link leads nowhere. Digits in a link may
-/// look like a card's and are none, since services put no card numbers there.
-pub(super) fn whole(action: &Action) -> Option<Action> {
-    let (given, is_link) = match action {
-        Action::Redirect(url) => (url, true),
-        Action::Client(text) => (text, false),
-    };
-    let fits = (1..=MAX_ACTION).contains(&given.chars().count()) && !given.chars().any(char::is_control);
-    (fits && (is_link || text::no_card("action", given).is_ok())).then(|| action.clone())
 }
 
 fn moves_of(before: &Charge, after: &Charge, news: News) -> Vec<Happening> {

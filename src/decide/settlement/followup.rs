@@ -2,7 +2,7 @@
 
 use super::charge::Unsettled;
 use super::progress::{Beside, Progress};
-use super::{Case, Learned, Standing, failure};
+use super::{Case, Learned, Stake, Standing, failure};
 use crate::change::{Change, Setting};
 use crate::decide::methods;
 use crate::error::Error;
@@ -41,7 +41,8 @@ pub(crate) fn settle_followup(
     let Some(verdict) = case.weigh(learned, asked, at) else {
         return Ok((on.unmoved(), None));
     };
-    let mut verdict = case.doubt(verdict, learned, is_open, is_open, false);
+    let stake = if is_open { Stake::Outcome } else { Stake::Nothing };
+    let mut verdict = case.doubt(verdict, learned, stake);
     let news = match (followup, verdict.event) {
         (Followup::Capture, Some(news @ (News::Succeeded | News::Mismatched | News::Canceled))) => Some(news),
         // To give free what is held is to call it off, whatever amount is named with it.
@@ -57,29 +58,7 @@ pub(crate) fn settle_followup(
     let retried = verdict.is_not_sent() && is_own && on.before.capture == CaptureMethod::Automatic;
     let declined = is_refused && is_own && !retried;
     if let Some(news) = moved {
-        on.charge.asked = None;
-        if verdict.reference.is_some() && followup == Followup::Capture {
-            on.charge.reference.clone_from(&verdict.reference);
-        }
-        on.charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
-        on.charge.hold_closed = false;
-        if on.charge.state != ChargeState::Failed {
-            on.charge.failure = None;
-        }
-        if let (News::Succeeded, Some(Outcome::Succeeded(receipt))) = (news, learned.finding.outcome()) {
-            on.charge.fee = receipt.fee.filter(|fee| fee.currency() == asked.currency());
-        }
-        let kind = match on.charge.state {
-            _ if news == News::Mismatched => EventKind::ChargeMismatch,
-            ChargeState::Succeeded => EventKind::ChargeSucceeded,
-            _ => EventKind::ChargeVoided,
-        };
-        if !on.before.state.is_live() {
-            on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
-        }
-        let (from, to) = (on.before.state.as_str(), on.charge.state.as_str());
-        on.charge_moves.push(Happening::moved(kind, from, to));
-        place(&mut on, followup, news, asked, at)?;
+        move_on(&mut on, news, followup, &verdict, asked, learned, at)?;
     } else if declined {
         on.charge.asked = None;
         on.charge.updated_at = at.now;
@@ -125,8 +104,38 @@ pub(crate) fn settle_followup(
     Ok((session, declined.then(|| failure(learned.finding))))
 }
 
-/// What becomes of the charge's money and its session when what is held was taken, or given free.
-fn place(on: &mut Progress, followup: Followup, news: News, asked: Amount, at: &Setting<'_>) -> Result<(), Error> {
+/// Moves a charge, and its session, by what became of the amount that it held.
+fn move_on(
+    on: &mut Progress,
+    news: News,
+    followup: Followup,
+    verdict: &Verdict,
+    asked: Amount,
+    learned: &Learned<'_>,
+    at: &Setting<'_>,
+) -> Result<(), Error> {
+    on.charge.asked = None;
+    if verdict.reference.is_some() && followup == Followup::Capture {
+        on.charge.reference.clone_from(&verdict.reference);
+    }
+    on.charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
+    on.charge.hold_closed = false;
+    if on.charge.state != ChargeState::Failed {
+        on.charge.failure = None;
+    }
+    if let (News::Succeeded, Some(Outcome::Succeeded(receipt))) = (news, learned.finding.outcome()) {
+        on.charge.fee = receipt.fee.filter(|fee| fee.currency() == asked.currency());
+    }
+    let kind = match on.charge.state {
+        _ if news == News::Mismatched => EventKind::ChargeMismatch,
+        ChargeState::Succeeded => EventKind::ChargeSucceeded,
+        _ => EventKind::ChargeVoided,
+    };
+    if !on.before.state.is_live() {
+        on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
+    }
+    let (from, to) = (on.before.state.as_str(), on.charge.state.as_str());
+    on.charge_moves.push(Happening::moved(kind, from, to));
     match on.charge.state {
         // It was over before, so the session is not its concern any more; the money is held.
         ChargeState::Failed | ChargeState::Voided if news == News::Mismatched => {

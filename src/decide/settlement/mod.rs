@@ -1,10 +1,11 @@
 //! What follows from what was learned about an attempt.
 //!
-//! There is one way in for all evidence: the processor's answer, a look-up, what the service says by itself,
-//! the end of a lease, a person's word.
-//! Evidence is weighed against what is known; what is older or weaker is written down and changes
-//! nothing. What it is weighed for (a charge, what becomes of an amount that is held, a refund, a setup) has a
-//! file of its own; when to ask next and what is written down is the same for all, and stands here.
+//! There is one way in for all evidence: the processor's answer, a look-up, what the service says by
+//! itself, the end of a lease, a person's word. It is weighed against what is known; what is older or
+//! weaker is written down and changes
+//! nothing. What it is weighed for (a charge, what becomes of an amount that is held, a refund, a
+//! setup) has a file of its own; when to ask next and what is written down is the same for all, and
+//! stands here.
 
 mod charge;
 mod followup;
@@ -84,6 +85,21 @@ enum Standing {
     Settled,
 }
 
+/// What a decline could end that the service tells of by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stake {
+    /// What is open: it would have failed.
+    Outcome,
+    /// One try of several: the buyer may be about to make another on the service's page.
+    OneTry,
+    /// Nothing, as what becomes of it is asked by another attempt.
+    Elsewhere,
+    /// That it succeeded: a bank may send back what a refund gave.
+    Success,
+    /// Nothing: it is over.
+    Nothing,
+}
+
 impl Case {
     /// An attempt with what is known of it, the newest first.
     pub(crate) fn of(attempt: Attempt, known: Vec<Known>) -> Case {
@@ -118,25 +134,21 @@ impl Case {
     }
 
     /// Puts a decline in doubt that the service tells of by itself: it may be older than what is known, or
-    /// be that of one try of several on the service's page. What can be looked up is, if it could end
-    /// something; where the buyer may be about to try again, nothing follows from it at all. A service of
-    /// which neither can be is taken at its word.
-    fn doubt(
-        &mut self,
-        mut verdict: Verdict,
-        learned: &Learned<'_>,
-        is_open: bool,
-        could_end: bool,
-        tries_again: bool,
-    ) -> Verdict {
-        let can_look_up = learned.capabilities.is_none_or(|known| known.lookup);
-        let is_told = verdict.source == Source::Notification;
+    /// be that of one try of several on the service's page. What can be looked up is, if there is something at
+    /// stake; where the buyer may be about to try again, nothing follows from it at all. A service of which
+    /// neither can be is taken at its word.
+    fn doubt(&mut self, mut verdict: Verdict, learned: &Learned<'_>, stake: Stake) -> Verdict {
+        if verdict.source != Source::Notification {
+            return verdict;
+        }
         // Of what is settled, a look-up is due only because something was said to have changed.
-        self.to_ask = is_told && !is_open && matches!(self.attempt.next, Some((Await::Lookup, _)));
+        let is_settled = matches!(stake, Stake::Nothing | Stake::Success);
+        self.to_ask = is_settled && matches!(self.attempt.next, Some((Await::Lookup, _)));
+        let can_look_up = learned.capabilities.is_none_or(|known| known.lookup);
         let is_final = learned.capabilities.is_some_and(|known| known.declines_final);
-        if is_told && verdict.is_declined() && !is_final && (can_look_up || tries_again) {
+        if verdict.is_declined() && !is_final && (can_look_up || stake == Stake::OneTry) {
             verdict.event = None;
-            self.to_ask |= could_end && can_look_up && !tries_again;
+            self.to_ask |= can_look_up && matches!(stake, Stake::Outcome | Stake::Success);
         }
         verdict
     }

@@ -1,7 +1,7 @@
 //! What was learned about a refund, its charge, and what the sale granted.
 
 use super::unasked::is_gone;
-use super::{Case, Learned, Standing, count, dangling, failure};
+use super::{Case, Learned, Stake, Standing, count, dangling, failure};
 use crate::change::{Change, Setting};
 use crate::decide::access;
 use crate::entitlement::{Grant, GrantSource, Holding};
@@ -50,10 +50,12 @@ pub(crate) fn settle_refund(
     let Some(verdict) = case.weigh(learned, before.amount, at) else {
         return Ok(before);
     };
-    let is_open = before.state.is_open();
-    let could_end = is_open || before.state == RefundState::Succeeded;
-    let verdict = case.doubt(verdict, learned, is_open, could_end, false);
-
+    let stake = match before.state {
+        RefundState::Pending | RefundState::Unknown => Stake::Outcome,
+        RefundState::Succeeded => Stake::Success,
+        RefundState::Failed | RefundState::Canceled => Stake::Nothing,
+    };
+    let verdict = case.doubt(verdict, learned, stake);
     let news = case.news_of(&before, learned, &verdict);
     let retried = news.is_some() && verdict.is_not_sent() && before.is_automatic() && before.state.is_open();
     let news = news.filter(|_| !retried);
@@ -150,10 +152,14 @@ fn move_on(
     }
     let names = verdict.reference.is_some();
     if refund.step(news, at.now).is_err() {
-        // A refund begins as pending, so that it was accepted moves it no further; but the name by which
-        // it is looked up may come with that.
-        let accepted = from.is_open() && matches!(news, News::Pending | News::ActionRequired);
-        if !(accepted && names && refund.reference.is_none()) {
+        // A refund begins as pending, so that it was accepted moves it no further, nor does it that it went
+        // through once more; but the name by which it is known may come with that.
+        let again = match news {
+            News::Pending | News::ActionRequired => from.is_open(),
+            News::Succeeded => from == RefundState::Succeeded,
+            _ => false,
+        };
+        if !(again && names && refund.reference.is_none()) {
             return (moves, false);
         }
         refund.updated_at = at.now;

@@ -134,7 +134,8 @@ pub(crate) fn finding(
         return Err(Refused {
             object: "setup",
             state: setup.state.as_str(),
-            event: resolution.event(),
+            event: "to resolve it as succeeded, since only its service can say which method it saved (resolve it as \
+                    failed, and make another),",
         }
         .into());
     }
@@ -252,7 +253,10 @@ pub(crate) fn close(
         _ => {}
     }
     let moved = !on.charge_moves.is_empty();
-    case.schedule(Standing::Settled, learned, &verdict, at.host_now);
+    // Of money that is kept nothing was awaited: what is due about its attempt is due for another reason.
+    if !matches!(learned.finding, Finding::Kept { .. }) {
+        case.schedule(Standing::Settled, learned, &verdict, at.host_now);
+    }
     case.note(verdict, moved, learned, at, change);
     let beside = Beside {
         holdings,

@@ -1,7 +1,6 @@
 //! What was learned about saving a payment method without taking money.
 
-use super::charge::whole;
-use super::{Case, Learned, Standing, count, failure};
+use super::{Case, Learned, Stake, Standing, count, failure};
 use crate::change::{Change, Setting};
 use crate::customer::Customer;
 use crate::decide::methods;
@@ -35,9 +34,12 @@ pub(crate) fn settle_setup(
     let Some(verdict) = case.weigh(learned, Amount::zero(before.currency), at) else {
         return before;
     };
-    let is_open = before.state.is_live();
-    let tries_again = before.state == SetupState::RequiresAction;
-    let mut verdict = case.doubt(verdict, learned, is_open, is_open, tries_again);
+    let stake = match before.state {
+        SetupState::RequiresAction => Stake::OneTry,
+        state if state.is_live() => Stake::Outcome,
+        _ => Stake::Nothing,
+    };
+    let mut verdict = case.doubt(verdict, learned, stake);
     verdict.event = verdict.event.map(|news| match news {
         // Without a method there is nothing that succeeded; and to hold nothing is to have saved it.
         News::Authorized | News::Succeeded if verdict.saved_method.is_none() => News::Mismatched,
@@ -101,7 +103,7 @@ fn describe(setup: &mut Setup, news: News, verdict: &Verdict, learned: &Learned<
     if let (News::ActionRequired, Some(Outcome::RequiresAction { action, within, .. })) =
         (news, learned.finding.outcome())
     {
-        setup.action = whole(action);
+        setup.action = action.keepable();
         setup.action_deadline = Some(at.now.plus(*within));
     }
 }

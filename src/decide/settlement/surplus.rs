@@ -7,12 +7,13 @@ use crate::entitlement::Holding;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Operation, Outcome};
-use crate::payment::{Charge, ChargeState, Hold, LatePayments, MAX_CHARGES, PaymentIntent, Verdict};
+use crate::payment::{Charge, ChargeState, Hold, LatePayments, MAX_CHARGES, PaymentIntent, Source, Verdict};
 use crate::session::Session;
 
 /// The charge of a second success, if that is what a verdict tells of: of an attempt that took its amount
-/// already, under another name, and of which nobody has heard yet. The error is that there can be no row
-/// for it: it is over another currency or more than was asked, or there are too many.
+/// already, under another name, and of which nobody has heard yet. A name that a person gave is no other:
+/// sending back what the service calls otherwise would send back all there is. The error is that there can be
+/// no row for it: it is over another currency or more than was asked, or there are too many.
 pub(super) fn found(
     case: &Case,
     intent: &PaymentIntent,
@@ -34,6 +35,9 @@ pub(super) fn found(
         && !intent.charges.iter().any(is_known);
     if !is_second || planted!(SurplusOverlooked) {
         return Ok(None);
+    }
+    if case.past.succeeded_by == Some(Source::Operator) {
+        return (receipt.amount == before.amount).then_some(None).ok_or(());
     }
     let fits = receipt.amount.currency() == before.amount.currency()
         && (1..=before.amount.as_minor()).contains(&receipt.amount.as_minor());

@@ -9,7 +9,7 @@ use crate::payment::{Attempt, Finding, MethodState, PaymentMethod, Verdict};
 use crate::samples::{at, customer, eur, id, method, mint};
 use crate::time::Timestamp;
 
-fn attempt() -> Attempt {
+pub(super) fn attempt() -> Attempt {
     Attempt {
         id: id(15),
         operation: Operation::Charge,

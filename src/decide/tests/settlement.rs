@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{HOST_AHEAD, assert_repeatable, known, payer, setting, told};
 use crate::change::{Change, LedgerEntry};
 use crate::decide::checkout::{Begun, Means, begin};
-use crate::decide::settlement::{Case, Learned, Unsettled, settle};
+use crate::decide::settlement::{Case, Learned, Unsettled, close, settle};
 use crate::entitlement::{GrantSource, Holding};
 use crate::error::Error;
 use crate::event::Subject;
@@ -24,15 +24,15 @@ use crate::session::{ExpiredReason, Session, SessionState};
 const LEASE: i64 = 40;
 
 /// A session on its way through payment, loaded again after each commit.
-struct Sale {
+pub(super) struct Sale {
     session: Session,
     /// The attempts, oldest first.
-    attempts: Vec<Attempt>,
+    pub(super) attempts: Vec<Attempt>,
     holdings: Vec<Holding>,
     /// Source and outcome of every piece of evidence about the newest attempt, the newest first.
     said: VecDeque<Known>,
     capabilities: Option<Capabilities>,
-    late_payments: LatePayments,
+    pub(super) late_payments: LatePayments,
     mint: Mint,
     seconds: i64,
 }
@@ -54,7 +54,7 @@ impl Sale {
         sale
     }
 
-    fn begun() -> Sale {
+    pub(super) fn begun() -> Sale {
         Sale::of(session())
     }
 
@@ -87,12 +87,12 @@ impl Sale {
     }
 
     /// Learns something about the newest attempt, whatever that changes.
-    fn hear(&mut self, finding: &Finding) {
+    pub(super) fn hear(&mut self, finding: &Finding) {
         let _ = self.learn(finding);
     }
 
     /// Learns something about the newest attempt.
-    fn learn(&mut self, finding: &Finding) -> Change {
+    pub(super) fn learn(&mut self, finding: &Finding) -> Change {
         self.learn_of(self.attempts.len() - 1, finding, 0)
     }
 
@@ -115,14 +115,29 @@ impl Sale {
         change
     }
 
-    fn decided(
-        &self,
-        attempt: usize,
-        finding: &Finding,
-        older: i64,
-        change: &mut Change,
-    ) -> Result<(Session, Mint), Error> {
-        let found = Unsettled {
+    /// Has somebody decide about money of the newest attempt.
+    pub(super) fn close(&mut self, finding: &Finding) -> Change {
+        let (mut change, made_by) = (Change::new(), self.attempt().clone());
+        let learned = Learned {
+            finding,
+            actor: "operator:ada".to_owned(),
+            token: made_by.token,
+            asked_at: at(self.seconds + HOST_AHEAD),
+            capabilities: None,
+        };
+        let (found, mut mint) = (self.found(self.attempts.len() - 1), self.mint.clone());
+        let at_now = &mut setting(&mut mint, self.seconds);
+        self.session = close(found, &made_by, &learned, at_now, &mut change).unwrap();
+        self.mint = mint;
+        if let Some(entry) = change.ledger.first() {
+            let last = self.attempts.len() - 1;
+            self.attempts[last] = entry.attempt.clone();
+        }
+        change
+    }
+
+    fn found(&self, attempt: usize) -> Unsettled {
+        Unsettled {
             case: Case {
                 answers: Vec::new(),
                 past: Past::of(&self.said.iter().cloned().collect::<Vec<_>>()),
@@ -133,7 +148,17 @@ impl Sale {
             holdings: self.holdings.clone(),
             late_payments: self.late_payments,
             known_method: None,
-        };
+        }
+    }
+
+    fn decided(
+        &self,
+        attempt: usize,
+        finding: &Finding,
+        older: i64,
+        change: &mut Change,
+    ) -> Result<(Session, Mint), Error> {
+        let found = self.found(attempt);
         let learned = Learned {
             finding,
             actor: "processor:main".to_owned(),
@@ -146,15 +171,15 @@ impl Sale {
         Ok((session, mint))
     }
 
-    fn charges(&self) -> &[Charge] {
+    pub(super) fn charges(&self) -> &[Charge] {
         &self.session.payment_intent.as_ref().unwrap().charges
     }
 
-    fn charge(&self) -> &Charge {
+    pub(super) fn charge(&self) -> &Charge {
         self.charges().last().unwrap()
     }
 
-    fn attempt(&self) -> &Attempt {
+    pub(super) fn attempt(&self) -> &Attempt {
         self.attempts.last().unwrap()
     }
 
@@ -171,7 +196,7 @@ fn answer(outcome: Outcome) -> Finding {
     Finding::Executed(outcome)
 }
 
-fn took(amount: Amount) -> Finding {
+pub(super) fn took(amount: Amount) -> Finding {
     answer(Outcome::succeeded("r_1", amount))
 }
 

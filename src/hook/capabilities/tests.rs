@@ -67,7 +67,6 @@ fn what_it_can_do_unasked_is_what_every_service_could_before_it_said_anything() 
         (Ability::PartialRefund, true),
         (Ability::SaveMethods, false),
         (Ability::Setup, false),
-        (Ability::Notifications, false),
     ] {
         assert_eq!(new.has("main", ability, "x").is_ok(), expected, "{ability:?}");
         assert!(new.clone().can(ability).has("main", ability, "x").is_ok());

@@ -201,6 +201,13 @@ pub(crate) fn put_progress(sql: &mut dyn Sql, world: World, number: i64, notice:
     )?)
 }
 
+/// Whether any notice waits to be applied.
+pub(crate) fn any_waits(sql: &mut dyn Sql, world: World) -> Result<bool> {
+    let query = "SELECT 1 FROM tillite_notice WHERE app = $1 AND mode = $2";
+    let found = rows(sql, world, query, "AND due_at IS NOT NULL LIMIT 1", &[], |_| Ok(()))?;
+    Ok(!found.is_empty())
+}
+
 /// Has those notices looked at now that wait for something to be heard of an attempt, or of what it
 /// turned out to be called.
 pub(crate) fn wake(

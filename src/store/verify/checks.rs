@@ -360,6 +360,8 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
          UNION ALL SELECT id FROM tillite_charge WHERE (mode = 0) <> (id LIKE 'ch\\_test\\_%' ESCAPE '\\') \
          UNION ALL SELECT id FROM tillite_refund WHERE (mode = 0) <> (id LIKE 're\\_test\\_%' ESCAPE '\\') \
          UNION ALL SELECT id FROM tillite_payment_method WHERE (mode = 0) <> (id LIKE 'pm\\_test\\_%' ESCAPE '\\') \
-         UNION ALL SELECT id FROM tillite_setup WHERE (mode = 0) <> (id LIKE 'seti\\_test\\_%' ESCAPE '\\')",
+         UNION ALL SELECT id FROM tillite_setup WHERE (mode = 0) <> (id LIKE 'seti\\_test\\_%' ESCAPE '\\') \
+         UNION ALL SELECT id FROM tillite_dispute WHERE (mode = 0) <> (id LIKE 'dp\\_test\\_%' ESCAPE '\\') \
+         UNION ALL SELECT id FROM tillite_notice WHERE (mode = 0) <> (id LIKE 'nt\\_test\\_%' ESCAPE '\\')",
     ),
 ];

@@ -9,10 +9,10 @@ use tillite::Work;
 use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, SeededEntropy, Survive, Taken, Told};
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Amount, Answer, App, Ask, AttemptId, Begun, Budget, ChargeId, ClaimedDelivery, Currency, CustomerId, DisputeId,
-    DisputeState, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPayment, NewPrice,
-    NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome, PaymentMethodId, PriceId,
-    RefundId, Result, SessionId, SetupId,
+    Amount, Answer, App, Ask, AttemptId, Begun, Budget, Charge, ChargeId, ClaimedDelivery, Currency, CustomerId,
+    DisputeId, DisputeState, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPayment,
+    NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome,
+    PaymentMethodId, PriceId, RefundId, Result, SessionId, SetupId,
 };
 
 use crate::file::sql;
@@ -187,7 +187,12 @@ impl Template {
         world.till.tell(Told::TakeAndLose);
         sessions.pay(&lost, "tok_1").unwrap();
         let paid = sessions.create(new("u_5")).unwrap().id;
-        let method = paid_and_saved(&app, &paid);
+        let payment = NewPayment::with("tok_1").save_method(true);
+        let payment = sessions.pay(&paid, payment).unwrap();
+        assert!(payment.is_complete());
+        let payer = payment.session.customer.unwrap().id;
+        let methods = app.customers().payment_methods(&payer, 1, None).unwrap();
+        let method = methods.data[0].id.clone();
         let unanswered = attempt_of(&app, &lost);
         let other = sessions.create(new("u_more")).unwrap().id;
         late_charge(&engine, &app, &other, euro(200_00));
@@ -195,7 +200,8 @@ impl Template {
         let late = late_charge(&engine, &app, &sessions.create(new("u_late")).unwrap().id, euro(199_00));
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
-        let (told, dispute) = disputed(&world, &engine, &app, &paid);
+        let told = disputed(&world, &engine, &app, &paid);
+        let dispute = app.disputes().list(1, None).unwrap().data.remove(0).id;
         world.clock.turn(LATER);
 
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
@@ -219,7 +225,9 @@ impl Template {
         let changed = |id: &str| Notice::new(id, NoticeKind::Changed).attempt(&ask.request.attempt);
         let notices = ["n_1", "n_2"].map(changed);
         let [first, posted] = notices.clone().map(|notice| world.till.post([notice]));
-        receive(&app, &first);
+        app.notifications()
+            .receive("till", &first.headers(), &first.body)
+            .unwrap();
         let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
         let delivery = engine.claim_deliveries(1).unwrap().remove(0);
         clean(&engine);
@@ -263,48 +271,32 @@ impl Template {
     }
 }
 
-/// Pays a session and has the payment method saved.
-fn paid_and_saved(app: &App, session: &SessionId) -> PaymentMethodId {
-    let payment = NewPayment::with("tok_1").save_method(true);
-    let payment = app.sessions().pay(session, payment).unwrap();
-    assert!(payment.is_complete());
-    let payer = payment.session.customer.unwrap().id;
-    let methods = app.customers().payment_methods(&payer, 1, None);
-    methods.unwrap().data.remove(0).id
-}
-
-fn receive(app: &App, posted: &Posted) {
-    let received = app.notifications().receive("till", &posted.headers(), &posted.body);
-    received.unwrap();
-}
-
-/// A dispute over what paid a session, and the notice that told of it.
-fn disputed(world: &World, engine: &Engine, app: &App, session: &SessionId) -> (Notice, DisputeId) {
+/// Has the service tell of a dispute about what a session was paid with, and that written down.
+fn disputed(world: &World, engine: &Engine, app: &App, paid: &SessionId) -> Notice {
     let kind = NoticeKind::Dispute {
         reference: "dp_1".to_owned(),
         state: DisputeState::Open,
         amount: euro(199_00),
         reason: None,
     };
-    let mut asked = world.till.requests().into_iter();
-    let paying = asked.find(|request| request.session == session.as_str());
-    let told = Notice::new("n_0", kind).attempt(paying.unwrap().attempt);
-    receive(app, &world.till.post([told.clone()]));
+    let mut requests = world.till.requests().into_iter();
+    let paying = requests.find(|request| request.session == paid.as_str()).unwrap();
+    let told = Notice::new("n_0", kind).attempt(paying.attempt);
+    let posted = world.till.post([told.clone()]);
+    let notifications = app.notifications();
+    notifications.receive("till", &posted.headers(), &posted.body).unwrap();
     engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
-    let dispute = app.disputes().list(1, None).unwrap().data.remove(0).id;
-    (told, dispute)
+    told
+}
+
+fn first_charge(app: &App, session: &SessionId) -> Charge {
+    let session = app.sessions().get(session).unwrap();
+    session.payment_intent.unwrap().charges.remove(0)
 }
 
 /// What was asked for a session first.
 fn attempt_of(app: &App, session: &SessionId) -> AttemptId {
-    let charge = app
-        .sessions()
-        .get(session)
-        .unwrap()
-        .payment_intent
-        .unwrap()
-        .charges
-        .remove(0);
+    let charge = first_charge(app, session);
     app.attempts_about(charge.id.as_str(), 1, None)
         .unwrap()
         .data
@@ -323,14 +315,7 @@ fn late_charge(engine: &Engine, app: &App, session: &SessionId, taken: Amount) -
         engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
     }
     app.set_late_payments(LatePayments::Refund).unwrap();
-    let charge = app
-        .sessions()
-        .get(session)
-        .unwrap()
-        .payment_intent
-        .unwrap()
-        .charges
-        .remove(0);
+    let charge = first_charge(app, session);
     assert!(charge.hold.is_some());
     charge.id
 }
