@@ -149,7 +149,7 @@ impl Program for Members {
             None => customers.create(NewCustomer::uid(format!("member-{}", draw / 8 % 2))),
             Some(known) if draw % 8 < 6 => customers.delete(&known.id),
             Some(known) => {
-                let named = CustomerUpdate::new().name(Some(format!("name {draw}")));
+                let named = CustomerUpdate::new().name(Some(format!("name {}", draw % 1_000)));
                 customers.update(&known.id, named)
             }
         };
