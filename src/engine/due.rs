@@ -4,9 +4,10 @@ use std::ops::BitOr;
 use std::time::Duration;
 
 use super::pace::Patience;
+use super::settling::may_pass;
 use super::{Engine, entitlements, sessions};
 use crate::access::Actor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::World;
 use crate::session::ExpiredReason;
 use crate::store;
@@ -160,12 +161,15 @@ impl Engine {
         if let Some(left) = self.left(budget, *ran) {
             ran.recovered = self.recover(left)?;
         }
-        // A notice that cannot be looked at keeps nothing from being asked.
         let notified = match self.left(budget, *ran) {
             Some(left) => self.apply_notices(left, &mut ran.notified),
             None => Ok(()),
         };
-        self.run_asks(budget, ran).and(notified)
+        match notified {
+            Err(Error::Storage(error)) if may_pass(error.kind) => Err(error.into()),
+            // A notice that cannot be looked at keeps nothing from being asked.
+            notified => self.run_asks(budget, ran).and(notified),
+        }
     }
 
     fn run_asks(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
