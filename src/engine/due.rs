@@ -166,7 +166,7 @@ impl Engine {
             None => Ok(()),
         };
         match notified {
-            Err(Error::Storage(error)) if may_pass(error.kind) => return Err(error.into()),
+            Err(Error::Storage(error)) if may_pass(error.kind) => Err(error.into()),
             // A notice that cannot be looked at keeps nothing from being asked.
             notified => self.run_asks(budget, ran).and(notified),
         }

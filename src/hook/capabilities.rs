@@ -156,9 +156,10 @@ impl Capabilities {
         match self.currencies.as_ref().filter(|known| !known.contains(&currency)) {
             Some(known) => {
                 let known: Vec<String> = known.iter().map(Currency::to_string).collect();
-                let allowed = match known.is_empty() {
-                    true => "no money, as it has no currencies".to_owned(),
-                    false => format!("money in {}", known.join(", ")),
+                let allowed = if known.is_empty() {
+                    "no money, as it has no currencies".to_owned()
+                } else {
+                    format!("money in {}", known.join(", "))
                 };
                 Err(beyond(processor, asked.to_string(), allowed))
             }

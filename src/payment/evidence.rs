@@ -75,14 +75,21 @@ pub(crate) struct Past {
     pub(crate) settled_outside: bool,
     /// What was said to have been taken over another amount than asked; the newest word of it.
     pub(crate) moved: Option<Amount>,
-    /// Whether it was found to have succeeded, by whomever, and counts so.
-    pub(crate) took: bool,
-    /// The names under which the service itself has said that it succeeded.
-    pub(crate) names: BTreeSet<String>,
     /// The name that the service itself gave last in what counted, whatever it said by that.
     pub(crate) called: Option<String>,
-    /// Whether the service has said that it took more than nothing.
-    pub(crate) took_money: bool,
+    /// What was said of its having succeeded.
+    pub(crate) successes: Successes,
+}
+
+/// What was said of an attempt's having succeeded, over whichever amount.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Successes {
+    /// Whether one counted, by whomever it was said.
+    pub(crate) counted: bool,
+    /// The names that the service itself gave.
+    pub(crate) names: BTreeSet<String>,
+    /// Whether the service has said that it moved more than nothing.
+    pub(crate) money: bool,
 }
 
 impl Past {
@@ -97,7 +104,7 @@ impl Past {
             past.acknowledged |= ACKNOWLEDGING.contains(&outcome);
             failed |= FAILING.contains(&outcome) && known.moved;
             succeeded |= outcome == SUCCEEDED;
-            past.took |= outcome == SUCCEEDED && known.moved;
+            past.successes.counted |= outcome == SUCCEEDED && known.moved;
             if known.source != Source::Operator {
                 past.hear(known);
             }
@@ -122,8 +129,8 @@ impl Past {
             self.called.clone_from(&known.said.reference);
         }
         if known.said.outcome == SUCCEEDED {
-            self.names.extend(known.said.reference.clone());
-            self.took_money |= known.amount.is_some_and(|amount| !amount.is_zero());
+            self.successes.names.extend(known.said.reference.clone());
+            self.successes.money |= known.amount.is_some_and(|amount| !amount.is_zero());
         }
     }
 }

@@ -182,9 +182,10 @@ pub(crate) fn note(note: &str) -> Result<String, Error> {
     let length = note.chars().count();
     let is_blank = note.trim().is_empty();
     if is_blank || length > MAX_NOTE {
-        let found = match is_blank {
-            true => "nothing but blanks".to_owned(),
-            false => format!("{length} characters"),
+        let found = if is_blank {
+            "nothing but blanks".to_owned()
+        } else {
+            format!("{length} characters")
         };
         let allowed = format!("1 to {MAX_NOTE} characters that say how this is known");
         return Err(Invalid::new("note", found, allowed).into());

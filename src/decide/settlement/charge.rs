@@ -157,11 +157,9 @@ fn heard_again(case: &Case, on: &Progress, verdict: &Verdict) -> Told {
     if on.before.state != ChargeState::Succeeded {
         return Told::Known;
     }
-    let is_known = on
-        .intent
-        .charges
-        .iter()
-        .any(|known| known.reference == verdict.reference);
+    let mut charges = on.intent.charges.iter();
+    let is_known = charges.any(|known| known.reference == verdict.reference) && !planted!(SurplusCountsAgain);
+    let is_known = is_known || planted!(SurplusOverlooked);
     match naming::told(case, on.before.reference.as_deref(), verdict) {
         Told::Another if is_known => Told::Known,
         told => told,

@@ -23,8 +23,8 @@ pub(super) enum Told {
 pub(super) fn told(case: &Case, known_as: Option<&str>, verdict: &Verdict) -> Told {
     match verdict.reference.as_deref().filter(|_| verdict.is_told_success()) {
         Some(name) if known_as == Some(name) || case.attempt.reference.as_deref() == Some(name) => Told::Known,
-        Some(name) if case.past.names.contains(name) => Told::Known,
-        Some(_) if case.past.took && case.past.names.is_empty() => Told::Name,
+        Some(name) if case.past.successes.names.contains(name) && !planted!(SurplusCountsAgain) => Told::Known,
+        Some(_) if case.past.successes.counted && case.past.successes.names.is_empty() => Told::Name,
         Some(_) => Told::Another,
         None => Told::Known,
     }

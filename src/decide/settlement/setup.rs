@@ -60,7 +60,7 @@ pub(crate) fn settle_setup(
     let is_named = before.state == SetupState::Succeeded
         && naming::told(&case, before.reference.as_deref(), &verdict) == Told::Name;
     let took_money = verdict.is_told_success() && verdict.amount.is_some_and(|amount| !amount.is_zero());
-    let took_too = took_money && !before.state.is_live() && !case.past.took_money;
+    let took_too = took_money && !before.state.is_live() && !case.past.successes.money;
     let counts = |news: &News| match news {
         // A success without a method waits for a decision, or for one that brings it after all.
         _ if before.mismatched => *news == News::Succeeded || verdict.source == Source::Operator,
