@@ -10,6 +10,9 @@ use crate::time::{Timestamp, days};
 /// For how long something is looked for that a notice is about.
 const PATIENCE: Duration = days(3);
 
+/// For how long a notice is put off that cannot be looked at, because the file or the engine is at fault.
+const PUT_OFF: Duration = Duration::from_secs(1_800);
+
 /// What is to be done with a notice that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -44,6 +47,11 @@ pub(crate) fn turn(
         }) if *until > host_now => Turn::Wait(*until),
         Some(_) => after.map_or(Turn::Apply, |after| Turn::Wait(after.max(soon))),
     }
+}
+
+/// Until when a notice is put off that cannot be looked at.
+pub(crate) fn put_off_until(host_now: Timestamp) -> Timestamp {
+    host_now.plus(PUT_OFF)
 }
 
 /// What becomes of a notice that was applied, and why, where that is not plain.

@@ -139,34 +139,45 @@ fn read(core: &Core, world: World, name: &str, post: &Post<'_>) -> Result<Recept
 }
 
 impl Engine {
-    /// Looks at up to `limit` notices that are due, and counts them. One that cannot be looked at keeps those
-    /// beside it from nothing.
+    /// Looks at up to `limit` notices that are due, and counts them. One that cannot be looked at is put off,
+    /// so that it keeps no other from anything.
     pub(super) fn apply_notices(&self, limit: usize, looked_at: &mut usize) -> Result<()> {
-        for world in self.core.store.read(store::app::worlds)? {
-            while *looked_at < limit {
-                let left = u32::try_from(limit - *looked_at).unwrap_or(u32::MAX).min(CHOSEN);
-                let host_now = self.core.clock.now();
-                let due = self
-                    .core
-                    .store
-                    .read(|sql| store::notice::due(sql, world, host_now, left))?;
+        let core = &self.core;
+        let mut all = Ok(());
+        let mut left = limit;
+        for world in core.store.read(store::app::worlds)? {
+            while left > 0 {
+                let host_now = core.clock.now();
+                let some = u32::try_from(left).unwrap_or(u32::MAX).min(CHOSEN);
+                let due = core.store.read(|sql| store::notice::due(sql, world, host_now, some))?;
                 if due.is_empty() {
                     break;
                 }
-                let mut all = Ok(());
                 for (number, processor) in due {
-                    all = all.and(match apply(&self.core, world, number, &processor) {
+                    let applied = match apply(core, world, number, &processor) {
                         // What is wrong with the file at large is wrong for the others too.
                         Err(Error::Storage(error)) if may_pass(error.kind) => return Err(error.into()),
                         applied => applied,
-                    });
+                    };
+                    if applied.is_err() {
+                        put_off(core, world, number)?;
+                    }
+                    all = all.and(applied);
                     *looked_at += 1;
+                    left -= 1;
                 }
-                all?;
             }
         }
-        Ok(())
+        all
     }
+}
+
+/// Has a notice that could not be looked at wait, so that those behind it have their turn.
+fn put_off(core: &Core, world: World, number: i64) -> Result<()> {
+    let moment = core.moment(world, Actor::Runner, "run_due.notices")?;
+    core.write(moment, move |tx| {
+        store::notice::put_off(tx.sql, tx.world, number, notices::put_off_until(tx.host_now))
+    })
 }
 
 /// Looks now at those notices that are due and about an attempt.

@@ -851,6 +851,47 @@ fn a_notice_that_cannot_be_read_keeps_nothing_else_from_being_done() {
 }
 
 #[test]
+fn however_many_notices_cannot_be_read_those_behind_them_have_their_turn() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    for number in 0..40 {
+        shop.hears(evidence(&format!("bad_{number}"), paid("pi_9")));
+    }
+    let (session, ask) = shop.answered("u_1", unknown());
+    shop.hears(evidence("n_1", paid("pi_1")).attempt(&ask.request.attempt));
+    let raw = "UPDATE tillite_notice SET said = '?' WHERE key LIKE 'bad%'";
+    sql(&disk.raw(), raw);
+    shop.till.answer_lookup(Lookup::Found(unknown()));
+    for _ in 0..5 {
+        shop.engine.run_due(tillite::Budget::items(10)).unwrap_err();
+    }
+    shop.run();
+    assert_eq!(shop.read(&session).state, SessionState::Complete);
+}
+
+#[test]
+fn notices_about_nothing_leave_every_other_work_its_share_of_a_run() {
+    let shop = Shop::open();
+    let (session, _) = shop.answered("u_1", unknown());
+    for number in 0..100 {
+        shop.hears(evidence(&format!("n_{number}"), paid("pi_9")).reference("pi_9"));
+    }
+    let (other, ask) = shop.answered("u_2", unknown());
+    shop.till.answer_lookup(Lookup::Found(paid("pi_1")));
+    shop.till.answer_lookup(Lookup::Found(unknown()));
+    let ran = shop.engine.run_due(tillite::Budget::items(10)).unwrap();
+    assert_eq!((ran.total(), ran.looked_up), (10, 2), "{ran:?}");
+    assert_eq!(shop.read(&session).state, SessionState::Complete);
+    // What is about a payment goes before what is about nothing, though it came later.
+    shop.run();
+    shop.clock.turn(DAY);
+    shop.hears(evidence("n_own", paid("pi_2")).attempt(&ask.request.attempt));
+    shop.till.answer_lookup(Lookup::Found(unknown()));
+    shop.engine.run_due(tillite::Budget::items(5)).unwrap();
+    assert_eq!(shop.read(&other).state, SessionState::Complete);
+}
+
+#[test]
 fn a_refund_of_ours_without_a_name_takes_the_one_the_service_tells_and_no_second_one() {
     let shop = Shop::open();
     let (session, _) = shop.answered("u_1", paid("pi_1"));

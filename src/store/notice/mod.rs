@@ -126,11 +126,11 @@ fn put_notice(tx: &mut Tx<'_>, post: i64, number: i64, processor: &str, arrived:
     )?)
 }
 
-/// The notices that are to be looked at at a host time, in the order in which they came: their numbers and
-/// processors.
+/// The notices that are to be looked at at a host time, in the order in which they came, and those of which
+/// nothing is known behind the others: their numbers and processors.
 pub(crate) fn due(sql: &mut dyn Sql, world: World, host_now: Timestamp, limit: u32) -> Result<Vec<(i64, String)>> {
     let query = "SELECT number, processor FROM tillite_notice WHERE app = $1 AND mode = $2";
-    let rest = "AND due_at <= $3 ORDER BY number LIMIT $4";
+    let rest = "AND due_at <= $3 ORDER BY CASE state WHEN 'parked' THEN 1 ELSE 0 END, number LIMIT $4";
     rows(
         sql,
         world,
@@ -199,6 +199,21 @@ pub(crate) fn put_progress(sql: &mut dyn Sql, world: World, number: i64, notice:
             number.into(),
         ],
     )?)
+}
+
+/// Has a notice be looked at at a later host time, whatever stands in it.
+pub(crate) fn put_off(sql: &mut dyn Sql, world: World, number: i64, until: Timestamp) -> Result<()> {
+    sql.exec(
+        "UPDATE tillite_notice SET due_at = $1, tries = tries + 1 \
+         WHERE app = $2 AND mode = $3 AND number = $4 AND due_at IS NOT NULL",
+        &[
+            until.as_millis().into(),
+            world.app.into(),
+            mode_number(world.mode).into(),
+            number.into(),
+        ],
+    )?;
+    Ok(())
 }
 
 /// Whether any notice waits to be applied.
