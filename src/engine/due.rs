@@ -4,9 +4,10 @@ use std::ops::BitOr;
 use std::time::Duration;
 
 use super::pace::Patience;
+use super::settling::may_pass;
 use super::{Engine, entitlements, sessions};
 use crate::access::Actor;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::World;
 use crate::session::ExpiredReason;
 use crate::store;
@@ -170,19 +171,25 @@ impl Engine {
         let mut ran = Ran::default();
         self.core.ran(self.core.clock.now());
         let mut all = Ok(());
-        let mut working: Vec<Kind> = kinds
-            .into_iter()
-            .filter_map(|(work, kind)| budget.work.has(work).then_some(kind))
-            .collect();
+        let mut failing = Work(0);
+        let mut working = kinds.to_vec();
+        working.retain(|(work, _)| budget.work.has(*work));
         while let Some(left) = self.left(budget, ran) {
             let done_before = ran.total();
             let share = left.checked_div(working.len()).unwrap_or(0).clamp(1, SHARE);
             // One kind of work that fails does not keep the others from being done, nor the rest of its own as
-            // long as it comes on.
-            working.retain(|kind| {
+            // long as it comes on. But while the file fails, nothing more is asked of a processor: the answer
+            // could not be kept.
+            working.retain(|(work, kind)| {
+                if failing.has(*work) {
+                    return false;
+                }
                 let part = budget.part(ran, share);
                 let before = ran.total();
                 let done = kind(self, part, &mut ran);
+                if matches!(&done, Err(Error::Storage(error)) if may_pass(error.kind)) {
+                    failing = failing | *work;
+                }
                 let goes_on = done.is_ok() || ran.total() > before;
                 if all.is_ok() {
                     all = done;

@@ -31,6 +31,7 @@ mod sessions;
 mod settling;
 mod setups;
 mod unasked;
+mod weighing;
 
 pub use app::App;
 pub use asks::{Ask, AskKind};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::settling::{Settled, dangling, settled, work_in_tx};
+use super::settling::{Settled, dangling, settled};
+use super::weighing::weigh_case;
 use super::{App, Page, page, page_size};
 use crate::decide::settlement::{About, Case, Learned, finding, finding_of_keeping};
 use crate::error::{Error, Result, shortened};
@@ -156,6 +157,25 @@ impl App {
         })
     }
 
+    /// Charges whose money settled nothing and waits for a decision, because it neither went back nor
+    /// is on its way, oldest first, up to `limit` (1 to 100) after one.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for the limit; [`Error::WrongMode`]; [`Error::Storage`].
+    pub fn held_charges(&self, limit: u32, after: Option<&ChargeId>) -> Result<Page<Charge>> {
+        let limit = page_size(limit)?;
+        if let Some(id) = after {
+            self.own_mode(id.as_str(), id.mode())?;
+        }
+        let after = after.map_or("", ChargeId::as_str);
+        self.core.view(self.world, |view| {
+            Ok(page(
+                store::payment::held(view.sql, view.world, after, limit + 1)?,
+                limit,
+            ))
+        })
+    }
+
     /// Decides that money which settled nothing is kept, with a note (1 to 500 characters) that says why:
     /// the charge is no longer among [`App::held_charges`]. It can be given back later all the same.
     /// Otherwise as [`App::resolve`]. Idempotent by state.
@@ -262,7 +282,7 @@ fn said(
         asked_at: tx.host_now,
         capabilities: None,
     };
-    let (settled, moved) = work_in_tx(tx, case, &learned)?;
+    let (settled, moved) = weigh_case(tx, case, &learned)?;
     if moved {
         return Ok(match settled {
             // It was not the processor that refused.

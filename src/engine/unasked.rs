@@ -1,6 +1,7 @@
 //! What a payment service tells of that nobody here asked for, on its way into the file.
 
-use super::settling::{Heard, dangling, holdings, weigh_in};
+use super::settling::{Heard, dangling, holdings};
+use super::weighing::weigh_in;
 use crate::access::Actor;
 use crate::change::Change;
 use crate::decide::settlement::{Booked, Concerned, Heard as HeardOf, MadeThere, disputed, refund_made_there};

@@ -74,23 +74,24 @@ pub(crate) struct Past {
     pub(crate) settled_outside: bool,
     /// What was said to have been taken over another amount than asked; the newest word of it.
     pub(crate) moved: Option<Amount>,
-    /// Whether it was a person who said last that it succeeded, and under which name.
-    pub(crate) by_word: bool,
+    /// Who said last that it succeeded.
+    pub(crate) succeeded_by: Option<Source>,
 }
 
 impl Past {
     /// From what was written down, the newest first.
     pub(crate) fn of(newest_first: &[Known]) -> Past {
         let mut past = Past::default();
-        let (mut heard, mut sent, mut failed, mut succeeded) = (false, false, false, false);
+        let (mut heard, mut sent, mut failed) = (false, false, false);
         for known in newest_first {
             let outcome = known.said.outcome.as_str();
             heard |= !SILENT.contains(&outcome);
             sent |= outcome != NOT_SENT;
             past.acknowledged |= ACKNOWLEDGING.contains(&outcome);
             failed |= FAILING.contains(&outcome) && known.moved;
-            past.by_word |= outcome == SUCCEEDED && !succeeded && known.source == Source::Operator;
-            succeeded |= outcome == SUCCEEDED;
+            if outcome == SUCCEEDED {
+                past.succeeded_by = past.succeeded_by.or(Some(known.source));
+            }
             past.settled_outside |= outcome == Resolution::SettledOutside.as_str() && known.moved;
             if !heard && known.source == Source::Lookup {
                 past.silent = past.silent.saturating_add(1);
@@ -102,7 +103,7 @@ impl Past {
                 past.moved = known.amount;
             }
         }
-        past.failed = failed && !succeeded;
+        past.failed = failed && past.succeeded_by.is_none();
         past
     }
 }

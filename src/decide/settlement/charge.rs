@@ -47,13 +47,7 @@ pub(crate) fn settle(
     let Some(verdict) = case.weigh(learned, on.before.amount, at) else {
         return Ok(on.unmoved());
     };
-    let stake = match on.before.state {
-        ChargeState::RequiresAction => Stake::OneTry,
-        state if !state.is_live() => Stake::Nothing,
-        _ if on.before.asked.is_some() => Stake::Elsewhere,
-        _ => Stake::Outcome,
-    };
-    let mut verdict = case.doubt(verdict, learned, stake);
+    let mut verdict = case.doubt(verdict, learned, at_stake(&on.before));
     let mut overflows = false;
     match surplus::found(&case, &on.intent, &on.before, &verdict, learned, at) {
         Ok(Some(charge)) => return surplus::record(case, on, charge, (verdict, late_payments), learned, at, change),
@@ -95,13 +89,7 @@ pub(crate) fn settle(
         on.charge_moves.push(Happening::plain(EventKind::ChargeUpdated));
     }
     let is_called_off = matches!(case.attempt.next, Some((Await::Cancel, _)));
-    let standing = match on.charge.state {
-        _ if on.charge.awaits_decision() => Standing::Held,
-        // What is held stays so until the host says something, or its time is over.
-        ChargeState::Authorized if !is_called_off => Standing::Settled,
-        state if state.is_live() => Standing::Open,
-        _ => Standing::Settled,
-    };
+    let standing = standing(&on.charge, is_called_off);
     if case.schedule(standing, learned, &verdict, at.host_now) || overflows {
         on.charge_moves.push(Happening::plain(EventKind::ChargeUnresolved));
     }
@@ -146,9 +134,30 @@ pub(crate) fn settle(
     Ok(session)
 }
 
+/// What a decline could end.
+fn at_stake(before: &Charge) -> Stake {
+    match before.state {
+        ChargeState::RequiresAction => Stake::OneTry,
+        state if !state.is_live() => Stake::Nothing,
+        _ if before.asked.is_some() => Stake::Elsewhere,
+        _ => Stake::Outcome,
+    }
+}
+
+/// How an attempt stands that has made a charge, after what was learned.
+fn standing(charge: &Charge, is_called_off: bool) -> Standing {
+    match charge.state {
+        _ if charge.awaits_decision() => Standing::Held,
+        // What is held stays so until the host says something, or its time is over.
+        ChargeState::Authorized if !is_called_off => Standing::Settled,
+        state if state.is_live() => Standing::Open,
+        _ => Standing::Settled,
+    }
+}
+
 /// Whether the service says what only a person has said so far, and calls it otherwise.
 fn confirms(case: &Case, before: &Charge, verdict: &Verdict) -> bool {
-    case.past.by_word
+    case.past.succeeded_by == Some(Source::Operator)
         && before.state == ChargeState::Succeeded
         && verdict.event == Some(News::Succeeded)
         && verdict.reference.is_some()

@@ -8,6 +8,7 @@ use crate::decide::methods;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Outcome, Request};
+use crate::money::Amount;
 use crate::payment::{Attempt, CaptureMethod, Charge, ChargeState, Failure, Followup, Hold, News, Verdict};
 use crate::session::Session;
 
@@ -57,51 +58,7 @@ pub(crate) fn settle_followup(
     let retried = verdict.is_not_sent() && is_own && on.before.capture == CaptureMethod::Automatic;
     let declined = is_refused && is_own && !retried;
     if let Some(news) = moved {
-        on.charge.asked = None;
-        if verdict.reference.is_some() && followup == Followup::Capture {
-            on.charge.reference.clone_from(&verdict.reference);
-        }
-        on.charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
-        on.charge.hold_closed = false;
-        if on.charge.state != ChargeState::Failed {
-            on.charge.failure = None;
-        }
-        if let (News::Succeeded, Some(Outcome::Succeeded(receipt))) = (news, learned.finding.outcome()) {
-            on.charge.fee = receipt.fee.filter(|fee| fee.currency() == asked.currency());
-        }
-        let kind = match on.charge.state {
-            _ if news == News::Mismatched => EventKind::ChargeMismatch,
-            ChargeState::Succeeded => EventKind::ChargeSucceeded,
-            _ => EventKind::ChargeVoided,
-        };
-        if !on.before.state.is_live() {
-            on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
-        }
-        let (from, to) = (on.before.state.as_str(), on.charge.state.as_str());
-        on.charge_moves.push(Happening::moved(kind, from, to));
-        match on.charge.state {
-            // It was over before, so the session is not its concern any more; the money is held.
-            ChargeState::Failed | ChargeState::Voided if news == News::Mismatched => {
-                on.session_moves.push(Happening::plain(EventKind::SessionLatePayment));
-            }
-            ChargeState::Succeeded => {
-                on.charge_moves.push(Happening::plain(EventKind::ChargeCaptured));
-                on.place_money(asked.as_minor(), at.now)?;
-            }
-            ChargeState::Voided => {
-                on.charge.authorized = 0;
-                on.charge.authorized_until = None;
-                match followup {
-                    Followup::Void => on.close(at.now)?,
-                    // It was given free behind the host's back; the buyer may pay anew.
-                    Followup::Capture => on.reopen(at.now)?,
-                }
-            }
-            _ => {
-                on.charge.authorized = 0;
-                on.charge.authorized_until = None;
-            }
-        }
+        move_on(&mut on, news, followup, &verdict, asked, learned, at)?;
     } else if declined {
         on.charge.asked = None;
         on.charge.updated_at = at.now;
@@ -145,6 +102,64 @@ pub(crate) fn settle_followup(
     };
     let session = on.record(beside, at, change)?;
     Ok((session, declined.then(|| failure(learned.finding))))
+}
+
+/// Moves a charge, and its session, by what became of the amount that it held.
+fn move_on(
+    on: &mut Progress,
+    news: News,
+    followup: Followup,
+    verdict: &Verdict,
+    asked: Amount,
+    learned: &Learned<'_>,
+    at: &Setting<'_>,
+) -> Result<(), Error> {
+    on.charge.asked = None;
+    if verdict.reference.is_some() && followup == Followup::Capture {
+        on.charge.reference.clone_from(&verdict.reference);
+    }
+    on.charge.hold = (news == News::Mismatched).then_some(Hold::Mismatch);
+    on.charge.hold_closed = false;
+    if on.charge.state != ChargeState::Failed {
+        on.charge.failure = None;
+    }
+    if let (News::Succeeded, Some(Outcome::Succeeded(receipt))) = (news, learned.finding.outcome()) {
+        on.charge.fee = receipt.fee.filter(|fee| fee.currency() == asked.currency());
+    }
+    let kind = match on.charge.state {
+        _ if news == News::Mismatched => EventKind::ChargeMismatch,
+        ChargeState::Succeeded => EventKind::ChargeSucceeded,
+        _ => EventKind::ChargeVoided,
+    };
+    if !on.before.state.is_live() {
+        on.charge_moves.push(Happening::plain(EventKind::ChargeContradicted));
+    }
+    let (from, to) = (on.before.state.as_str(), on.charge.state.as_str());
+    on.charge_moves.push(Happening::moved(kind, from, to));
+    match on.charge.state {
+        // It was over before, so the session is not its concern any more; the money is held.
+        ChargeState::Failed | ChargeState::Voided if news == News::Mismatched => {
+            on.session_moves.push(Happening::plain(EventKind::SessionLatePayment));
+        }
+        ChargeState::Succeeded => {
+            on.charge_moves.push(Happening::plain(EventKind::ChargeCaptured));
+            on.place_money(asked.as_minor(), at.now)?;
+        }
+        ChargeState::Voided => {
+            on.charge.authorized = 0;
+            on.charge.authorized_until = None;
+            match followup {
+                Followup::Void => on.close(at.now)?,
+                // It was given free behind the host's back; the buyer may pay anew.
+                Followup::Capture => on.reopen(at.now)?,
+            }
+        }
+        _ => {
+            on.charge.authorized = 0;
+            on.charge.authorized_until = None;
+        }
+    }
+    Ok(())
 }
 
 /// Whether a capture took money although the charge had taken its own by then: after the capture had failed

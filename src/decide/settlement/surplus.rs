@@ -7,7 +7,7 @@ use crate::entitlement::Holding;
 use crate::error::Error;
 use crate::event::{EventKind, Happening};
 use crate::hook::{Operation, Outcome};
-use crate::payment::{Charge, ChargeState, Hold, LatePayments, MAX_CHARGES, PaymentIntent, Verdict};
+use crate::payment::{Charge, ChargeState, Hold, LatePayments, MAX_CHARGES, PaymentIntent, Source, Verdict};
 use crate::session::Session;
 
 /// The charge of a second success, if that is what a verdict tells of: of an attempt that took its amount
@@ -36,7 +36,7 @@ pub(super) fn found(
     if !is_second {
         return Ok(None);
     }
-    if case.past.by_word {
+    if case.past.succeeded_by == Some(Source::Operator) {
         return (receipt.amount == before.amount).then_some(None).ok_or(());
     }
     let fits = receipt.amount.currency() == before.amount.currency()

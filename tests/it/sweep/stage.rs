@@ -9,10 +9,10 @@ use tillite::Work;
 use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, SeededEntropy, Survive, Taken, Told};
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Amount, Answer, App, Ask, AttemptId, Begun, Budget, ChargeId, ClaimedDelivery, Currency, CustomerId, DisputeId,
-    DisputeState, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPayment, NewPrice,
-    NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome, PaymentMethodId, PriceId,
-    RefundId, Result, SessionId, SetupId,
+    Amount, Answer, App, Ask, AttemptId, Begun, Budget, Charge, ChargeId, ClaimedDelivery, Currency, CustomerId,
+    DisputeId, DisputeState, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPayment,
+    NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome,
+    PaymentMethodId, PriceId, RefundId, Result, SessionId, SetupId,
 };
 
 use crate::file::sql;
@@ -191,13 +191,8 @@ impl Template {
         let payment = sessions.pay(&paid, payment).unwrap();
         assert!(payment.is_complete());
         let payer = payment.session.customer.unwrap().id;
-        let method = app
-            .customers()
-            .payment_methods(&payer, 1, None)
-            .unwrap()
-            .data
-            .remove(0)
-            .id;
+        let methods = app.customers().payment_methods(&payer, 1, None).unwrap();
+        let method = methods.data[0].id.clone();
         let unanswered = attempt_of(&app, &lost);
         let other = sessions.create(new("u_more")).unwrap().id;
         late_charge(&engine, &app, &other, euro(200_00));
@@ -205,26 +200,7 @@ impl Template {
         let late = late_charge(&engine, &app, &sessions.create(new("u_late")).unwrap().id, euro(199_00));
         let part = NewRefund::session(&paid).amount(euro(5_00));
         let refund = app.refunds().create(part).unwrap().id;
-        let told = Notice::new(
-            "n_0",
-            NoticeKind::Dispute {
-                reference: "dp_1".to_owned(),
-                state: DisputeState::Open,
-                amount: euro(199_00),
-                reason: None,
-            },
-        );
-        let paying = world
-            .till
-            .requests()
-            .into_iter()
-            .find(|request| request.session == paid.as_str());
-        let told = told.attempt(paying.unwrap().attempt);
-        let disputed = world.till.post([told.clone()]);
-        app.notifications()
-            .receive("till", &disputed.headers(), &disputed.body)
-            .unwrap();
-        engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
+        let told = disputed(&world, &engine, &app, &paid);
         let dispute = app.disputes().list(1, None).unwrap().data.remove(0).id;
         world.clock.turn(LATER);
 
@@ -295,16 +271,32 @@ impl Template {
     }
 }
 
+/// Has the service tell of a dispute about what a session was paid with, and that written down.
+fn disputed(world: &World, engine: &Engine, app: &App, paid: &SessionId) -> Notice {
+    let kind = NoticeKind::Dispute {
+        reference: "dp_1".to_owned(),
+        state: DisputeState::Open,
+        amount: euro(199_00),
+        reason: None,
+    };
+    let mut requests = world.till.requests().into_iter();
+    let paying = requests.find(|request| request.session == paid.as_str()).unwrap();
+    let told = Notice::new("n_0", kind).attempt(paying.attempt);
+    let posted = world.till.post([told.clone()]);
+    let notifications = app.notifications();
+    notifications.receive("till", &posted.headers(), &posted.body).unwrap();
+    engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
+    told
+}
+
+fn first_charge(app: &App, session: &SessionId) -> Charge {
+    let session = app.sessions().get(session).unwrap();
+    session.payment_intent.unwrap().charges.remove(0)
+}
+
 /// What was asked for a session first.
 fn attempt_of(app: &App, session: &SessionId) -> AttemptId {
-    let charge = app
-        .sessions()
-        .get(session)
-        .unwrap()
-        .payment_intent
-        .unwrap()
-        .charges
-        .remove(0);
+    let charge = first_charge(app, session);
     app.attempts_about(charge.id.as_str(), 1, None)
         .unwrap()
         .data
@@ -323,14 +315,7 @@ fn late_charge(engine: &Engine, app: &App, session: &SessionId, taken: Amount) -
         engine.settle(&ask, &Answer::Executed(outcome)).unwrap();
     }
     app.set_late_payments(LatePayments::Refund).unwrap();
-    let charge = app
-        .sessions()
-        .get(session)
-        .unwrap()
-        .payment_intent
-        .unwrap()
-        .charges
-        .remove(0);
+    let charge = first_charge(app, session);
     assert!(charge.hold.is_some());
     charge.id
 }
