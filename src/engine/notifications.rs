@@ -10,6 +10,7 @@ use super::unasked::{About, Telling, work_in};
 use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
 use crate::alarm::Alarm;
+use crate::card::masked_body;
 use crate::decide::notices::{self, Turn};
 use crate::error::{Error, Invalid, Result, shortened};
 use crate::hook::{NoticeKind, Post, Reception, Reply};
@@ -39,7 +40,8 @@ impl Notifications<'_> {
     /// # Errors
     /// [`Error::NotificationRefused`] for what does not come from the service, [`Error::Invalid`] for a
     /// body that is too long and [`Error::NoProcessor`]: answer the service with 400, 413 and 404.
-    /// [`Error::NotificationUnread`] after a panic of the processor's code, [`Error::NoEntropy`] and
+    /// [`Error::NotificationUnread`] after a panic of the processor's code and where it gives a notice no id,
+    /// or one that looks like a card number, [`Error::NoEntropy`] and
     /// [`Error::Storage`]: answer with 500, so that it sends it again.
     ///
     /// # Durability
@@ -64,21 +66,23 @@ impl Notifications<'_> {
                 });
             }
         };
+        let unread = |why: String| Error::NotificationUnread {
+            processor: processor.to_owned(),
+            why,
+        };
         if notices.len() > Reception::MAX_NOTICES {
-            return Err(Error::NotificationUnread {
-                processor: processor.to_owned(),
-                why: format!(
-                    "its code found {} notices in one post, allowed are {}",
-                    notices.len(),
-                    Reception::MAX_NOTICES
-                ),
-            });
+            let (found, most) = (notices.len(), Reception::MAX_NOTICES);
+            return Err(unread(format!(
+                "its code found {found} notices in one post, allowed are {most}"
+            )));
         }
-        let arrived: Vec<Arrived> = notices.iter().map(Arrived::of).collect();
+        let arrived: Result<Vec<Arrived>, _> = notices.iter().map(Arrived::of).collect();
+        let arrived = arrived.map_err(|why| unread(why.to_owned()))?;
         if arrived.is_empty() {
             return Ok(reply);
         }
-        let (body, processor) = (body.to_vec(), processor.to_owned());
+        // Searched before the write, as everybody else's waits for that.
+        let (body, processor) = (masked_body(body), processor.to_owned());
         core.write(moment, move |tx| store::notice::put(tx, &processor, &body, &arrived))?;
         Ok(reply)
     }
@@ -94,7 +98,9 @@ impl Notifications<'_> {
     }
 
     /// The body of the post that brought a notice first, as it came, with stars for the digits of card
-    /// numbers.
+    /// numbers: those that stand together or in groups, with blanks, dashes or dots between them, however a
+    /// form, a URL, JSON or XML writes these and the digits. What is compressed, encrypted or in base64 is
+    /// stored as it came.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].

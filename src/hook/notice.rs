@@ -119,7 +119,9 @@ impl Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notice {
-    /// The service's own name for this notice, by which it is recognised when it comes again.
+    /// The service's own name for this notice, by which it is recognised when it comes again. Without one, or
+    /// with one that looks like a card number, nothing of the post is stored:
+    /// [`crate::Error::NotificationUnread`].
     pub id: String,
     /// The id of the attempt that it is about ([`crate::Request::attempt`]), where the service says
     /// it. It goes before the reference.

@@ -573,7 +573,7 @@ fn no_card_number_gets_into_the_file_by_a_notification() {
         move |_| {
             let outcome = declined(card, &format!("card {card} was declined"));
             Reception::genuine([
-                evidence(card, outcome).reference(card),
+                evidence("n_1", outcome).reference(card),
                 evidence("n_2", Outcome::succeeded(card, euro(1))),
                 evidence(
                     "n_3",
@@ -590,10 +590,30 @@ fn no_card_number_gets_into_the_file_by_a_notification() {
     answer.unwrap();
     let stored = app.notifications().list(100, None).unwrap().data;
     assert_eq!(stored.len(), 3);
-    assert!(stored[2].key.starts_with("sha256:"), "{}", stored[2].key);
     let kept = app.notifications().body(&stored[0].id).unwrap();
     assert_eq!(kept, body.replace(card, &"*".repeat(16)).as_bytes());
     assert!(!format!("{stored:?}").contains("4242"));
+}
+
+#[test]
+fn a_notice_without_a_name_of_its_own_is_an_error_and_no_repetition_of_another() {
+    for id in ["", " ", "4242424242424242", "evt 4242 4242 4242 4242"] {
+        let (answer, app, _) = received(
+            move |_| Reception::genuine([evidence("n_1", paid("pi_1")), evidence(id, paid("pi_2"))]),
+            b"{}",
+        );
+        let unread = answer.unwrap_err();
+        assert!(
+            matches!(&unread, Error::NotificationUnread { why, .. } if why.contains("id") && !why.contains("4242")),
+            "{unread}"
+        );
+        assert!(app.notifications().list(100, None).unwrap().data.is_empty());
+    }
+    let long = "n".repeat(300);
+    let (answer, app, _) = received(move |_| Reception::genuine([evidence(&long, paid("pi_1"))]), b"{}");
+    answer.unwrap();
+    let stored = app.notifications().list(1, None).unwrap().data.remove(0);
+    assert!(stored.key.starts_with("sha256:"), "{}", stored.key);
 }
 
 #[test]

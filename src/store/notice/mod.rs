@@ -4,7 +4,6 @@ mod said;
 
 use super::codec::{self, id, instant, maybe_instant, mode_number, notification_kind, notification_state, small};
 use super::{Row, Sql, Tx, Value, rows};
-use crate::card::masked;
 use crate::error::{Error, Result};
 use crate::hook::NoticeKind;
 use crate::id::{AttemptId, NotificationId, World};
@@ -48,7 +47,8 @@ fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> R
     rows(sql, world, COLUMNS, rest, values, from_row)
 }
 
-/// Stores a post and those of its notices that did not come before. Answers how many those are.
+/// Stores a post, its body without card numbers, and those of its notices that did not come before. Answers
+/// how many those are.
 pub(crate) fn put(tx: &mut Tx<'_>, processor: &str, body: &[u8], arrived: &[Arrived]) -> Result<usize> {
     let post = next_number(tx.sql, tx.world)?;
     let mut number = post;
@@ -83,18 +83,10 @@ fn put_post(tx: &mut Tx<'_>, number: i64, processor: &str, body: &[u8]) -> Resul
             mode_number(tx.world.mode).into(),
             number.into(),
             processor.into(),
-            without_cards(body).as_slice().into(),
+            body.into(),
             tx.host_now.as_millis().into(),
         ],
     )?)
-}
-
-/// The bytes with the digits of every card number replaced by stars, whatever the bytes are.
-fn without_cards(body: &[u8]) -> Vec<u8> {
-    // Each byte as the character of its number: digits stay digits, and there is a way back.
-    let text: String = body.iter().copied().map(char::from).collect();
-    let back = |c| u8::try_from(u32::from(c)).unwrap_or(b'*');
-    masked(&text).chars().map(back).collect()
 }
 
 fn put_notice(tx: &mut Tx<'_>, post: i64, number: i64, processor: &str, arrived: &Arrived) -> Result<()> {
