@@ -57,7 +57,7 @@ CREATE TABLE "tillite_charge" (
     captured INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND 9007199254740991),
     refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0),
     refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0),
-    lost INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0),
+    lost INTEGER NOT NULL DEFAULT 0 CHECK (lost BETWEEN 0 AND captured),
     comes_with TEXT,
     fee INTEGER CHECK (fee >= 0),
     reference TEXT,
@@ -163,6 +163,7 @@ CREATE TABLE tillite_dispute (
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id TEXT NOT NULL,
     charge TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
     session TEXT NOT NULL,
     processor TEXT NOT NULL,
     reference TEXT NOT NULL,
@@ -174,10 +175,10 @@ CREATE TABLE tillite_dispute (
     updated_at INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, charge, number),
     UNIQUE (app, mode, processor, reference),
     FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id)
 ) STRICT;
-CREATE INDEX tillite_dispute_charge ON tillite_dispute (app, mode, charge);
 CREATE TABLE tillite_endpoint (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),

@@ -189,7 +189,9 @@ pub enum NoticeKind {
         /// Why, in the service's words.
         reason: Option<String>,
     },
-    /// The buyer disputes the payment that the notice is about, or what came of that.
+    /// The buyer disputes the payment that the notice is about, or what came of that. One that was lost with
+    /// the last of the payment takes back what was sold; that it is won after all does not grant it again, as
+    /// the host may have sold it anew meanwhile: see [`crate::Dispute`].
     Dispute {
         /// The service's own name for the dispute.
         reference: String,
