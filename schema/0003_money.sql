@@ -156,16 +156,19 @@ CREATE TABLE tillite_notice (
     matched     TEXT,               -- the attempt that it was found to be about; null: none yet
     due_at      INTEGER,            -- host time at which it is looked at next; null: it is done
     tries       INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0), -- how often it was looked at in vain
+    in_doubt    INTEGER NOT NULL DEFAULT 0 CHECK (in_doubt IN (0, 1)), -- 1: it was held because something else was in doubt, and is looked at again when more is known of that
     received_at INTEGER NOT NULL,   -- host time
     PRIMARY KEY (app, mode, number),
     UNIQUE (app, mode, id),
     UNIQUE (app, mode, processor, key),
     FOREIGN KEY (app, mode, post) REFERENCES tillite_post (app, mode, number),
-    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL))
+    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL)),
+    CHECK (in_doubt = 0 OR matched IS NOT NULL)
 ) STRICT;
 CREATE INDEX tillite_notice_due ON tillite_notice (app, mode, due_at) WHERE due_at IS NOT NULL;
 -- Those that wait for something to be heard of an attempt, or of a name.
 CREATE INDEX tillite_notice_matched ON tillite_notice (app, mode, matched) WHERE due_at IS NOT NULL AND matched IS NOT NULL;
+CREATE INDEX tillite_notice_doubted ON tillite_notice (app, mode, matched) WHERE in_doubt = 1;
 CREATE INDEX tillite_notice_parked ON tillite_notice (app, mode, reference) WHERE state = 'parked' AND reference IS NOT NULL;
 -- A payment method that a payment service keeps for a customer. Never a card number.
 CREATE TABLE tillite_payment_method (

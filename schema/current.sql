@@ -349,13 +349,16 @@ CREATE TABLE tillite_notice (
     matched TEXT,
     due_at INTEGER,
     tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+    in_doubt INTEGER NOT NULL DEFAULT 0 CHECK (in_doubt IN (0, 1)),
     received_at INTEGER NOT NULL,
     PRIMARY KEY (app, mode, number),
     UNIQUE (app, mode, id),
     UNIQUE (app, mode, processor, key),
     FOREIGN KEY (app, mode, post) REFERENCES tillite_post (app, mode, number),
-    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL))
+    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL)),
+    CHECK (in_doubt = 0 OR matched IS NOT NULL)
 ) STRICT;
+CREATE INDEX tillite_notice_doubted ON tillite_notice (app, mode, matched) WHERE in_doubt = 1;
 CREATE INDEX tillite_notice_due ON tillite_notice (app, mode, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX tillite_notice_matched ON tillite_notice (app, mode, matched) WHERE due_at IS NOT NULL AND matched IS NOT NULL;
 CREATE INDEX tillite_notice_parked ON tillite_notice (app, mode, reference) WHERE state = 'parked' AND reference IS NOT NULL;

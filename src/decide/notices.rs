@@ -24,6 +24,9 @@ pub(crate) enum Turn {
     Park(Timestamp),
     /// It cannot be written down: somebody has to look.
     Hold,
+    /// It cannot be told for too long what it is: somebody has to look, and it is looked at again when more is
+    /// known of what it waits for.
+    HoldInDoubt,
     /// Nothing was what it is about for long enough.
     GiveUp,
 }
@@ -58,7 +61,7 @@ pub(crate) fn put_off_until(host_now: Timestamp) -> Timestamp {
 pub(crate) fn after(booked: &Booked, notice: &Notification, host_now: Timestamp) -> (Turn, Option<&'static str>) {
     match *booked {
         Booked::Done | Booked::Ours(_) => (Turn::Apply, None),
-        Booked::Later(why) if host_now.since(notice.received_at) >= PATIENCE => (Turn::Hold, Some(why)),
+        Booked::Later(why) if host_now.since(notice.received_at) >= PATIENCE => (Turn::HoldInDoubt, Some(why)),
         Booked::Later(why) => {
             let again = host_now.plus(gap(notice.tries.saturating_add(1)));
             (Turn::Wait(again), Some(why))

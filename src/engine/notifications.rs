@@ -235,8 +235,15 @@ fn apply(core: &Core, world: World, number: i64, processor: &str) -> Result<()> 
             Turn::Apply => (NotificationState::Applied, None),
             Turn::Wait(until) => (NotificationState::Waiting, Some(until)),
             Turn::Park(until) => (NotificationState::Parked, Some(until)),
-            Turn::Hold => (NotificationState::Held, None),
+            Turn::Hold | Turn::HoldInDoubt => (NotificationState::Held, None),
             Turn::GiveUp => (NotificationState::Unmatched, None),
+        };
+        // The same doubt is told of once.
+        let is_news = !notice.in_doubt || notice.why.as_deref() != why;
+        notice.in_doubt = match turn {
+            Turn::HoldInDoubt => true,
+            Turn::Wait(_) => notice.in_doubt,
+            Turn::Apply | Turn::Park(_) | Turn::Hold | Turn::GiveUp => false,
         };
         notice.why = why.map(str::to_owned);
         if notice.due_at.is_some() {
@@ -250,13 +257,13 @@ fn apply(core: &Core, world: World, number: i64, processor: &str) -> Result<()> 
                 processor,
                 notification,
             }),
-            Turn::Hold => Some(Alarm::NotificationHeld {
+            Turn::Hold | Turn::HoldInDoubt if is_news => Some(Alarm::NotificationHeld {
                 app,
                 processor,
                 notification,
                 why: notice.why.unwrap_or_default(),
             }),
-            Turn::Apply | Turn::Wait(_) | Turn::Park(_) => None,
+            Turn::Apply | Turn::Wait(_) | Turn::Park(_) | Turn::Hold | Turn::HoldInDoubt => None,
         })
     })?;
     core.alarms.tell(alarm);

@@ -39,6 +39,9 @@ pub struct Notification {
     pub due_at: Option<Timestamp>,
     /// How often it was looked at in vain.
     pub tries: u32,
+    /// Whether it was held because something else was in doubt. It is looked at again when more is known of
+    /// that.
+    pub in_doubt: bool,
 }
 
 /// What kind of thing a notice says: [`NoticeKind`] without what is in it.
@@ -101,7 +104,7 @@ pub enum NotificationState {
     /// It was applied; what it says may have moved nothing.
     Applied,
     /// It cannot be written down as it is: see [`crate::Alarm::NotificationHeld`] and
-    /// [`Notification::why`].
+    /// [`Notification::why`]. Where only something else is in doubt, it is looked at again when that ends.
     Held,
     /// It says nothing that matters.
     Ignored,

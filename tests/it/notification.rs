@@ -12,7 +12,7 @@ use tillite::{
 };
 
 use crate::file::{Disk, sql};
-use crate::kit::{ManualClock, Receiver, Shop, Told, builder, declined, euro, locked, pending, unknown};
+use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, declined, euro, locked, pending, unknown};
 
 const PRICE: i64 = 199_00;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -336,7 +336,7 @@ fn what_nothing_is_known_of_is_parked_until_its_name_is_learned() {
 
 #[test]
 fn what_nothing_turns_up_for_is_given_up_after_three_days_with_an_alarm() {
-    let (clock, till, receiver) = (ManualClock::new(), crate::kit::Till::new(), Receiver::new());
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
     let heard = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&heard);
     let engine = builder(&clock, &till, &receiver)
@@ -796,6 +796,52 @@ fn a_refund_of_ours_in_doubt_is_decided_before_one_that_was_made_at_the_service_
         assert_eq!(shop.newest_charge(&session).refunded, 50_00);
         shop.clean();
     }
+}
+
+#[test]
+fn what_was_held_because_a_refund_was_in_doubt_is_applied_when_that_ends() {
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&heard);
+    let engine = builder(&clock, &till, &receiver)
+        .on_alarm(move |alarm| locked(&telling).push(alarm.clone()))
+        .open_in_memory()
+        .unwrap();
+    let shop = Shop::with(engine, tillite::Mode::Test, clock, till, receiver);
+    let (session, _) = shop.answered("u_1", paid("pi_1"));
+    let charge = shop.newest_charge(&session);
+    shop.till.answer(unknown());
+    let part = tillite::NewRefund::charge(&charge.id).amount(euro(50_00));
+    let refund = shop.app.refunds().create(part).unwrap();
+    shop.hears(made_there("n_1", "re_1", 50_00).reference("pi_1"));
+    for _ in 0..5 {
+        shop.till.answer_lookup(Lookup::CannotTell {
+            why: "later".to_owned(),
+        });
+        shop.run();
+        shop.clock.turn(DAY);
+    }
+    assert_eq!(shop.states(), [NotificationState::Held]);
+    assert_eq!(shop.notices()[0].due_at, None);
+    let told = || {
+        let held = |alarm: &&Alarm| matches!(alarm, Alarm::NotificationHeld { .. });
+        locked(&heard).iter().filter(held).count()
+    };
+    assert_eq!(told(), 1);
+    let attempt = shop
+        .app
+        .attempts_about(refund.id.as_str(), 1, None)
+        .unwrap()
+        .data
+        .remove(0);
+    shop.app
+        .resolve(&attempt.id, tillite::Resolution::Failed, "not in the dashboard")
+        .unwrap();
+    shop.run();
+    assert_eq!(shop.states(), [NotificationState::Applied]);
+    assert_eq!(shop.newest_charge(&session).refunded, 50_00);
+    assert_eq!(told(), 1);
+    shop.clean();
 }
 
 #[test]

@@ -19,7 +19,7 @@ pub(crate) struct Stored {
 }
 
 const COLUMNS: &str = "SELECT number, id, processor, key, kind, said, attempt, reference, state, why, matched, due_at, \
-     tries, received_at FROM tillite_notice WHERE app = $1 AND mode = $2";
+     tries, in_doubt, received_at FROM tillite_notice WHERE app = $1 AND mode = $2";
 
 fn from_row(row: &dyn Row) -> Result<Stored> {
     let attempt = |column| row.maybe_text(column)?.map(|text| id::<AttemptId>(&text)).transpose();
@@ -38,7 +38,8 @@ fn from_row(row: &dyn Row) -> Result<Stored> {
             matched: attempt(10)?,
             due_at: maybe_instant(row.maybe_int(11)?)?,
             tries: small(row.int(12)?)?,
-            received_at: instant(row.int(13)?)?,
+            in_doubt: row.int(13)? == 1,
+            received_at: instant(row.int(14)?)?,
         },
     })
 }
@@ -178,14 +179,15 @@ pub(crate) fn before(sql: &mut dyn Sql, world: World, attempt: &AttemptId, numbe
 /// Writes down how far a notice has come.
 pub(crate) fn put_progress(sql: &mut dyn Sql, world: World, number: i64, notice: &Notification) -> Result<()> {
     codec::one(sql.exec(
-        "UPDATE tillite_notice SET state = $1, why = $2, matched = $3, due_at = $4, tries = $5 \
-         WHERE app = $6 AND mode = $7 AND number = $8",
+        "UPDATE tillite_notice SET state = $1, why = $2, matched = $3, due_at = $4, tries = $5, \
+         in_doubt = $6 WHERE app = $7 AND mode = $8 AND number = $9",
         &[
             notice.state.as_str().into(),
             notice.why.as_deref().into(),
             notice.matched.as_ref().map(AttemptId::as_str).into(),
             notice.due_at.map(Timestamp::as_millis).into(),
             notice.tries.into(),
+            notice.in_doubt.into(),
             world.app.into(),
             mode_number(world.mode).into(),
             number.into(),
@@ -208,15 +210,19 @@ pub(crate) fn put_off(sql: &mut dyn Sql, world: World, number: i64, until: Times
     Ok(())
 }
 
-/// Whether any notice waits to be applied.
+/// Whether any notice waits to be applied, or for a doubt to end.
 pub(crate) fn any_waits(sql: &mut dyn Sql, world: World) -> Result<bool> {
     let query = "SELECT 1 FROM tillite_notice WHERE app = $1 AND mode = $2";
-    let found = rows(sql, world, query, "AND due_at IS NOT NULL LIMIT 1", &[], |_| Ok(()))?;
-    Ok(!found.is_empty())
+    for rest in ["AND due_at IS NOT NULL LIMIT 1", "AND in_doubt = 1 LIMIT 1"] {
+        if !rows(sql, world, query, rest, &[], |_| Ok(()))?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Has those notices looked at now that wait for something to be heard of an attempt, or of what it
-/// turned out to be called.
+/// turned out to be called, and those that are held because it was in doubt.
 pub(crate) fn wake(
     sql: &mut dyn Sql,
     world: World,
@@ -228,6 +234,11 @@ pub(crate) fn wake(
     sql.exec(
         "UPDATE tillite_notice SET due_at = $1 WHERE app = $2 AND mode = $3 AND matched = $4 AND due_at > $1 \
          AND due_at IS NOT NULL AND matched IS NOT NULL",
+        &[now.into(), app.into(), mode.into(), attempt.as_str().into()],
+    )?;
+    sql.exec(
+        "UPDATE tillite_notice SET state = 'waiting', due_at = $1 WHERE app = $2 AND mode = $3 AND matched = $4 \
+         AND in_doubt = 1 AND state = 'held'",
         &[now.into(), app.into(), mode.into(), attempt.as_str().into()],
     )?;
     if let Some(reference) = reference {
