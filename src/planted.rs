@@ -69,6 +69,16 @@ faults! {
     RefundNotReserved,
     /// A refund of which nobody knows what came frees what it had reserved.
     UnknownRefundFrees,
+    /// A second success of the same call under another name counts as the first.
+    SurplusOverlooked,
+    /// A second success that was written down counts once more when it is told again.
+    SurplusCountsAgain,
+    /// A refund that the service tells of is one that was made there, though one is in doubt here.
+    RefundCountedTwice,
+    /// What a service tells under a name that it used before is taken for new.
+    NoticeNotDeduplicated,
+    /// Something that the service tells of before it is known here is given up.
+    UnknownIsGivenUp,
     /// A capture of which nobody knows what came counts as failed.
     CaptureInDoubtIsFailed,
     /// A setup whose call lost its lease counts as failed.

@@ -41,7 +41,7 @@ pub(crate) fn turn(
 ) -> Turn {
     let soon = host_now.plus(gap(1));
     match about {
-        None if host_now.since(notice.received_at) >= PATIENCE => Turn::GiveUp,
+        None if host_now.since(notice.received_at) >= PATIENCE || planted!(UnknownIsGivenUp) => Turn::GiveUp,
         None => Turn::Park(host_now.plus(gap(notice.tries.saturating_add(1)))),
         // Who made the call knows best, as long as the answer may come.
         Some(Attempt {

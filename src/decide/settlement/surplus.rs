@@ -28,12 +28,12 @@ pub(super) fn found(
     let (Some(known), Some(reference)) = (&before.reference, &verdict.reference) else {
         return Ok(None);
     };
-    let is_known = |charge: &Charge| charge.reference.as_ref() == Some(reference);
+    let is_known = |charge: &Charge| charge.reference.as_ref() == Some(reference) && !planted!(SurplusCountsAgain);
     let is_second = case.attempt.operation == Operation::Charge
         && before.state == ChargeState::Succeeded
         && known != reference
         && !intent.charges.iter().any(is_known);
-    if !is_second {
+    if !is_second || planted!(SurplusOverlooked) {
         return Ok(None);
     }
     if case.past.succeeded_by == Some(Source::Operator) {

@@ -87,7 +87,7 @@ pub(crate) fn refund_made_there(
     }
     // One of ours of which nobody knows what came may be this one.
     let in_doubt = |refund: &Refund| refund.reference.is_none() && refund.state.is_open();
-    if refunds.iter().any(in_doubt) {
+    if refunds.iter().any(in_doubt) && !planted!(RefundCountedTwice) {
         return Booked::Later("a refund of the same charge is in doubt, and may be this one");
     }
     if let Some(booked) = not_taken(&charge) {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
+use super::news::Disputed;
 use super::{Told, lost};
 use crate::hook::{Action, Cancel, Capabilities, Lookup, Notice, Operation, Outcome, Receipt, Request, SavedMethod};
 use crate::money::{Amount, Currency};
@@ -29,6 +30,10 @@ pub(super) struct Ledger {
     /// What it posted, by number from 1 on.
     pub(super) posted: Vec<Vec<Notice>>,
     pub(super) looked_up: usize,
+    /// What it has to tell by itself, in the order in which it happened.
+    pub(super) news: Vec<Notice>,
+    /// Disputes, by its own names for them.
+    pub(super) disputes: BTreeMap<String, Disputed>,
     /// What it refused, by idempotency key.
     pub(super) declined: BTreeSet<String>,
     /// What it was asked to call off, by idempotency key: nothing comes of it any more.
@@ -106,31 +111,28 @@ impl Ledger {
             _ => true,
         };
         if can_be {
+            self.booked(&taken);
             self.booked.insert(key, taken);
         } else {
-            self.declined.insert(key);
+            self.decline(key, &taken.reference);
         }
         can_be
     }
 
-    /// Takes once more what was taken in a session.
-    pub(super) fn take_again(&mut self, session: &str) -> Option<Taken> {
-        let is_payment =
-            |taken: &&Taken| taken.session == session && taken.operation == Operation::Charge && taken.of.is_none();
-        let first = self.booked.values().find(is_payment)?.clone();
-        let (count, key) = (self.booked.len(), &first.idempotency_key);
-        let again = Taken {
-            idempotency_key: format!("{key}-again-{count}"),
-            of: Some(key.clone()),
-            reference: format!("{}-again-{count}", first.reference),
-            ..first
-        };
-        self.booked.insert(again.idempotency_key.clone(), again.clone());
-        Some(again)
+    /// Refuses the request under a key for good.
+    fn decline(&mut self, key: String, reference: &str) {
+        self.declined.insert(key);
+        self.came(reference, declined());
+    }
+
+    /// Refuses a request for good.
+    pub(super) fn refuse(&mut self, request: &Request) -> Outcome {
+        self.decline(request.idempotency_key.clone(), &reference(request));
+        declined()
     }
 
     /// How much of what it took for the payment under a key it has not given back.
-    fn left_of(&self, key: Option<&str>) -> i64 {
+    pub(super) fn left_of(&self, key: Option<&str>) -> i64 {
         let is_about = |taken: &&Taken| taken.of.as_deref() == key || Some(taken.idempotency_key.as_str()) == key;
         let about = self.booked.values().filter(is_about);
         about
@@ -139,7 +141,8 @@ impl Ledger {
                 Operation::Refund => -taken.amount,
                 _ => 0,
             })
-            .sum()
+            .sum::<i64>()
+            - self.lost_of(key)
     }
 
     /// How much it holds of the payment under a key: nothing once it was taken or given free.
@@ -166,12 +169,19 @@ impl Ledger {
             succeeds,
         };
         self.later.insert(request.idempotency_key.clone(), later);
+        if known {
+            let pending = Outcome::Pending {
+                reference: reference.clone(),
+            };
+            self.came(&reference, pending);
+        }
         reference
     }
 
     /// Lets a request wait for the buyer.
     pub(super) fn await_buyer(&mut self, request: &Request) -> Outcome {
         self.acting.insert(request.idempotency_key.clone(), request.clone());
+        self.came(&reference(request), requires_action(request));
         requires_action(request)
     }
 
@@ -182,7 +192,8 @@ impl Ledger {
         for key in &keys {
             match self.acting.remove(key) {
                 Some(request) if approves => drop(self.take(&request, now)),
-                _ => drop(self.declined.insert(key.clone())),
+                Some(request) => drop(self.refuse(&request)),
+                None => {}
             }
         }
         keys.len()
@@ -200,9 +211,12 @@ impl Ledger {
         {
             return Cancel::TooLate(outcome);
         }
-        self.booked.remove(key);
-        self.later.remove(key);
-        self.acting.remove(key);
+        let held = self.booked.remove(key).map(|taken| taken.reference);
+        let later = self.later.remove(key).map(|later| later.taken.reference);
+        let acting = self.acting.remove(key).map(|request| reference(&request));
+        if let Some(name) = held.or(later).or(acting) {
+            self.came(&name, called_off());
+        }
         self.called_off.insert(key.to_owned());
         Cancel::Canceled
     }
@@ -220,7 +234,7 @@ impl Ledger {
     fn carry_out(&mut self, key: String) {
         match self.later.remove(&key) {
             Some(later) if later.succeeds => drop(self.book(key, later.taken)),
-            Some(_) => drop(self.declined.insert(key)),
+            Some(later) => self.decline(key, &later.taken.reference),
             None => {}
         }
     }
@@ -271,7 +285,7 @@ impl Taken {
         }
     }
 
-    fn outcome(&self) -> Outcome {
+    pub(super) fn outcome(&self) -> Outcome {
         let currency = Currency::parse(&self.currency);
         let Ok(amount) = currency.and_then(|currency| Amount::minor(self.amount, currency)) else {
             return lost("an amount that cannot be");

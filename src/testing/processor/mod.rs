@@ -3,8 +3,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 mod ledger;
+mod news;
 
 pub use ledger::Taken;
+pub(in crate::testing) use news::is_unasked;
 
 use ledger::{Ledger, declined};
 
@@ -12,8 +14,8 @@ use super::chance::Chance;
 use super::locked;
 use super::sim::Outside;
 use crate::hook::{
-    Ability, Cancel, Capabilities, Clock, Lookup, LookupKey, Notice, Operation, Outcome, Post, Processor, Reception,
-    Request,
+    Ability, Cancel, Capabilities, Clock, DisputeState, Lookup, LookupKey, Notice, Operation, Outcome, Post, Processor,
+    Reception, Request,
 };
 use crate::id::{SessionId, SetupId};
 use crate::time::Timestamp;
@@ -178,6 +180,38 @@ impl FakeProcessor {
         self.ledger().take_again(session.as_str())
     }
 
+    /// The same for a session that nothing else happened in; true if it did.
+    pub(in crate::testing) fn lose_count(&self, session: &str) -> bool {
+        self.ledger().lose_count(session)
+    }
+
+    /// Somebody gives back at the service what was taken in a session, or a part; true if there was anything.
+    pub(in crate::testing) fn refund_by_hand(&self, session: &str, part: i64) -> bool {
+        self.ledger().refund_by_hand(session, part)
+    }
+
+    /// The buyer disputes what was taken in a session, or a part; where that is so, the bank decides.
+    pub(in crate::testing) fn dispute(&self, session: &str, part: i64, decided: DisputeState) -> bool {
+        self.ledger().dispute(session, part, decided)
+    }
+
+    /// How much was lost in disputes about each session.
+    pub(in crate::testing) fn lost(&self) -> Vec<(String, i64)> {
+        let ledger = self.ledger();
+        let lost = ledger.disputes.values();
+        let lost = lost.filter(|disputed| disputed.state == DisputeState::Lost);
+        lost.map(|disputed| (disputed.session.clone(), disputed.amount))
+            .collect()
+    }
+
+    /// What it has to tell by itself, in the order in which it happened.
+    pub(in crate::testing) fn news(&self) -> Vec<Notice> {
+        let now = self.now();
+        let mut ledger = self.ledger();
+        ledger.catch_up(now);
+        ledger.news.clone()
+    }
+
     /// The buyer acts on what waits for them in a session: approves it, or not. True if something did.
     #[must_use]
     pub fn act(&self, session: &SessionId, approves: bool) -> bool {
@@ -238,8 +272,7 @@ impl FakeProcessor {
         let known = self.capabilities();
         let is_first = matches!(request.operation, Operation::Charge | Operation::Authorize);
         if is_first && request.money().is_ok_and(|money| known.takes("", money).is_err()) {
-            self.ledger().declined.insert(request.idempotency_key.clone());
-            return declined();
+            return self.ledger().refuse(request);
         }
         self.ledger().take(request, now)
     }
@@ -248,7 +281,7 @@ impl FakeProcessor {
         match told {
             Told::Answer(outcome) => {
                 if matches!(outcome, Outcome::Declined { .. }) {
-                    self.ledger().declined.insert(request.idempotency_key.clone());
+                    self.ledger().refuse(request);
                 }
                 outcome
             }

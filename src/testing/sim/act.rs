@@ -123,15 +123,16 @@ impl Host<'_> {
                 session,
                 asleep,
                 answers,
-            } => self.pay_by_hand(*session, *asleep, *answers),
-            Op::Call { answers } => {
+                tells,
+            } => self.pay_by_hand(*session, *asleep, (*answers, *tells)),
+            Op::Call { answers, tells } => {
                 let ask = locked(&self.memory.put_off).pop_front();
-                ask.map_or_else(|| Ok("none was put off".to_owned()), |ask| self.call(&ask, *answers))
+                ask.map_or_else(
+                    || Ok("none was put off".to_owned()),
+                    |ask| self.call(&ask, (*answers, *tells)),
+                )
             }
-            Op::Capture { session, part } => self.asking(*session, |id| {
-                let part = part.map(euro).transpose()?;
-                self.app.sessions().capture(id, part)
-            }),
+            Op::Capture { session, part } => self.capture(*session, *part),
             Op::Void { session } => self.asking(*session, |id| self.app.sessions().void(id)),
             Op::GiveUp { session } => self.asking(*session, |id| self.app.sessions().cancel_payment(id)),
             Op::Refresh { session } => self.asking(*session, |id| self.app.sessions().refresh(id)),
@@ -139,7 +140,15 @@ impl Host<'_> {
                 let acted = self.world.till.act(id, *approves);
                 Ok(format!("acted: {acted}"))
             }),
-            Op::Refund { session, part } => self.with_session(*session, |id| self.refund(id, *part)),
+            Op::Refund { session, part, tells } => {
+                let said = self.with_session(*session, |id| self.refund(id, *part))?;
+                if *tells {
+                    self.hear_at_once(1)?;
+                }
+                Ok(said)
+            }
+            Op::Tell { but, count } => self.hear(*but, *count),
+            Op::Happen { payment, part, what } => Ok(self.happen(*payment, *part, *what)),
             Op::Save { buyer } => self.save(*buyer),
             Op::PaySaved { buyer } => self.pay_saved(*buyer),
             Op::Detach { buyer } => self.detach(*buyer),

@@ -51,6 +51,8 @@ pub(super) struct Beliefs {
     pub(super) detached: BTreeSet<PaymentMethodId>,
     /// How often one was to be saved.
     pub(super) saves: u64,
+    /// What the service told and was answered for, by its own names.
+    pub(super) told: BTreeSet<String>,
     /// Events in the order of their positions, as far as they were shown.
     pub(super) journal: Vec<EventId>,
     /// Where deliveries stood when they were last shown.

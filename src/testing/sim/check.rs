@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::act::uid;
 use super::plan::BUYERS;
+use super::telling::is_heard;
 use super::world::{FILE, World};
 use super::{Broken, Invariant, violated};
 use crate::catalog::MAIN_LINE;
@@ -47,6 +48,7 @@ pub(super) fn after_a_start(world: &World, engine: &Engine, app: &App) -> Result
             found => beliefs.see_setup(&found?)?,
         }
     }
+    is_heard(app, &beliefs.told)?;
     for ((session, key), (charge, _)) in &beliefs.paid {
         let stored = app.sessions().get(session)?;
         let mut charges = stored.payment_intent.iter().flat_map(|intent| &intent.charges);
@@ -87,10 +89,11 @@ fn in_the_log(world: &World) -> Result<(), Broken> {
     violated(Invariant::FileHasItsLog, format!("{:?}", file.get(18..20)))
 }
 
-/// No two charges of the service are for one session.
+/// No two charges that the service was asked for are for one session.
 fn charged_once(world: &World) -> Result<(), Broken> {
     let mut by_session: BTreeMap<String, usize> = BTreeMap::new();
-    for taken in world.till.charges() {
+    let asked_for = world.till.charges().into_iter().filter(|taken| !taken.is_again());
+    for taken in asked_for {
         *by_session.entry(taken.session).or_default() += 1;
     }
     match by_session.iter().find(|(_, count)| **count > 1) {

@@ -10,8 +10,10 @@ pub enum Invariant {
     AnswersStayTrue,
     /// What was answered before a read began, the read shows.
     ReadsSeeAnswers,
-    /// The payment service takes money for a session at most once.
+    /// The payment service is made to take money for a session at most once.
     ChargedOnce,
+    /// What the payment service told and was answered for is kept, once, and applied.
+    NoticesAreApplied,
     /// What the payment service took is what the file says it took, session by session.
     ServicesLedger,
     /// What the payment service saved without taking money is a setup that succeeded, and the other way round.
@@ -78,6 +80,7 @@ impl Invariant {
             Invariant::AnswersStayTrue => "an answer stays true",
             Invariant::ReadsSeeAnswers => "a read sees what was answered before it",
             Invariant::ChargedOnce => "nobody is charged twice",
+            Invariant::NoticesAreApplied => "what the service told is kept once and applied",
             Invariant::ServicesLedger => "the file says what the payment service took",
             Invariant::ServiceSaved => "the file says what the payment service saved",
             Invariant::MoneyIsConserved => "money is conserved",

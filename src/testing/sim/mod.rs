@@ -2,8 +2,8 @@
 //! file, all decided by one number.
 //!
 //! A *seed* decides what is called, by which thread of which process, when the turn goes from one to
-//! another, what the payment service does, when the disk fails, when the power goes, and what the
-//! disk then holds. After every call its answer is held against what the host was told before; after
+//! another, what the payment service does, and tells by itself, early, late, twice or never, when the
+//! disk fails, when the power goes, and what the disk then holds. After every call its answer is held against what the host was told before; after
 //! every start the file is held against it too; and when all has come to rest, against the payment
 //! service's ledger and the receiver's list. Nothing in the engine knows of the simulation.
 //!
@@ -32,6 +32,7 @@ mod plan;
 mod rest;
 mod saving;
 mod shrink;
+mod telling;
 mod world;
 
 use std::fmt;

@@ -7,8 +7,8 @@ use crate::engine::{Ask, Begun, NewPayment, Payment, Settled};
 use crate::error::Result;
 use crate::hook::{Answer, Clock as _, Outcome, Processor as _};
 use crate::id::SessionId;
-use crate::payment::NewRefund;
-use crate::testing::locked;
+use crate::payment::{Charge, ChargeState, NewRefund};
+use crate::testing::{Taken, locked};
 
 impl Host<'_> {
     pub(super) fn pay(&self, session: u64, key: Option<u64>) -> Seen {
@@ -44,7 +44,7 @@ impl Host<'_> {
     }
 
     /// Pays in three beats, with the call between them made here.
-    pub(super) fn pay_by_hand(&self, session: u64, asleep: u64, answers: u64) -> Seen {
+    pub(super) fn pay_by_hand(&self, session: u64, asleep: u64, (answers, tells): (u64, bool)) -> Seen {
         self.with_session(session, |id| {
             let known = self.believed(id);
             self.or_refused(self.app.sessions().begin_payment(id, "tok_1"), |begun| match begun {
@@ -57,7 +57,7 @@ impl Host<'_> {
                     if asleep > 0 {
                         self.sleep(asleep)?;
                     }
-                    self.call(&ask, answers)
+                    self.call(&ask, (answers, tells))
                 }
             })
         })
@@ -68,6 +68,45 @@ impl Host<'_> {
         self.with_session(session, |id| {
             let before = self.believed(id);
             self.or_refused(call(id), |payment| self.session(&payment.session, before.as_ref()))
+        })
+    }
+
+    /// Takes what is held, in a session where something is, as far as the host knows.
+    pub(super) fn capture(&self, session: u64, part: Option<i64>) -> Seen {
+        let held = {
+            let beliefs = self.world.beliefs();
+            let held = beliefs.sessions.values().filter(|session| {
+                let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+                charges.any(|charge| charge.state == ChargeState::Authorized)
+            });
+            held.map(|session| session.id.clone()).next_back()
+        };
+        let capture = |id: &SessionId| {
+            let before = self.believed(id);
+            let part = part.map(euro).transpose()?;
+            let captured = self.app.sessions().capture(id, part);
+            let said = self.or_refused(captured, |payment| self.session(&payment.session, before.as_ref()))?;
+            self.refused_is_not_taken(id)?;
+            Ok(said)
+        };
+        match held {
+            Some(held) if !session.is_multiple_of(4) => capture(&held),
+            _ => self.with_session(session, capture),
+        }
+    }
+
+    /// What the service has taken of what it held is not shown as refused and held on.
+    fn refused_is_not_taken(&self, id: &SessionId) -> Seen {
+        let of_session = |taken: &Taken| taken.session == id.as_str();
+        // Asked first: what is taken later need not be known below.
+        let is_taken = self.world.till.charges().iter().any(of_session);
+        self.answered(self.app.sessions().get(id), |session| {
+            let mut charges = session.payment_intent.iter().flat_map(|intent| &intent.charges);
+            let is_refused = |charge: &&Charge| charge.state == ChargeState::Authorized && charge.asked.is_none();
+            match charges.find(is_refused) {
+                Some(charge) if is_taken => violated(Invariant::ServicesLedger, format!("{charge:?} was taken")),
+                _ => Ok(String::new()),
+            }
         })
     }
 
@@ -84,8 +123,8 @@ impl Host<'_> {
         })
     }
 
-    /// Makes a call to the processor and brings the answer so many times.
-    pub(super) fn call(&self, ask: &Ask, answers: u64) -> Seen {
+    /// Makes a call to the processor and brings the answer so many times, before or after the service tells of it.
+    pub(super) fn call(&self, ask: &Ask, (answers, tells): (u64, bool)) -> Seen {
         // Where its time is over before it is made, it must not be made.
         let outcome = if self.world.clock.now() > ask.deadline {
             let why = "too late".to_owned();
@@ -94,6 +133,9 @@ impl Host<'_> {
             self.world.till.execute(&ask.request, ask.deadline)
         };
         let mut said = format!("{outcome:?}");
+        if tells {
+            self.hear_at_once(2)?;
+        }
         let answer = Answer::Executed(outcome);
         for _ in 0..answers {
             let known = SessionId::parse(&ask.request.session)

@@ -30,6 +30,17 @@ pub(super) enum Goods {
     Gift,
 }
 
+/// What happens at the payment service that nobody asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum There {
+    /// It takes the money once more.
+    TakenAgain,
+    /// Somebody gives it back there.
+    GivenBack,
+    /// The buyer disputes it; where that is so, the bank decides.
+    Disputed { is_lost: bool },
+}
+
 /// One call of the host.
 #[derive(Clone, Debug)]
 pub(super) enum Op {
@@ -51,10 +62,25 @@ pub(super) enum Op {
         asleep: u64,
         /// How often the answer is brought; 0: the call is put off.
         answers: u64,
+        /// Whether the service tells of it sooner than it answers.
+        tells: bool,
     },
     /// Makes the call that was put off first.
     Call {
         answers: u64,
+        tells: bool,
+    },
+    /// The service posts what it has to tell, the newest first but for some, and may have posted before.
+    Tell {
+        but: u64,
+        count: usize,
+    },
+    /// Something happens at the service that nobody asked for.
+    Happen {
+        /// Among the payments that it took.
+        payment: u64,
+        part: i64,
+        what: There,
     },
     /// Takes what is held, or a part.
     Capture {
@@ -82,6 +108,8 @@ pub(super) enum Op {
     Refund {
         session: u64,
         part: Option<i64>,
+        /// Whether the service tells of it at once.
+        tells: bool,
     },
     /// Has a buyer's payment method saved without taking money.
     Save {
@@ -359,7 +387,7 @@ impl Op {
         if scene.with_host && chance.percent(15) {
             return Op::Host(chance.next());
         }
-        let (kind, key, buyer) = (chance.below(130), chance.below(KEYS), chance.below(BUYERS));
+        let (kind, key, buyer) = (chance.below(157), chance.below(KEYS), chance.below(BUYERS));
         let session = chance.below(SESSIONS);
         let items = 1 + chance.below(20);
         let size = 1 + u32::try_from(chance.below(30)).unwrap_or(0);
@@ -373,9 +401,11 @@ impl Op {
                 session,
                 asleep: chance.one_of(0, &[0, 0, 1, 4]),
                 answers: chance.one_of(1, &[0, 0, 2]),
+                tells: chance.percent(30),
             },
             41..=43 => Op::Call {
                 answers: 1 + chance.below(2),
+                tells: chance.percent(30),
             },
             44..=46 => Op::Expire { session },
             47..=51 => Op::Look { session },
@@ -410,11 +440,12 @@ impl Op {
             92..=94 => Op::Now,
             95..=97 if scene.mode == Mode::Test => Op::Advance(Duration::from_secs(3_600 * (1 + chance.below(300)))),
             98 => Op::Heal,
-            99..=104 => Op::Refund {
+            99..=104 | 153..=156 => Op::Refund {
                 session,
                 part: chance.percent(70).then(|| part(chance)),
+                tells: chance.percent(80),
             },
-            105..=108 => Op::Capture {
+            105..=108 | 150..=152 => Op::Capture {
                 session,
                 part: chance.percent(60).then(|| part(chance)),
             },
@@ -428,6 +459,21 @@ impl Op {
             119..=123 => Op::Save { buyer },
             124..=127 => Op::PaySaved { buyer },
             128 => Op::Detach { buyer },
+            130..=139 => Op::Tell {
+                but: chance.one_of(0, &[0, 0, 1, 2, 5, 12]),
+                count: chance.one_of(1, &[1, 2, 4]),
+            },
+            140..=149 => Op::Happen {
+                payment: session,
+                part: if chance.percent(40) { i64::MAX } else { part(chance) },
+                what: match chance.below(9) {
+                    0..=3 => There::TakenAgain,
+                    4..=5 => There::GivenBack,
+                    _ => There::Disputed {
+                        is_lost: chance.percent(60),
+                    },
+                },
+            },
             _ => Op::Hold { buyer },
         }
     }

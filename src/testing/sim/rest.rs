@@ -9,6 +9,7 @@ use super::act::{key_to_create, order};
 use super::check::after_a_start;
 use super::lists::all;
 use super::plan::Goods;
+use super::telling::{is_applied, tell_the_rest};
 use super::world::{FURTHEST_BACK, World};
 use super::{Broken, Invariant, violated};
 use crate::engine::{App, Budget, Engine};
@@ -30,6 +31,7 @@ const SOONEST: Duration = Duration::from_secs(60).saturating_sub(FURTHEST_BACK);
 pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), Broken> {
     let until = world.clock.now().plus(REST);
     let mut rounds = 0;
+    tell_the_rest(world, app)?;
     loop {
         rounds += 1;
         if rounds > 2_000 {
@@ -59,6 +61,7 @@ pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), B
         held: all(|last: Option<&Charge>| app.held_charges(100, last.map(|charge| &charge.id)))?,
     };
     history.is_the_ledger(world)?;
+    is_applied(world, app)?;
     saved_is_saved(world, app)?;
     history.adds_up()?;
     history.moves_follow()?;
@@ -99,6 +102,10 @@ impl History {
         for refund in world.till.refunds() {
             *given_back.entry(refund.session).or_default() += refund.amount;
         }
+        let mut lost: BTreeMap<String, i64> = BTreeMap::new();
+        for (session, amount) in world.till.lost() {
+            *lost.entry(session).or_default() += amount;
+        }
         if let Some(held) = world.till.holds().first() {
             let session = self.sessions.iter().find(|session| session.id.as_str() == held.session);
             let what = format!("{} is still held for {}: {session:?}", held.amount, held.session);
@@ -114,6 +121,12 @@ impl History {
             let given = given_back.remove(session.id.as_str()).unwrap_or(0);
             if back != given || charges.clone().any(|charge| charge.refund_reserved != 0) {
                 let what = format!("{} gave back {back}, the service {given}", session.id);
+                return violated(LEDGER, what);
+            }
+            let disputed: i64 = charges.map(|charge| charge.lost).sum();
+            let gone = lost.remove(session.id.as_str()).unwrap_or(0);
+            if disputed != gone {
+                let what = format!("{} lost {disputed} in disputes, at the service {gone}", session.id);
                 return violated(LEDGER, what);
             }
             let sum = taken.remove(session.id.as_str()).unwrap_or(0);
@@ -168,7 +181,7 @@ impl History {
     fn moves_follow(&self) -> Result<(), Broken> {
         let mut states: BTreeMap<&str, &str> = BTreeMap::new();
         let with_states = |event: &&Event| {
-            ["cs_", "ch_", "re_", "pm_", "seti_"]
+            ["cs_", "ch_", "re_", "pm_", "seti_", "dp_"]
                 .iter()
                 .any(|kind| event.object_id.starts_with(kind))
         };
