@@ -32,7 +32,7 @@ CREATE TABLE tillite_charge_made_anew (
     captured        INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND 9007199254740991), -- taken
     refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0), -- refunds whose outcome is not known yet
     refunded        INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0), -- given back
-    lost            INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0), -- taken by disputes that were lost; may be more than was captured
+    lost            INTEGER NOT NULL DEFAULT 0 CHECK (lost BETWEEN 0 AND captured), -- taken by disputes that were lost; what they asked back beyond what was captured is not in it
     comes_with      TEXT,               -- the charge whose attempt took the money twice, this being the second time; null: it has an attempt of its own
     fee             INTEGER CHECK (fee >= 0), -- what the processor says it kept; null: it did not say
     reference       TEXT,               -- the processor's own name for the charge
@@ -156,16 +156,19 @@ CREATE TABLE tillite_notice (
     matched     TEXT,               -- the attempt that it was found to be about; null: none yet
     due_at      INTEGER,            -- host time at which it is looked at next; null: it is done
     tries       INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0), -- how often it was looked at in vain
+    in_doubt    INTEGER NOT NULL DEFAULT 0 CHECK (in_doubt IN (0, 1)), -- 1: it was held because something else was in doubt, and is looked at again when more is known of that
     received_at INTEGER NOT NULL,   -- host time
     PRIMARY KEY (app, mode, number),
     UNIQUE (app, mode, id),
     UNIQUE (app, mode, processor, key),
     FOREIGN KEY (app, mode, post) REFERENCES tillite_post (app, mode, number),
-    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL))
+    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL)),
+    CHECK (in_doubt = 0 OR matched IS NOT NULL)
 ) STRICT;
 CREATE INDEX tillite_notice_due ON tillite_notice (app, mode, due_at) WHERE due_at IS NOT NULL;
 -- Those that wait for something to be heard of an attempt, or of a name.
 CREATE INDEX tillite_notice_matched ON tillite_notice (app, mode, matched) WHERE due_at IS NOT NULL AND matched IS NOT NULL;
+CREATE INDEX tillite_notice_doubted ON tillite_notice (app, mode, matched) WHERE in_doubt = 1;
 CREATE INDEX tillite_notice_parked ON tillite_notice (app, mode, reference) WHERE state = 'parked' AND reference IS NOT NULL;
 -- A payment method that a payment service keeps for a customer. Never a card number.
 CREATE TABLE tillite_payment_method (
@@ -249,10 +252,11 @@ CREATE TABLE tillite_dispute (
     mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id         TEXT NOT NULL,
     charge     TEXT NOT NULL,           -- the charge whose money is asked back
+    number     INTEGER NOT NULL CHECK (number >= 1), -- 1 for the charge's first dispute
     session    TEXT NOT NULL,           -- the charge's
     processor  TEXT NOT NULL,           -- the charge's
     reference  TEXT NOT NULL,           -- the service's own name for it
-    state      TEXT NOT NULL CHECK (state IN ('open', 'won', 'lost')), -- lost: its amount stands in the charge's lost
+    state      TEXT NOT NULL CHECK (state IN ('open', 'won', 'lost')), -- lost: its amount stands in the charge's lost, as far as that much was captured
     amount     INTEGER NOT NULL CHECK (amount BETWEEN 0 AND 9007199254740991), -- how much is asked back; may be more than was captured
     currency   TEXT NOT NULL,           -- the charge's
     reason     TEXT,                    -- in the service's words; null: none
@@ -260,7 +264,7 @@ CREATE TABLE tillite_dispute (
     updated_at INTEGER NOT NULL,        -- engine time
     revision   INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, charge, number),
     UNIQUE (app, mode, processor, reference),
     FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id)
 ) STRICT;
-CREATE INDEX tillite_dispute_charge ON tillite_dispute (app, mode, charge);

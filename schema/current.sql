@@ -57,7 +57,7 @@ CREATE TABLE "tillite_charge" (
     captured INTEGER NOT NULL DEFAULT 0 CHECK (captured BETWEEN 0 AND 9007199254740991),
     refund_reserved INTEGER NOT NULL DEFAULT 0 CHECK (refund_reserved >= 0),
     refunded INTEGER NOT NULL DEFAULT 0 CHECK (refunded >= 0),
-    lost INTEGER NOT NULL DEFAULT 0 CHECK (lost >= 0),
+    lost INTEGER NOT NULL DEFAULT 0 CHECK (lost BETWEEN 0 AND captured),
     comes_with TEXT,
     fee INTEGER CHECK (fee >= 0),
     reference TEXT,
@@ -163,6 +163,7 @@ CREATE TABLE tillite_dispute (
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id TEXT NOT NULL,
     charge TEXT NOT NULL,
+    number INTEGER NOT NULL CHECK (number >= 1),
     session TEXT NOT NULL,
     processor TEXT NOT NULL,
     reference TEXT NOT NULL,
@@ -174,10 +175,10 @@ CREATE TABLE tillite_dispute (
     updated_at INTEGER NOT NULL,
     revision INTEGER NOT NULL,
     PRIMARY KEY (app, mode, id),
+    UNIQUE (app, mode, charge, number),
     UNIQUE (app, mode, processor, reference),
     FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id)
 ) STRICT;
-CREATE INDEX tillite_dispute_charge ON tillite_dispute (app, mode, charge);
 CREATE TABLE tillite_endpoint (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -348,13 +349,16 @@ CREATE TABLE tillite_notice (
     matched TEXT,
     due_at INTEGER,
     tries INTEGER NOT NULL DEFAULT 0 CHECK (tries >= 0),
+    in_doubt INTEGER NOT NULL DEFAULT 0 CHECK (in_doubt IN (0, 1)),
     received_at INTEGER NOT NULL,
     PRIMARY KEY (app, mode, number),
     UNIQUE (app, mode, id),
     UNIQUE (app, mode, processor, key),
     FOREIGN KEY (app, mode, post) REFERENCES tillite_post (app, mode, number),
-    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL))
+    CHECK ((state IN ('waiting', 'parked')) = (due_at IS NOT NULL)),
+    CHECK (in_doubt = 0 OR matched IS NOT NULL)
 ) STRICT;
+CREATE INDEX tillite_notice_doubted ON tillite_notice (app, mode, matched) WHERE in_doubt = 1;
 CREATE INDEX tillite_notice_due ON tillite_notice (app, mode, due_at) WHERE due_at IS NOT NULL;
 CREATE INDEX tillite_notice_matched ON tillite_notice (app, mode, matched) WHERE due_at IS NOT NULL AND matched IS NOT NULL;
 CREATE INDEX tillite_notice_parked ON tillite_notice (app, mode, reference) WHERE state = 'parked' AND reference IS NOT NULL;

@@ -26,6 +26,13 @@
 //! No rule can tell `user_` from `pan_` before such a number. But no number is refused that starts
 //! with 0, 1 or 7, or that has fewer than 12 digits or more than 19; and anything but a blank or a dash
 //! parts two numbers. So an id passes with a zero before its digits, or with an underscore among them.
+//!
+//! That is how callers' texts are read. What a service posts (`body`) is searched by the same rules for what
+//! services and forms write between digits and instead of them.
+
+mod body;
+
+pub(crate) use body::masked_body;
 
 /// First and last value of the leading digits, how many digits those are, and the lengths issued.
 const BRANDS: &[(u32, u32, usize, &[usize])] = &[
@@ -55,6 +62,7 @@ const BRANDS: &[(u32, u32, usize, &[usize])] = &[
     (2200, 2204, 4, &[16, 17, 18, 19]),                 // Mir
 ];
 
+const SHORTEST: usize = 12;
 const LONGEST: usize = 19;
 
 /// Lengths of the groups in which cards are printed, beside groups of four with what is left behind.
@@ -70,93 +78,97 @@ const UUID_GROUPS: [(usize, usize); 5] = [(0, 8), (9, 4), (14, 4), (19, 4), (24,
 /// The most characters over which a number can be spread, a blank or dash after each digit.
 pub(crate) const LONGEST_WRITTEN: usize = 2 * LONGEST;
 
+/// What may stand between the groups of one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gaps {
+    /// One blank or dash, as people write it.
+    Written,
+    /// A few blanks, dashes and dots.
+    Wide,
+}
+
+/// The most characters between two groups.
+const WIDEST_GAP: usize = 8;
+
+impl Gaps {
+    /// Whether the groups on both sides of it must be those of a printed card, if they can be one number.
+    fn needs_printed(self, between: &[u8]) -> Option<bool> {
+        match (self, between) {
+            (Gaps::Written | Gaps::Wide, b" ") => Some(false),
+            (Gaps::Written | Gaps::Wide, b"-") => Some(true),
+            (Gaps::Wide, wide) if wide.len() <= WIDEST_GAP && wide.iter().all(|byte| b" -.".contains(byte)) => {
+                Some(wide.iter().any(|byte| *byte != b' '))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Digits that stand together.
+struct Group {
+    start: usize,
+    end: usize,
+    /// Whether they are part of a UUID or of a hash, in which digits follow each other by chance.
+    of_an_id: bool,
+}
+
 /// Whether a card number stands anywhere in the text.
 #[cfg(feature = "engine")]
 pub(crate) fn contains_card(text: &str) -> bool {
-    cards(text).next().is_some()
+    cards(text.as_bytes(), Gaps::Written).next().is_some()
 }
 
 /// The text with the digits of every card number replaced by `*`.
 pub(crate) fn masked(text: &str) -> String {
-    let mut masked = text.to_owned();
-    for (start, end) in cards(text) {
-        let stars: String = text[start..end]
-            .chars()
-            .map(|c| if c.is_ascii_digit() { '*' } else { c })
-            .collect();
-        masked.replace_range(start..end, &stars);
-    }
-    masked
+    let mut cards = cards(text.as_bytes(), Gaps::Written).peekable();
+    let starred = text.char_indices().map(|(at, c)| {
+        while cards.next_if(|(_, end)| *end <= at).is_some() {}
+        let is_in = cards.peek().is_some_and(|(start, _)| *start <= at);
+        if is_in && c.is_ascii_digit() { '*' } else { c }
+    });
+    starred.collect()
 }
 
-/// Byte ranges of the card numbers, in order and apart from each other.
-fn cards(text: &str) -> impl Iterator<Item = (usize, usize)> {
-    let bytes = text.as_bytes();
-    let groups = digit_groups(bytes);
-    let mut first = 0;
-    std::iter::from_fn(move || {
-        while first < groups.len() {
-            match card_from(bytes, &groups[first..]) {
-                Some(count) => {
-                    let range = (groups[first].0, groups[first + count - 1].1);
-                    first += count;
-                    return Some(range);
-                }
-                None => first += 1,
-            }
-        }
-        None
+/// Byte ranges of the card numbers, in the order in which they start; one may begin in another.
+fn cards(text: &[u8], gaps: Gaps) -> impl Iterator<Item = (usize, usize)> {
+    let groups = digit_groups(text);
+    (0..groups.len()).filter_map(move |first| {
+        let count = card_from(text, &groups[first..], gaps)?;
+        Some((groups[first].start, groups[first + count - 1].end))
     })
 }
 
-/// How many of the groups, from the first on, make a card number.
-fn card_from(text: &[u8], groups: &[(usize, usize)]) -> Option<usize> {
-    let mut digits = Vec::new();
-    let mut dashed = false;
-    for (count, &(start, end)) in (1..).zip(groups) {
+/// How many of the groups, from the first on, make a card number; the most, where a longer one begins with a
+/// shorter one.
+fn card_from(text: &[u8], groups: &[Group], gaps: Gaps) -> Option<usize> {
+    let mut digits = Vec::with_capacity(LONGEST);
+    let mut needs_printed = false;
+    let mut longest = None;
+    for (count, group) in (1..).zip(groups) {
         if count > 1 {
-            match &text[groups[count - 2].1..start] {
-                b" " => {}
-                b"-" => dashed = true,
-                _ => return None,
+            match gaps.needs_printed(&text[groups[count - 2].end..group.start]) {
+                Some(needs) => needs_printed |= needs,
+                None => break,
             }
         }
-        if digits.len() + (end - start) > LONGEST {
-            return None;
+        if digits.len() + (group.end - group.start) > LONGEST || group.of_an_id {
+            break;
         }
-        digits.extend_from_slice(&text[start..end]);
-        let groups = &groups[..count];
-        let written = || !dashed || is_printed(groups);
-        if is_card(&digits) && written() && !groups.iter().any(|group| is_of_an_id(text, *group)) {
-            return Some(count);
+        digits.extend_from_slice(&text[group.start..group.end]);
+        if digits.len() >= SHORTEST && is_card(&digits) && (!needs_printed || is_printed(&groups[..count])) {
+            longest = Some(count);
         }
     }
-    None
+    longest
 }
 
 /// Whether cards are printed in groups of such lengths.
-fn is_printed(groups: &[(usize, usize)]) -> bool {
-    let lengths: Vec<usize> = groups.iter().map(|(start, end)| end - start).collect();
+fn is_printed(groups: &[Group]) -> bool {
+    let lengths: Vec<usize> = groups.iter().map(|group| group.end - group.start).collect();
     let Some((last, others)) = lengths.split_last() else {
         return false;
     };
     (others.iter().all(|length| *length == 4) && *last <= 4) || PRINTED.contains(&lengths.as_slice())
-}
-
-/// Whether a group of digits is part of a UUID or of a hash, in which digits follow each other by
-/// chance.
-fn is_of_an_id(text: &[u8], group: (usize, usize)) -> bool {
-    let start = text[..group.0]
-        .iter()
-        .rposition(|byte| !byte.is_ascii_alphanumeric())
-        .map_or(0, |before| before + 1);
-    let length = text[start..]
-        .iter()
-        .take_while(|byte| byte.is_ascii_alphanumeric())
-        .count();
-    // What follows `%` in a URL is the end of an escape, and no part of a token.
-    let escaped = start > 0 && text[start - 1] == b'%';
-    (!escaped && is_hash(&text[start..start + length])) || is_in_uuid(text, start)
 }
 
 /// Whether a token is of hexadecimal digits, long, and changes between letters and digits at least
@@ -192,15 +204,27 @@ fn is_uuid(before: &[u8], text: &[u8]) -> bool {
         })
 }
 
-/// Byte ranges of the maximal runs of ASCII digits.
-fn digit_groups(text: &[u8]) -> Vec<(usize, usize)> {
-    let mut groups: Vec<(usize, usize)> = Vec::new();
-    for (at, byte) in text.iter().enumerate() {
-        if byte.is_ascii_digit() {
-            match groups.last_mut() {
-                Some((_, end)) if *end == at => *end += 1,
-                _ => groups.push((at, at + 1)),
+/// The maximal runs of ASCII digits.
+fn digit_groups(text: &[u8]) -> Vec<Group> {
+    let mut groups = Vec::new();
+    let mut end = 0;
+    for token in text.chunk_by(|one, next| one.is_ascii_alphanumeric() && next.is_ascii_alphanumeric()) {
+        let start = end;
+        end += token.len();
+        // What follows `%` in a URL is the end of an escape, and no part of a token.
+        let escaped = start > 0 && text[start - 1] == b'%';
+        let has_digits = token.iter().any(u8::is_ascii_digit);
+        let of_an_id = has_digits && ((!escaped && is_hash(token)) || is_in_uuid(text, start));
+        let mut at = start;
+        for run in token.chunk_by(|one, next| one.is_ascii_digit() == next.is_ascii_digit()) {
+            if run[0].is_ascii_digit() {
+                groups.push(Group {
+                    start: at,
+                    end: at + run.len(),
+                    of_an_id,
+                });
             }
+            at += run.len();
         }
     }
     groups

@@ -139,7 +139,8 @@ kinds! {
     RefundUnresolved = "refund.unresolved",
     /// A buyer disputes a charge with their bank.
     DisputeCreated = "dispute.created",
-    /// A dispute was decided for the host, perhaps after it was lost.
+    /// A dispute was decided for the host, perhaps after it was lost: then what was taken back with it stays
+    /// taken back until the host grants it again.
     DisputeWon = "dispute.won",
     /// A dispute was decided for the buyer: its amount is gone.
     DisputeLost = "dispute.lost",

@@ -201,6 +201,7 @@ pub(crate) fn dispute(state: DisputeState) -> Dispute {
     Dispute {
         id: id(10),
         charge: id(5),
+        number: 1,
         session: id(4),
         processor: "main".to_owned(),
         reference: "dp_1".to_owned(),

@@ -10,6 +10,9 @@ use crate::time::{Timestamp, days};
 /// For how long something is looked for that a notice is about.
 const PATIENCE: Duration = days(3);
 
+/// For how long a notice is put off that cannot be looked at, because the file or the engine is at fault.
+const PUT_OFF: Duration = Duration::from_secs(1_800);
+
 /// What is to be done with a notice that is due.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -21,6 +24,9 @@ pub(crate) enum Turn {
     Park(Timestamp),
     /// It cannot be written down: somebody has to look.
     Hold,
+    /// It cannot be told for too long what it is: somebody has to look, and it is looked at again when more is
+    /// known of what it waits for.
+    HoldInDoubt,
     /// Nothing was what it is about for long enough.
     GiveUp,
 }
@@ -46,11 +52,16 @@ pub(crate) fn turn(
     }
 }
 
+/// Until when a notice is put off that cannot be looked at.
+pub(crate) fn put_off_until(host_now: Timestamp) -> Timestamp {
+    host_now.plus(PUT_OFF)
+}
+
 /// What becomes of a notice that was applied, and why, where that is not plain.
 pub(crate) fn after(booked: &Booked, notice: &Notification, host_now: Timestamp) -> (Turn, Option<&'static str>) {
     match *booked {
         Booked::Done | Booked::Ours(_) => (Turn::Apply, None),
-        Booked::Later(why) if host_now.since(notice.received_at) >= PATIENCE => (Turn::Hold, Some(why)),
+        Booked::Later(why) if host_now.since(notice.received_at) >= PATIENCE => (Turn::HoldInDoubt, Some(why)),
         Booked::Later(why) => {
             let again = host_now.plus(gap(notice.tries.saturating_add(1)));
             (Turn::Wait(again), Some(why))

@@ -45,7 +45,7 @@ impl Disputes<'_> {
         self.0.own_mode(charge.as_str(), charge.mode())?;
         let core = &self.0.core;
         core.view(self.0.world, |view| {
-            store::dispute::of_charge(view.sql, view.world, charge, 100)
+            store::dispute::of_charge(view.sql, view.world, charge)
         })
     }
 }

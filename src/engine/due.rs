@@ -14,6 +14,11 @@ use crate::store;
 use crate::time::Timestamp;
 
 /// How much one call of [`Engine::run_due`] may do.
+///
+/// Lost calls, notices, what is asked of processors, what time changes and deliveries share it: each
+/// gets its part in turn, up to 32 items at a time, until nothing is due or the budget is spent, so that a
+/// pile of one keeps none of the others waiting. With fewer than five items it is only the first of them, in
+/// this order, that are sure of one. Forgetting takes what is left in the end.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Budget {
@@ -37,6 +42,12 @@ impl Budget {
     pub const fn until(mut self, until: Timestamp) -> Budget {
         self.until = Some(until);
         self
+    }
+
+    /// Up to so many more items of it than were done.
+    fn part(self, ran: Ran, share: usize) -> Budget {
+        let items = ran.total().saturating_add(share).min(self.items);
+        Budget { items, ..self }
     }
 
     /// Only this kind of work.
@@ -120,6 +131,12 @@ impl Ran {
 /// How many sessions or entitlements are worked on in one transaction.
 const BATCH: usize = 32;
 
+/// How many items of one kind of work are done before the next kind has its turn.
+const SHARE: usize = BATCH;
+
+/// One kind of work, within a budget.
+type Kind = fn(&Engine, Budget, &mut Ran) -> Result<()>;
+
 /// How many deliveries are claimed at once. They are sent one after the other, so it is few.
 const CLAIM: usize = 4;
 
@@ -129,7 +146,8 @@ const GLANCE: Duration = Duration::from_millis(250);
 impl Engine {
     /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
     /// calls as unknown, applies notices, looks up attempts, asks for refunds, closes sessions, writes down
-    /// lapses, delivers webhooks, forgets what was kept long enough, in this order. Safe to call from many
+    /// lapses and delivers webhooks, in turns ([`Budget`] says how they share), and forgets what was kept long
+    /// enough. Safe to call from many
     /// threads and processes at once; each item is done by one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
     ///
     /// # Errors
@@ -143,32 +161,60 @@ impl Engine {
     /// Those of [`Engine::settle`]; `checkout.session.expired`; `entitlement.expired`,
     /// `entitlement.updated`.
     pub fn run_due(&self, budget: Budget) -> Result<Ran> {
+        let kinds: [(Work, Kind); 5] = [
+            (Work::PAYMENTS, Engine::run_recovery),
+            (Work::PAYMENTS, Engine::run_notices),
+            (Work::PAYMENTS, Engine::run_asks),
+            (Work::TIME, Engine::run_time),
+            (Work::DELIVERIES, Engine::run_deliveries),
+        ];
         let mut ran = Ran::default();
         self.core.ran(self.core.clock.now());
-        // One kind of work that fails does not keep the others from being done.
-        let payments = self.run_payments(budget, &mut ran);
-        let time = self.run_time(budget, &mut ran);
-        let deliveries = self.run_deliveries(budget, &mut ran);
-        let retention = self.run_retention(budget, &mut ran);
-        payments.and(time).and(deliveries).and(retention)?;
+        let mut all = Ok(());
+        let mut failing = Work(0);
+        let mut working = kinds.to_vec();
+        working.retain(|(work, _)| budget.work.has(*work));
+        while let Some(left) = self.left(budget, ran) {
+            let done_before = ran.total();
+            let share = left.checked_div(working.len()).unwrap_or(0).clamp(1, SHARE);
+            // One kind of work that fails does not keep the others from being done, nor the rest of its own as
+            // long as it comes on. But while the file fails, nothing more is asked of a processor: the answer
+            // could not be kept.
+            working.retain(|(work, kind)| {
+                if failing.has(*work) {
+                    return false;
+                }
+                let part = budget.part(ran, share);
+                let before = ran.total();
+                let done = kind(self, part, &mut ran);
+                if matches!(&done, Err(Error::Storage(error)) if may_pass(error.kind)) {
+                    failing = failing | *work;
+                }
+                let goes_on = done.is_ok() || ran.total() > before;
+                if all.is_ok() {
+                    all = done;
+                }
+                goes_on
+            });
+            if ran.total() == done_before {
+                break;
+            }
+        }
+        all.and(self.run_retention(budget, &mut ran))?;
         Ok(ran)
     }
 
-    fn run_payments(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
-        if !budget.work.has(Work::PAYMENTS) {
-            return Ok(());
-        }
+    fn run_recovery(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
         if let Some(left) = self.left(budget, *ran) {
-            ran.recovered = self.recover(left)?;
+            ran.recovered += self.recover(left)?;
         }
-        let notified = match self.left(budget, *ran) {
+        Ok(())
+    }
+
+    fn run_notices(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
+        match self.left(budget, *ran) {
             Some(left) => self.apply_notices(left, &mut ran.notified),
             None => Ok(()),
-        };
-        match notified {
-            Err(Error::Storage(error)) if may_pass(error.kind) => Err(error.into()),
-            // A notice that cannot be looked at keeps nothing from being asked.
-            notified => self.run_asks(budget, ran).and(notified),
         }
     }
 
@@ -187,9 +233,6 @@ impl Engine {
     }
 
     fn run_time(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
-        if !budget.work.has(Work::TIME) {
-            return Ok(());
-        }
         for world in self.core.store.read(store::app::worlds)? {
             while let Some(left) = self.left(budget, *ran) {
                 let batch = left.min(BATCH);
@@ -208,9 +251,6 @@ impl Engine {
     }
 
     fn run_deliveries(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
-        if !budget.work.has(Work::DELIVERIES) {
-            return Ok(());
-        }
         while let Some(left) = self.left(budget, *ran) {
             let (delivered, undelivered) = self.deliver(left.min(CLAIM))?;
             ran.delivered += delivered;

@@ -10,6 +10,7 @@ use super::unasked::{About, Telling, work_in};
 use super::{App, Engine, Page, page, page_size};
 use crate::access::Actor;
 use crate::alarm::Alarm;
+use crate::card::masked_body;
 use crate::decide::notices::{self, Turn};
 use crate::error::{Error, Invalid, Result, shortened};
 use crate::hook::{NoticeKind, Post, Reception, Reply};
@@ -39,7 +40,8 @@ impl Notifications<'_> {
     /// # Errors
     /// [`Error::NotificationRefused`] for what does not come from the service, [`Error::Invalid`] for a
     /// body that is too long and [`Error::NoProcessor`]: answer the service with 400, 413 and 404.
-    /// [`Error::NotificationUnread`] after a panic of the processor's code, [`Error::NoEntropy`] and
+    /// [`Error::NotificationUnread`] after a panic of the processor's code and where it gives a notice no id,
+    /// or one that looks like a card number, [`Error::NoEntropy`] and
     /// [`Error::Storage`]: answer with 500, so that it sends it again.
     ///
     /// # Durability
@@ -64,21 +66,23 @@ impl Notifications<'_> {
                 });
             }
         };
+        let unread = |why: String| Error::NotificationUnread {
+            processor: processor.to_owned(),
+            why,
+        };
         if notices.len() > Reception::MAX_NOTICES {
-            return Err(Error::NotificationUnread {
-                processor: processor.to_owned(),
-                why: format!(
-                    "its code found {} notices in one post, allowed are {}",
-                    notices.len(),
-                    Reception::MAX_NOTICES
-                ),
-            });
+            let (found, most) = (notices.len(), Reception::MAX_NOTICES);
+            return Err(unread(format!(
+                "its code found {found} notices in one post, allowed are {most}"
+            )));
         }
-        let arrived: Vec<Arrived> = notices.iter().map(Arrived::of).collect();
+        let arrived: Result<Vec<Arrived>, _> = notices.iter().map(Arrived::of).collect();
+        let arrived = arrived.map_err(|why| unread(why.to_owned()))?;
         if arrived.is_empty() {
             return Ok(reply);
         }
-        let (body, processor) = (body.to_vec(), processor.to_owned());
+        // Searched before the write, as everybody else's waits for that.
+        let (body, processor) = (masked_body(body), processor.to_owned());
         core.write(moment, move |tx| store::notice::put(tx, &processor, &body, &arrived))?;
         Ok(reply)
     }
@@ -94,7 +98,9 @@ impl Notifications<'_> {
     }
 
     /// The body of the post that brought a notice first, as it came, with stars for the digits of card
-    /// numbers.
+    /// numbers: those that stand together or in groups, with blanks, dashes or dots between them, however a
+    /// form, a URL, JSON or XML writes these and the digits. What is compressed, encrypted or in base64 is
+    /// stored as it came.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].
@@ -139,34 +145,45 @@ fn read(core: &Core, world: World, name: &str, post: &Post<'_>) -> Result<Recept
 }
 
 impl Engine {
-    /// Looks at up to `limit` notices that are due, and counts them. One that cannot be looked at keeps those
-    /// beside it from nothing.
+    /// Looks at up to `limit` notices that are due, and counts them. One that cannot be looked at is put off,
+    /// so that it keeps no other from anything.
     pub(super) fn apply_notices(&self, limit: usize, looked_at: &mut usize) -> Result<()> {
-        for world in self.core.store.read(store::app::worlds)? {
-            while *looked_at < limit {
-                let left = u32::try_from(limit - *looked_at).unwrap_or(u32::MAX).min(CHOSEN);
-                let host_now = self.core.clock.now();
-                let due = self
-                    .core
-                    .store
-                    .read(|sql| store::notice::due(sql, world, host_now, left))?;
+        let core = &self.core;
+        let mut all = Ok(());
+        let mut left = limit;
+        for world in core.store.read(store::app::worlds)? {
+            while left > 0 {
+                let host_now = core.clock.now();
+                let some = u32::try_from(left).unwrap_or(u32::MAX).min(CHOSEN);
+                let due = core.store.read(|sql| store::notice::due(sql, world, host_now, some))?;
                 if due.is_empty() {
                     break;
                 }
-                let mut all = Ok(());
                 for (number, processor) in due {
-                    all = all.and(match apply(&self.core, world, number, &processor) {
+                    let applied = match apply(core, world, number, &processor) {
                         // What is wrong with the file at large is wrong for the others too.
                         Err(Error::Storage(error)) if may_pass(error.kind) => return Err(error.into()),
                         applied => applied,
-                    });
+                    };
+                    if applied.is_err() {
+                        put_off(core, world, number)?;
+                    }
+                    all = all.and(applied);
                     *looked_at += 1;
+                    left -= 1;
                 }
-                all?;
             }
         }
-        Ok(())
+        all
     }
+}
+
+/// Has a notice that could not be looked at wait, so that those behind it have their turn.
+fn put_off(core: &Core, world: World, number: i64) -> Result<()> {
+    let moment = core.moment(world, Actor::Runner, "run_due.notices")?;
+    core.write(moment, move |tx| {
+        store::notice::put_off(tx.sql, tx.world, number, notices::put_off_until(tx.host_now))
+    })
 }
 
 /// Looks now at those notices that are due and about an attempt.
@@ -218,8 +235,15 @@ fn apply(core: &Core, world: World, number: i64, processor: &str) -> Result<()> 
             Turn::Apply => (NotificationState::Applied, None),
             Turn::Wait(until) => (NotificationState::Waiting, Some(until)),
             Turn::Park(until) => (NotificationState::Parked, Some(until)),
-            Turn::Hold => (NotificationState::Held, None),
+            Turn::Hold | Turn::HoldInDoubt => (NotificationState::Held, None),
             Turn::GiveUp => (NotificationState::Unmatched, None),
+        };
+        // The same doubt is told of once.
+        let is_news = !notice.in_doubt || notice.why.as_deref() != why;
+        notice.in_doubt = match turn {
+            Turn::HoldInDoubt => true,
+            Turn::Wait(_) => notice.in_doubt,
+            Turn::Apply | Turn::Park(_) | Turn::Hold | Turn::GiveUp => false,
         };
         notice.why = why.map(str::to_owned);
         if notice.due_at.is_some() {
@@ -233,13 +257,13 @@ fn apply(core: &Core, world: World, number: i64, processor: &str) -> Result<()> 
                 processor,
                 notification,
             }),
-            Turn::Hold => Some(Alarm::NotificationHeld {
+            Turn::Hold | Turn::HoldInDoubt if is_news => Some(Alarm::NotificationHeld {
                 app,
                 processor,
                 notification,
                 why: notice.why.unwrap_or_default(),
             }),
-            Turn::Apply | Turn::Wait(_) | Turn::Park(_) => None,
+            Turn::Apply | Turn::Wait(_) | Turn::Park(_) | Turn::Hold | Turn::HoldInDoubt => None,
         })
     })?;
     core.alarms.tell(alarm);

@@ -18,6 +18,9 @@ const NO_CALL: i64 = -1;
 /// What comes of a refund or a dispute of what took no money.
 const NO_MONEY: Booked = Booked::Held("it is about a setup, which takes no money");
 
+/// What comes of a dispute that the service has told of about something else.
+const ANOTHERS: Booked = Booked::Held("the service has told of this dispute about another charge");
+
 /// What a notice is about.
 pub(super) struct About {
     pub(super) attempt: Attempt,
@@ -64,15 +67,15 @@ pub(super) fn work_in(tx: &mut Tx<'_>, about: About, said: NoticeKind, by: &Tell
             amount,
             reason,
         } => {
-            let known = store::dispute::known_as(tx.sql, tx.world, &by.notice.processor, &reference)?;
-            let charge = match &known {
-                Some(known) => Some(known.charge.clone()),
-                None => charge_of(tx, &about)?,
-            };
-            let Some(charge) = charge else {
+            let Some(charge) = charge_of(tx, &about)? else {
                 return Ok(NO_MONEY);
             };
+            let known = store::dispute::known_as(tx.sql, tx.world, &by.notice.processor, &reference)?;
+            if known.is_some_and(|known| known.charge != charge) {
+                return Ok(ANOTHERS);
+            }
             let on = concerned(tx, &charge)?;
+            let disputes = store::dispute::of_charge(tx.sql, tx.world, &charge)?;
             let heard = HeardOf {
                 reference,
                 state,
@@ -80,7 +83,7 @@ pub(super) fn work_in(tx: &mut Tx<'_>, about: About, said: NoticeKind, by: &Tell
                 reason,
             };
             let mut change = Change::new();
-            let booked = disputed(on, heard, known, &mut tx.setting(), &mut change);
+            let booked = disputed(on, heard, disputes, &mut tx.setting(), &mut change);
             tx.apply(&change)?;
             Ok(booked)
         }

@@ -119,7 +119,9 @@ impl Reply {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Notice {
-    /// The service's own name for this notice, by which it is recognised when it comes again.
+    /// The service's own name for this notice, by which it is recognised when it comes again. Without one, or
+    /// with one that looks like a card number, nothing of the post is stored:
+    /// [`crate::Error::NotificationUnread`].
     pub id: String,
     /// The id of the attempt that it is about ([`crate::Request::attempt`]), where the service says
     /// it. It goes before the reference.
@@ -187,7 +189,9 @@ pub enum NoticeKind {
         /// Why, in the service's words.
         reason: Option<String>,
     },
-    /// The buyer disputes the payment that the notice is about, or what came of that.
+    /// The buyer disputes the payment that the notice is about, or what came of that. One that was lost with
+    /// the last of the payment takes back what was sold; that it is won after all does not grant it again, as
+    /// the host may have sold it anew meanwhile: see [`crate::Dispute`].
     Dispute {
         /// The service's own name for the dispute.
         reference: String,

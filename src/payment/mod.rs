@@ -16,6 +16,7 @@ mod setup;
 mod state;
 
 pub use dispute::{Dispute, DisputeState};
+pub(crate) use dispute::{MAX_DISPUTES, lost_to};
 pub use evidence::Source as EvidenceSource;
 pub(crate) use evidence::{Evidence, Finding, Known, Past, Said, Source, Verdict};
 pub use method::{MethodState, PaymentMethod};
@@ -157,7 +158,7 @@ pub struct Charge {
     pub refunded: i64,
     /// Minor units that refunds in flight would give back.
     pub refund_reserved: i64,
-    /// Minor units that lost disputes took. They may be more than what was captured.
+    /// Minor units that lost disputes took, at most what was captured.
     pub lost: i64,
     /// The charge that it comes with, if it is the second success of that one's attempt: the service took
     /// the money twice, and this is the second time.

@@ -17,8 +17,8 @@ pub struct Notification {
     pub id: NotificationId,
     /// The name of the processor whose service gave it.
     pub processor: String,
-    /// The service's own name for it; `sha256:` and the hash of that, where the name is empty, longer
-    /// than 255 characters, holds a control character or looks like a card number.
+    /// The service's own name for it; `sha256:` and the hash of that, where the name is longer than 255
+    /// characters or holds a control character.
     pub key: String,
     /// What kind of thing it says.
     pub kind: NotificationKind,
@@ -39,6 +39,9 @@ pub struct Notification {
     pub due_at: Option<Timestamp>,
     /// How often it was looked at in vain.
     pub tries: u32,
+    /// Whether it was held because something else was in doubt. It is looked at again when more is known of
+    /// that.
+    pub in_doubt: bool,
 }
 
 /// What kind of thing a notice says: [`NoticeKind`] without what is in it.
@@ -101,7 +104,7 @@ pub enum NotificationState {
     /// It was applied; what it says may have moved nothing.
     Applied,
     /// It cannot be written down as it is: see [`crate::Alarm::NotificationHeld`] and
-    /// [`Notification::why`].
+    /// [`Notification::why`]. Where only something else is in doubt, it is looked at again when that ends.
     Held,
     /// It says nothing that matters.
     Ignored,
@@ -143,9 +146,16 @@ pub(crate) struct Arrived {
 }
 
 impl Arrived {
-    /// What is kept of a notice.
-    pub(crate) fn of(notice: &Notice) -> Arrived {
-        Arrived {
+    /// What is kept of a notice; or why it cannot be told from others, where its name is none or may not be
+    /// kept: the hash of a card number can be guessed back.
+    pub(crate) fn of(notice: &Notice) -> Result<Arrived, &'static str> {
+        if notice.id.trim().is_empty() {
+            return Err("a notice has no id: give Notice::new the service's own name for it");
+        }
+        if text::no_card("id", &notice.id).is_err() {
+            return Err("the id of a notice looks like a card number: give Notice::new the service's own name for it");
+        }
+        Ok(Arrived {
             key: named(&notice.id).unwrap_or_else(|| {
                 let hash = Sha256::digest(notice.id.as_bytes());
                 format!("sha256:{}", data_encoding::HEXLOWER.encode(&hash))
@@ -177,7 +187,7 @@ impl Arrived {
                 },
                 NoticeKind::Ignored => NoticeKind::Ignored,
             },
-        }
+        })
     }
 
     /// Whether anything is to be done about it.

@@ -406,3 +406,47 @@ fn a_customer_s_name_at_the_service_is_kept_to_the_byte_or_not_at_all() {
         assert_eq!(verdict.detail.is_some(), !is_kept, "{given}");
     }
 }
+
+/// Evidence of any source and outcome, some of it the same again.
+fn any_known() -> impl Strategy<Value = Known> {
+    let outcomes = prop::sample::select(vec![
+        "succeeded",
+        "pending",
+        "declined",
+        "unknown",
+        "cannot_tell",
+        "not_sent",
+        "canceled",
+        "settled_outside",
+    ]);
+    let source = prop::sample::select(&Source::ALL[..]);
+    (source, outcomes, 0..3_i64, any::<bool>()).prop_map(|(source, outcome, minor, moved)| Known {
+        source,
+        said: Said {
+            outcome: outcome.to_owned(),
+            reference: None,
+            amount: (minor > 0).then(|| (minor, "EUR".to_owned())),
+            detail: None,
+        },
+        amount: (minor > 0).then(|| eur(minor)),
+        moved,
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn what_a_service_repeats_by_itself_adds_nothing_to_what_is_known(
+        newest_first in prop::collection::vec(any_known(), 0..24),
+    ) {
+        let mut seen = Vec::new();
+        let mut some = newest_first.clone();
+        some.retain(|known| {
+            let is_news = known.source != Source::Notification || !seen.contains(known);
+            seen.push(known.clone());
+            is_news
+        });
+        prop_assert_eq!(Past::of(&newest_first), Past::of(&some));
+    }
+}

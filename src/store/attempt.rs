@@ -192,9 +192,12 @@ pub(crate) fn evidence(
     })
 }
 
-/// What was learned about an attempt so far, the newest first, as far as more is weighed by it.
+/// What was learned about an attempt so far, the newest first, as far as more is weighed by it: of what the
+/// service has said by itself over and over, the newest only.
 pub(crate) fn known(sql: &mut dyn Sql, world: World, attempt: &AttemptId) -> Result<Vec<Known>> {
-    let rest = "AND attempt = $3 ORDER BY number DESC";
+    let rest = "AND attempt = $3 AND (source <> 'notification' OR number IN (SELECT max(n.number) \
+         FROM tillite_evidence n WHERE n.app = $1 AND n.mode = $2 AND n.attempt = $3 AND n.source = 'notification' \
+         GROUP BY n.outcome, n.moved, n.reference, n.amount, n.currency)) ORDER BY number DESC";
     rows(sql, world, EVIDENCE, rest, &[attempt.as_str().into()], |row| {
         let moved = row.maybe_int(4)?.zip(row.maybe_text(5)?);
         Ok(Known {

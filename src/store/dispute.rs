@@ -1,27 +1,28 @@
 //! Disputes.
 
-use super::codec::{self, amount, dispute_state, id, instant, mode_number};
+use super::codec::{self, amount, dispute_state, id, instant, mode_number, small};
 use super::{Row, Sql, Value, rows};
 use crate::error::{Error, Result};
 use crate::id::{ChargeId, DisputeId, World};
 use crate::payment::Dispute;
 
-const COLUMNS: &str = "SELECT id, charge, session, processor, reference, state, amount, currency, reason, created_at, \
+const COLUMNS: &str = "SELECT id, charge, number, session, processor, reference, state, amount, currency, reason, created_at, \
      updated_at, revision FROM tillite_dispute WHERE app = $1 AND mode = $2";
 
 fn from_row(row: &dyn Row) -> Result<Dispute> {
     Ok(Dispute {
         id: id(&row.text(0)?)?,
         charge: id(&row.text(1)?)?,
-        session: id(&row.text(2)?)?,
-        processor: row.text(3)?,
-        reference: row.text(4)?,
-        state: dispute_state(&row.text(5)?)?,
-        amount: amount(row.int(6)?, &row.text(7)?)?,
-        reason: row.maybe_text(8)?,
-        created_at: instant(row.int(9)?)?,
-        updated_at: instant(row.int(10)?)?,
-        revision: row.int(11)?,
+        number: small(row.int(2)?)?,
+        session: id(&row.text(3)?)?,
+        processor: row.text(4)?,
+        reference: row.text(5)?,
+        state: dispute_state(&row.text(6)?)?,
+        amount: amount(row.int(7)?, &row.text(8)?)?,
+        reason: row.maybe_text(9)?,
+        created_at: instant(row.int(10)?)?,
+        updated_at: instant(row.int(11)?)?,
+        revision: row.int(12)?,
     })
 }
 
@@ -44,10 +45,9 @@ pub(crate) fn known_as(sql: &mut dyn Sql, world: World, processor: &str, referen
     Ok(query(sql, world, rest, &[processor.into(), reference.into()])?.pop())
 }
 
-/// Disputes of a charge, oldest first, up to so many.
-pub(crate) fn of_charge(sql: &mut dyn Sql, world: World, charge: &ChargeId, limit: u32) -> Result<Vec<Dispute>> {
-    let rest = "AND charge = $3 ORDER BY id LIMIT $4";
-    query(sql, world, rest, &[charge.as_str().into(), limit.into()])
+/// Disputes of a charge, the first one first. They are few.
+pub(crate) fn of_charge(sql: &mut dyn Sql, world: World, charge: &ChargeId) -> Result<Vec<Dispute>> {
+    query(sql, world, "AND charge = $3 ORDER BY number", &[charge.as_str().into()])
 }
 
 /// Disputes, newest first, before an id.
@@ -82,14 +82,15 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, dispute: &Dispute, before: i6
         )?
     } else {
         sql.exec(
-            "INSERT INTO tillite_dispute (app, mode, id, charge, session, processor, reference, state, amount, currency, \
+            "INSERT INTO tillite_dispute (app, mode, id, charge, number, session, processor, reference, state, amount, currency, \
              reason, created_at, updated_at, revision) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
             &[
                 world.app.into(),
                 mode.into(),
                 dispute.id.as_str().into(),
                 dispute.charge.as_str().into(),
+                dispute.number.into(),
                 dispute.session.as_str().into(),
                 (&dispute.processor).into(),
                 (&dispute.reference).into(),

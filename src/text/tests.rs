@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::card::masked;
+use crate::card::{masked, masked_body};
 
 fn field_of<T: std::fmt::Debug>(result: Result<T, Error>) -> String {
     result.unwrap_err().field().unwrap_or_default().to_owned()
@@ -199,6 +199,112 @@ fn ten_thousand_hashes_are_accepted() {
             assert!(no_card("id", id).is_ok(), "{id}");
         }
     }
+}
+
+/// What stands between the groups of a number in what services post.
+const GAPS: &[&str] = &[
+    " ",
+    "  ",
+    "-",
+    "--",
+    ".",
+    " - ",
+    "+",
+    "++",
+    "+-+",
+    "\t",
+    "%20",
+    "%2520",
+    "%2D",
+    "%2d",
+    "%2E",
+    "%09",
+    "%C2%A0",
+    "%c2%a0",
+    "%E2%80%91",
+    "\u{a0}",
+    "\u{2009}",
+    "\u{2011}",
+    "\u{200b}",
+    "\u{3000}",
+    "\\t",
+    "\\u0020",
+    "\\u002d",
+    "\\u002D",
+    "\\u00a0",
+    "\\x2d",
+    "\\\\u002d",
+    "&nbsp;",
+    "&#45;",
+    "&#x2D;",
+    "&#160;",
+    "&amp;#45;",
+    "&thinsp;",
+];
+
+/// How services write one digit.
+fn written_digit(digit: char, way: u8) -> String {
+    let code = u32::from(digit);
+    match way {
+        0..=4 => digit.to_string(),
+        5 => format!("%{code:02X}"),
+        6 => format!("\\u{code:04x}"),
+        7 => format!("&#{code};"),
+        8 => format!("&#x{code:x};"),
+        _ => char::from_u32(code - 0x30 + 0xff10).unwrap().to_string(),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn no_digit_of_a_card_is_left_of_a_post_whatever_it_writes_between_and_for_them(
+        card in prop::sample::select(TEST_CARDS),
+        way_of_printing in any::<prop::sample::Index>(),
+        gaps in prop::collection::vec(prop::sample::select(GAPS), 4),
+        ways in prop::collection::vec(0..10_u8, 19),
+        (before, behind) in prop::sample::select(vec![
+            ("pan=", "&exp=0139"), ("{\"pan\":\"", "\"}"), ("a=1&pan=%22", "%22&b=2"), ("<pan>", "</pan>"), ("x%3D", ""), ("", ""),
+        ]),
+    ) {
+        let groups = groupings(card);
+        let groups = way_of_printing.get(&groups);
+        let mut ways = ways.into_iter();
+        let (mut body, mut expected) = (before.to_owned(), before.to_owned());
+        for (number, group) in groups.iter().enumerate() {
+            if number > 0 {
+                let gap = gaps[(number - 1) % gaps.len()];
+                body.push_str(gap);
+                expected.push_str(gap);
+            }
+            for digit in group.chars() {
+                let written = written_digit(digit, ways.next().unwrap());
+                expected.push_str(&"*".repeat(written.len()));
+                body.push_str(&written);
+            }
+        }
+        let masked = masked_body(format!("{body}{behind}").as_bytes());
+        prop_assert_eq!(String::from_utf8(masked).unwrap(), format!("{expected}{behind}"));
+    }
+}
+
+#[test]
+fn what_a_post_says_beside_cards_stays_as_it_is() {
+    for body in [
+        "created=1700000000000&updated=1700000000001",
+        "{\"at\":1700000000000,\"ids\":[4242,4242,4242,4242]}",
+        "id=550e8400-e29b-41d4-a716-446655440000",
+        "id=550e8400%2De29b%2D41d4%2Da716%2D446655440000",
+        "sha=da39a3ee5e6b4b0d3255bfef95601890afd80709",
+        "ip=10.0.0.1&version=4.2.4.2&amount=4242.42",
+        "\\u00e9t\\u00e9 100% \\\\ & &amp; %zz %",
+        "4242\\n4242\\n4242\\n4242",
+    ] {
+        assert_eq!(masked_body(body.as_bytes()), body.as_bytes(), "{body}");
+    }
+    let bytes: Vec<u8> = (0..=255).collect();
+    assert_eq!(masked_body(&bytes), bytes);
 }
 
 #[test]

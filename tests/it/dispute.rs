@@ -110,11 +110,49 @@ fn a_lost_dispute_that_leaves_nothing_takes_back_what_was_sold_be_it_larger_than
     shop.hears(dispute("n_1", DisputeState::Lost, PRICE + 15_00));
     shop.run();
     let after = shop.newest_charge(&session);
-    assert_eq!(
-        (after.lost, after.refunded, after.refundable()),
-        (PRICE + 15_00, 99_00, 0)
-    );
+    assert_eq!((after.lost, after.refunded, after.refundable()), (PRICE, 99_00, 0));
     assert!(!shop.is_active());
+    shop.clean();
+}
+
+#[test]
+fn disputes_of_a_charge_are_read_in_the_order_in_which_they_came_and_take_no_more_than_it_took() {
+    let shop = Shop::open();
+    let (session, charge) = shop.disputed();
+    let names: Vec<String> = (0..8).map(|number| format!("dp_{number}")).collect();
+    for name in &names {
+        let kind = NoticeKind::Dispute {
+            reference: name.clone(),
+            state: DisputeState::Lost,
+            amount: euro((1 << 53) - 1),
+            reason: None,
+        };
+        shop.hears(Notice::new(name, kind).reference("pi_1"));
+    }
+    shop.run();
+    let known: Vec<_> = shop
+        .disputes(&charge)
+        .into_iter()
+        .map(|dispute| (dispute.number, dispute.reference))
+        .collect();
+    assert_eq!(known, (1..).zip(names).collect::<Vec<_>>());
+    assert_eq!(shop.newest_charge(&session).lost, PRICE);
+    shop.clean();
+}
+
+#[test]
+fn a_dispute_that_the_service_tells_of_about_two_charges_waits_for_somebody_to_look() {
+    let shop = Shop::open();
+    let (_, charge) = shop.disputed();
+    let (_, ask) = shop.answered("u_2", paid("pi_2"));
+    shop.hears(dispute("n_1", DisputeState::Open, PRICE));
+    shop.hears(dispute("n_2", DisputeState::Lost, PRICE).attempt(&ask.request.attempt));
+    shop.run();
+    let states = [NotificationState::Applied, NotificationState::Held];
+    assert_eq!(shop.states(), states);
+    let why = "the service has told of this dispute about another charge";
+    assert_eq!(shop.notices()[1].why.as_deref(), Some(why));
+    assert_eq!(shop.disputes(&charge)[0].state, DisputeState::Open);
     shop.clean();
 }
 

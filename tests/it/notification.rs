@@ -12,7 +12,7 @@ use tillite::{
 };
 
 use crate::file::{Disk, sql};
-use crate::kit::{ManualClock, Receiver, Shop, Told, builder, declined, euro, locked, pending, unknown};
+use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, declined, euro, locked, pending, unknown};
 
 const PRICE: i64 = 199_00;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -336,7 +336,7 @@ fn what_nothing_is_known_of_is_parked_until_its_name_is_learned() {
 
 #[test]
 fn what_nothing_turns_up_for_is_given_up_after_three_days_with_an_alarm() {
-    let (clock, till, receiver) = (ManualClock::new(), crate::kit::Till::new(), Receiver::new());
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
     let heard = Arc::new(Mutex::new(Vec::new()));
     let telling = Arc::clone(&heard);
     let engine = builder(&clock, &till, &receiver)
@@ -573,7 +573,7 @@ fn no_card_number_gets_into_the_file_by_a_notification() {
         move |_| {
             let outcome = declined(card, &format!("card {card} was declined"));
             Reception::genuine([
-                evidence(card, outcome).reference(card),
+                evidence("n_1", outcome).reference(card),
                 evidence("n_2", Outcome::succeeded(card, euro(1))),
                 evidence(
                     "n_3",
@@ -590,10 +590,30 @@ fn no_card_number_gets_into_the_file_by_a_notification() {
     answer.unwrap();
     let stored = app.notifications().list(100, None).unwrap().data;
     assert_eq!(stored.len(), 3);
-    assert!(stored[2].key.starts_with("sha256:"), "{}", stored[2].key);
     let kept = app.notifications().body(&stored[0].id).unwrap();
     assert_eq!(kept, body.replace(card, &"*".repeat(16)).as_bytes());
     assert!(!format!("{stored:?}").contains("4242"));
+}
+
+#[test]
+fn a_notice_without_a_name_of_its_own_is_an_error_and_no_repetition_of_another() {
+    for id in ["", " ", "4242424242424242", "evt 4242 4242 4242 4242"] {
+        let (answer, app, _) = received(
+            move |_| Reception::genuine([evidence("n_1", paid("pi_1")), evidence(id, paid("pi_2"))]),
+            b"{}",
+        );
+        let unread = answer.unwrap_err();
+        assert!(
+            matches!(&unread, Error::NotificationUnread { why, .. } if why.contains("id") && !why.contains("4242")),
+            "{unread}"
+        );
+        assert!(app.notifications().list(100, None).unwrap().data.is_empty());
+    }
+    let long = "n".repeat(300);
+    let (answer, app, _) = received(move |_| Reception::genuine([evidence(&long, paid("pi_1"))]), b"{}");
+    answer.unwrap();
+    let stored = app.notifications().list(1, None).unwrap().data.remove(0);
+    assert!(stored.key.starts_with("sha256:"), "{}", stored.key);
 }
 
 #[test]
@@ -839,6 +859,52 @@ fn a_refund_of_ours_in_doubt_is_decided_before_one_that_was_made_at_the_service_
 }
 
 #[test]
+fn what_was_held_because_a_refund_was_in_doubt_is_applied_when_that_ends() {
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let heard = Arc::new(Mutex::new(Vec::new()));
+    let telling = Arc::clone(&heard);
+    let engine = builder(&clock, &till, &receiver)
+        .on_alarm(move |alarm| locked(&telling).push(alarm.clone()))
+        .open_in_memory()
+        .unwrap();
+    let shop = Shop::with(engine, tillite::Mode::Test, clock, till, receiver);
+    let (session, _) = shop.answered("u_1", paid("pi_1"));
+    let charge = shop.newest_charge(&session);
+    shop.till.answer(unknown());
+    let part = tillite::NewRefund::charge(&charge.id).amount(euro(50_00));
+    let refund = shop.app.refunds().create(part).unwrap();
+    shop.hears(made_there("n_1", "re_1", 50_00).reference("pi_1"));
+    for _ in 0..5 {
+        shop.till.answer_lookup(Lookup::CannotTell {
+            why: "later".to_owned(),
+        });
+        shop.run();
+        shop.clock.turn(DAY);
+    }
+    assert_eq!(shop.states(), [NotificationState::Held]);
+    assert_eq!(shop.notices()[0].due_at, None);
+    let told = || {
+        let held = |alarm: &&Alarm| matches!(alarm, Alarm::NotificationHeld { .. });
+        locked(&heard).iter().filter(held).count()
+    };
+    assert_eq!(told(), 1);
+    let attempt = shop
+        .app
+        .attempts_about(refund.id.as_str(), 1, None)
+        .unwrap()
+        .data
+        .remove(0);
+    shop.app
+        .resolve(&attempt.id, tillite::Resolution::Failed, "not in the dashboard")
+        .unwrap();
+    shop.run();
+    assert_eq!(shop.states(), [NotificationState::Applied]);
+    assert_eq!(shop.newest_charge(&session).refunded, 50_00);
+    assert_eq!(told(), 1);
+    shop.clean();
+}
+
+#[test]
 fn a_refund_of_ours_that_the_service_tells_of_as_its_own_is_evidence_for_ours() {
     let shop = Shop::open();
     let (session, _) = shop.answered("u_1", paid("pi_1"));
@@ -908,6 +974,47 @@ fn a_notice_that_cannot_be_read_keeps_nothing_else_from_being_done() {
     for session in [&session, &other] {
         assert_eq!(shop.read(session).state, SessionState::Complete);
     }
+}
+
+#[test]
+fn however_many_notices_cannot_be_read_those_behind_them_have_their_turn() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    for number in 0..40 {
+        shop.hears(evidence(&format!("bad_{number}"), paid("pi_9")));
+    }
+    let (session, ask) = shop.answered("u_1", unknown());
+    shop.hears(evidence("n_1", paid("pi_1")).attempt(&ask.request.attempt));
+    let raw = "UPDATE tillite_notice SET said = '?' WHERE key LIKE 'bad%'";
+    sql(&disk.raw(), raw);
+    shop.till.answer_lookup(Lookup::Found(unknown()));
+    for _ in 0..5 {
+        shop.engine.run_due(tillite::Budget::items(10)).unwrap_err();
+    }
+    shop.run();
+    assert_eq!(shop.read(&session).state, SessionState::Complete);
+}
+
+#[test]
+fn notices_about_nothing_leave_every_other_work_its_share_of_a_run() {
+    let shop = Shop::open();
+    let (session, _) = shop.answered("u_1", unknown());
+    for number in 0..100 {
+        shop.hears(evidence(&format!("n_{number}"), paid("pi_9")).reference("pi_9"));
+    }
+    let (other, ask) = shop.answered("u_2", unknown());
+    shop.till.answer_lookup(Lookup::Found(paid("pi_1")));
+    shop.till.answer_lookup(Lookup::Found(unknown()));
+    let ran = shop.engine.run_due(tillite::Budget::items(10)).unwrap();
+    assert_eq!((ran.total(), ran.looked_up), (10, 2), "{ran:?}");
+    assert_eq!(shop.read(&session).state, SessionState::Complete);
+    // What is about a payment goes before what is about nothing, though it came later.
+    shop.run();
+    shop.clock.turn(DAY);
+    shop.hears(evidence("n_own", paid("pi_2")).attempt(&ask.request.attempt));
+    shop.till.answer_lookup(Lookup::Found(unknown()));
+    shop.engine.run_due(tillite::Budget::items(5)).unwrap();
+    assert_eq!(shop.read(&other).state, SessionState::Complete);
 }
 
 #[test]

@@ -8,7 +8,9 @@ use crate::event::{EventKind, Happening, Subject};
 use crate::hook::DisputeState;
 use crate::id::RefundId;
 use crate::money::Amount;
-use crate::payment::{Charge, ChargeState, Dispute, MAX_REFUNDS, Refund, RefundSource, RefundState};
+use crate::payment::{
+    Charge, ChargeState, Dispute, MAX_DISPUTES, MAX_REFUNDS, Refund, RefundSource, RefundState, lost_to,
+};
 use crate::session::Session;
 use crate::text::Metadata;
 
@@ -153,11 +155,11 @@ pub(crate) struct Heard {
 }
 
 /// Writes down what the service says of a dispute. One that was lost takes its amount off the charge, and
-/// with the last of it what the sale granted.
+/// with the last of it what the sale granted. `disputes` are those of the charge.
 pub(crate) fn disputed(
     on: Concerned,
     heard: Heard,
-    known: Option<Dispute>,
+    mut disputes: Vec<Dispute>,
     at: &mut Setting<'_>,
     change: &mut Change,
 ) -> Booked {
@@ -181,8 +183,13 @@ pub(crate) fn disputed(
     if amount.currency() != charge.amount.currency() {
         return Booked::Held("the dispute is about another currency than the charge");
     }
-    let before = known.as_ref().map_or(0, Dispute::lost);
+    let number = u32::try_from(disputes.len()).unwrap_or(u32::MAX).saturating_add(1);
+    let known = disputes.iter().position(|known| known.reference == reference);
+    if known.is_none() && number > MAX_DISPUTES {
+        return Booked::Held("the charge has too many disputes");
+    }
     let mut moves = Vec::new();
+    let known = known.map(|position| disputes.remove(position));
     let mut dispute = known.unwrap_or_else(|| {
         moves.push(Happening::created(
             EventKind::DisputeCreated,
@@ -191,6 +198,7 @@ pub(crate) fn disputed(
         Dispute {
             id: at.id(),
             charge: charge.id.clone(),
+            number,
             session: session.id.clone(),
             processor: charge.processor.clone(),
             reference,
@@ -211,12 +219,13 @@ pub(crate) fn disputed(
         };
         moves.push(Happening::moved(kind, from, dispute.state.as_str()));
     }
-    let took = dispute.lost() - before;
+    let lost = lost_to(disputes.iter().chain([&dispute]), charge.captured);
+    let took = lost - charge.lost;
     change.record_all(Subject::Dispute(dispute), moves);
     if took == 0 {
         return Booked::Done;
     }
-    charge.lost = charge.lost.saturating_add(took);
+    charge.lost = lost;
     charge.updated_at = at.now;
     let updated = Happening::plain(EventKind::ChargeUpdated);
     change.record(Subject::Charge(charge.clone()), [updated]);

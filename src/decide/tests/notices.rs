@@ -28,6 +28,7 @@ fn notice(tries: u32) -> Notification {
         received_at: host(0),
         due_at: Some(host(0)),
         tries,
+        in_doubt: false,
     }
 }
 
@@ -85,7 +86,7 @@ fn what_cannot_be_told_yet_is_tried_for_three_days_and_then_held() {
     assert_eq!(after(Booked::Done, 9 * DAY), (Turn::Apply, None));
     assert_eq!(after(Booked::Ours(id(9)), 5), (Turn::Apply, None));
     assert_eq!(after(Booked::Later(why), 5), (Turn::Wait(host(65)), Some(why)));
-    assert_eq!(after(Booked::Later(why), 3 * DAY), (Turn::Hold, Some(why)));
+    assert_eq!(after(Booked::Later(why), 3 * DAY), (Turn::HoldInDoubt, Some(why)));
     assert_eq!(after(Booked::Held(wrong), 0), (Turn::Hold, Some(wrong)));
 }
 

@@ -5,7 +5,7 @@ use crate::entitlement::{GrantSource, Holding};
 use crate::event::Subject;
 use crate::hook::DisputeState;
 use crate::money::{Amount, Currency};
-use crate::payment::{Charge, ChargeState, Dispute, MAX_REFUNDS, Refund, RefundSource, RefundState};
+use crate::payment::{Charge, ChargeState, Dispute, MAX_DISPUTES, MAX_REFUNDS, Refund, RefundSource, RefundState};
 use crate::samples::{at, charge, dispute, eur, grant, id, intent, mint, refund, session};
 use crate::session::{Session, SessionState};
 
@@ -164,7 +164,7 @@ fn a_refund_made_there_that_fits_nowhere_is_held() {
     }
 }
 
-fn heard(charge: Charge, state: DisputeState, amount: Amount, known: Option<Dispute>) -> (Booked, Change) {
+fn heard(charge: Charge, state: DisputeState, amount: Amount, known: Vec<Dispute>) -> (Booked, Change) {
     let (mut mint, mut change) = (mint(4), Change::new());
     let heard = Heard {
         reference: "dp_1".to_owned(),
@@ -184,22 +184,27 @@ fn a_dispute_moves_the_charge_by_what_it_takes_and_once() {
     // What it was, what is heard, and what the charge has lost before and after.
     for (before, now, lost) in [
         (None, Open, (0, None)),
-        (None, Lost, (0, Some(1_100))),
+        (None, Lost, (0, Some(999))),
         (None, Won, (0, None)),
         (Some(Open), Open, (0, None)),
-        (Some(Open), Lost, (0, Some(1_100))),
+        (Some(Open), Lost, (0, Some(999))),
         (Some(Open), Won, (0, None)),
-        (Some(Lost), Lost, (1_100, None)),
-        (Some(Lost), Open, (1_100, None)),
-        (Some(Lost), Won, (1_100, Some(0))),
+        (Some(Lost), Lost, (999, None)),
+        (Some(Lost), Open, (999, None)),
+        (Some(Lost), Won, (999, Some(0))),
         (Some(Won), Lost, (0, None)),
     ] {
-        let (booked, change) = heard(losing(lost.0), now, eur(1_100), before.map(dispute));
+        let (booked, change) = heard(
+            losing(lost.0),
+            now,
+            eur(1_100),
+            before.map(dispute).into_iter().collect(),
+        );
         assert_eq!(booked, Booked::Done);
         let after = of_charge(&change).map(|charge| charge.lost);
         assert_eq!(after, lost.1, "{before:?} {now:?}");
         let is_revoked = told(&change).iter().any(|kind| kind.starts_with("grant.revoked"));
-        assert_eq!(is_revoked, lost.1 == Some(1_100), "{before:?} {now:?}");
+        assert_eq!(is_revoked, lost.1 == Some(999), "{before:?} {now:?}");
     }
 }
 
@@ -223,20 +228,49 @@ fn a_lost_dispute_takes_back_what_was_sold_with_the_last_of_the_charge_only() {
             false,
         ),
     ] {
-        let (_, change) = heard(charge, DisputeState::Lost, eur(lost), None);
+        let (_, change) = heard(charge, DisputeState::Lost, eur(lost), Vec::new());
         let is_revoked = told(&change).iter().any(|kind| kind.starts_with("grant.revoked"));
         assert_eq!(is_revoked, expected, "{lost}");
     }
 }
 
 #[test]
-fn a_dispute_that_fits_nowhere_is_held_and_one_that_comes_early_waits() {
-    let dollars = Amount::minor(1, Currency::USD).unwrap();
-    let (booked, change) = heard(paid(), DisputeState::Lost, dollars, None);
+fn however_many_disputes_are_lost_and_over_whatever_the_charge_loses_what_it_took() {
+    let most = Amount::minor((1 << 53) - 1, Currency::EUR).unwrap();
+    let many: Vec<Dispute> = (1..=MAX_DISPUTES)
+        .map(|number| Dispute {
+            number,
+            reference: format!("dp_{number}"),
+            amount: most,
+            ..dispute(DisputeState::Lost)
+        })
+        .collect();
+    let lost = |minor| Charge { lost: minor, ..paid() };
+    let (booked, change) = heard(lost(999), DisputeState::Won, most, many.clone());
+    assert_eq!((booked, of_charge(&change)), (Booked::Done, None));
+    let others = many[1..].iter().cloned().map(|other| Dispute {
+        amount: eur(4),
+        ..other
+    });
+    let (_, change) = heard(lost(396), DisputeState::Lost, most, others.take(99).collect());
+    assert_eq!(of_charge(&change).map(|charge| charge.lost), Some(999));
+    let one_more = many.into_iter().map(|known| Dispute {
+        reference: format!("{}x", known.reference),
+        ..known
+    });
+    let (booked, change) = heard(lost(999), DisputeState::Lost, most, one_more.collect());
     assert!(matches!(booked, Booked::Held(_)), "{booked:?}");
     assert_eq!(told(&change), [""; 0]);
-    let (booked, _) = heard(charge(ChargeState::Failed), DisputeState::Lost, eur(1), None);
+}
+
+#[test]
+fn a_dispute_that_fits_nowhere_is_held_and_one_that_comes_early_waits() {
+    let dollars = Amount::minor(1, Currency::USD).unwrap();
+    let (booked, change) = heard(paid(), DisputeState::Lost, dollars, Vec::new());
     assert!(matches!(booked, Booked::Held(_)), "{booked:?}");
-    let (booked, _) = heard(charge(ChargeState::Pending), DisputeState::Lost, eur(1), None);
+    assert_eq!(told(&change), [""; 0]);
+    let (booked, _) = heard(charge(ChargeState::Failed), DisputeState::Lost, eur(1), Vec::new());
+    assert!(matches!(booked, Booked::Held(_)), "{booked:?}");
+    let (booked, _) = heard(charge(ChargeState::Pending), DisputeState::Lost, eur(1), Vec::new());
     assert!(matches!(booked, Booked::Later(_)), "{booked:?}");
 }

@@ -4,7 +4,6 @@ mod said;
 
 use super::codec::{self, id, instant, maybe_instant, mode_number, notification_kind, notification_state, small};
 use super::{Row, Sql, Tx, Value, rows};
-use crate::card::masked;
 use crate::error::{Error, Result};
 use crate::hook::NoticeKind;
 use crate::id::{AttemptId, NotificationId, World};
@@ -20,7 +19,7 @@ pub(crate) struct Stored {
 }
 
 const COLUMNS: &str = "SELECT number, id, processor, key, kind, said, attempt, reference, state, why, matched, due_at, \
-     tries, received_at FROM tillite_notice WHERE app = $1 AND mode = $2";
+     tries, in_doubt, received_at FROM tillite_notice WHERE app = $1 AND mode = $2";
 
 fn from_row(row: &dyn Row) -> Result<Stored> {
     let attempt = |column| row.maybe_text(column)?.map(|text| id::<AttemptId>(&text)).transpose();
@@ -39,7 +38,8 @@ fn from_row(row: &dyn Row) -> Result<Stored> {
             matched: attempt(10)?,
             due_at: maybe_instant(row.maybe_int(11)?)?,
             tries: small(row.int(12)?)?,
-            received_at: instant(row.int(13)?)?,
+            in_doubt: row.int(13)? == 1,
+            received_at: instant(row.int(14)?)?,
         },
     })
 }
@@ -48,7 +48,8 @@ fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> R
     rows(sql, world, COLUMNS, rest, values, from_row)
 }
 
-/// Stores a post and those of its notices that did not come before. Answers how many those are.
+/// Stores a post, its body without card numbers, and those of its notices that did not come before. Answers
+/// how many those are.
 pub(crate) fn put(tx: &mut Tx<'_>, processor: &str, body: &[u8], arrived: &[Arrived]) -> Result<usize> {
     let post = next_number(tx.sql, tx.world)?;
     let mut number = post;
@@ -83,18 +84,10 @@ fn put_post(tx: &mut Tx<'_>, number: i64, processor: &str, body: &[u8]) -> Resul
             mode_number(tx.world.mode).into(),
             number.into(),
             processor.into(),
-            without_cards(body).as_slice().into(),
+            body.into(),
             tx.host_now.as_millis().into(),
         ],
     )?)
-}
-
-/// The bytes with the digits of every card number replaced by stars, whatever the bytes are.
-fn without_cards(body: &[u8]) -> Vec<u8> {
-    // Each byte as the character of its number: digits stay digits, and there is a way back.
-    let text: String = body.iter().copied().map(char::from).collect();
-    let back = |c| u8::try_from(u32::from(c)).unwrap_or(b'*');
-    masked(&text).chars().map(back).collect()
 }
 
 fn put_notice(tx: &mut Tx<'_>, post: i64, number: i64, processor: &str, arrived: &Arrived) -> Result<()> {
@@ -126,11 +119,11 @@ fn put_notice(tx: &mut Tx<'_>, post: i64, number: i64, processor: &str, arrived:
     )?)
 }
 
-/// The notices that are to be looked at at a host time, in the order in which they came: their numbers and
-/// processors.
+/// The notices that are to be looked at at a host time, in the order in which they came, and those of which
+/// nothing is known behind the others: their numbers and processors.
 pub(crate) fn due(sql: &mut dyn Sql, world: World, host_now: Timestamp, limit: u32) -> Result<Vec<(i64, String)>> {
     let query = "SELECT number, processor FROM tillite_notice WHERE app = $1 AND mode = $2";
-    let rest = "AND due_at <= $3 ORDER BY number LIMIT $4";
+    let rest = "AND due_at <= $3 ORDER BY CASE state WHEN 'parked' THEN 1 ELSE 0 END, number LIMIT $4";
     rows(
         sql,
         world,
@@ -186,14 +179,15 @@ pub(crate) fn before(sql: &mut dyn Sql, world: World, attempt: &AttemptId, numbe
 /// Writes down how far a notice has come.
 pub(crate) fn put_progress(sql: &mut dyn Sql, world: World, number: i64, notice: &Notification) -> Result<()> {
     codec::one(sql.exec(
-        "UPDATE tillite_notice SET state = $1, why = $2, matched = $3, due_at = $4, tries = $5 \
-         WHERE app = $6 AND mode = $7 AND number = $8",
+        "UPDATE tillite_notice SET state = $1, why = $2, matched = $3, due_at = $4, tries = $5, \
+         in_doubt = $6 WHERE app = $7 AND mode = $8 AND number = $9",
         &[
             notice.state.as_str().into(),
             notice.why.as_deref().into(),
             notice.matched.as_ref().map(AttemptId::as_str).into(),
             notice.due_at.map(Timestamp::as_millis).into(),
             notice.tries.into(),
+            notice.in_doubt.into(),
             world.app.into(),
             mode_number(world.mode).into(),
             number.into(),
@@ -201,15 +195,34 @@ pub(crate) fn put_progress(sql: &mut dyn Sql, world: World, number: i64, notice:
     )?)
 }
 
-/// Whether any notice waits to be applied.
+/// Has a notice be looked at at a later host time, whatever stands in it.
+pub(crate) fn put_off(sql: &mut dyn Sql, world: World, number: i64, until: Timestamp) -> Result<()> {
+    sql.exec(
+        "UPDATE tillite_notice SET due_at = $1, tries = tries + 1 \
+         WHERE app = $2 AND mode = $3 AND number = $4 AND due_at IS NOT NULL",
+        &[
+            until.as_millis().into(),
+            world.app.into(),
+            mode_number(world.mode).into(),
+            number.into(),
+        ],
+    )?;
+    Ok(())
+}
+
+/// Whether any notice waits to be applied, or for a doubt to end.
 pub(crate) fn any_waits(sql: &mut dyn Sql, world: World) -> Result<bool> {
     let query = "SELECT 1 FROM tillite_notice WHERE app = $1 AND mode = $2";
-    let found = rows(sql, world, query, "AND due_at IS NOT NULL LIMIT 1", &[], |_| Ok(()))?;
-    Ok(!found.is_empty())
+    for rest in ["AND due_at IS NOT NULL LIMIT 1", "AND in_doubt = 1 LIMIT 1"] {
+        if !rows(sql, world, query, rest, &[], |_| Ok(()))?.is_empty() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Has those notices looked at now that wait for something to be heard of an attempt, or of what it
-/// turned out to be called.
+/// turned out to be called, and those that are held because it was in doubt.
 pub(crate) fn wake(
     sql: &mut dyn Sql,
     world: World,
@@ -221,6 +234,11 @@ pub(crate) fn wake(
     sql.exec(
         "UPDATE tillite_notice SET due_at = $1 WHERE app = $2 AND mode = $3 AND matched = $4 AND due_at > $1 \
          AND due_at IS NOT NULL AND matched IS NOT NULL",
+        &[now.into(), app.into(), mode.into(), attempt.as_str().into()],
+    )?;
+    sql.exec(
+        "UPDATE tillite_notice SET state = 'waiting', due_at = $1 WHERE app = $2 AND mode = $3 AND matched = $4 \
+         AND in_doubt = 1 AND state = 'held'",
         &[now.into(), app.into(), mode.into(), attempt.as_str().into()],
     )?;
     if let Some(reference) = reference {

@@ -79,7 +79,8 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
     (
         "lost_disputes_are_booked_on_their_charge",
         "tillite_charge",
-        "SELECT c.id FROM tillite_charge c WHERE c.lost <> (SELECT coalesce(sum(d.amount), 0) FROM tillite_dispute d \
+        "SELECT c.id FROM tillite_charge c WHERE c.lost <> (SELECT CASE WHEN coalesce(sum(d.amount), 0) > c.captured \
+         THEN c.captured ELSE coalesce(sum(d.amount), 0) END FROM tillite_dispute d \
          WHERE d.app = c.app AND d.mode = c.mode AND d.charge = c.id AND d.state = 'lost')",
     ),
     (
