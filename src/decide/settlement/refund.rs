@@ -308,7 +308,9 @@ pub(super) fn take_back(
     let effects = |position: usize| {
         let own = refund.effect.filter(|_| refund.lines.is_empty());
         let last = nothing_left.then(|| newest(&|_| true)).flatten();
-        let used_up = names(refund, position) && is_used_up(position, session, &done);
+        // What was used up while something was left falls with the rest of it, whichever refund was last.
+        let concerns = nothing_left || names(refund, position);
+        let used_up = concerns && is_used_up(position, session, &done);
         let of_line = used_up.then(|| newest(&|done| names(done, position))).flatten();
         [own, last, of_line]
     };
