@@ -30,8 +30,10 @@
 //! That is how callers' texts are read. What a service posts (`body`) is searched by the same rules for what
 //! services and forms write between digits and instead of them.
 
+#[cfg(feature = "engine")]
 mod body;
 
+#[cfg(feature = "engine")]
 pub(crate) use body::masked_body;
 
 /// First and last value of the leading digits, how many digits those are, and the lengths issued.
@@ -84,6 +86,10 @@ enum Gaps {
     /// One blank or dash, as people write it.
     Written,
     /// A few blanks, dashes and dots.
+    #[cfg_attr(
+        not(feature = "engine"),
+        expect(dead_code, reason = "only what services post to the engine is read so")
+    )]
     Wide,
 }
 
