@@ -79,7 +79,7 @@ pub(crate) fn delete(known: Customer, methods: Vec<PaymentMethod>, at: &Setting<
         return known;
     }
     for method in methods {
-        methods::detach(method, at, change);
+        methods::detach(method, false, at, change);
     }
     let after = Customer {
         updated_at: at.now,

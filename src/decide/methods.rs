@@ -93,9 +93,10 @@ fn attach(
     recorded(after, attached, change)
 }
 
-/// Detaches a method. One that is detached already stays as it is, so asking twice is harmless.
-pub(crate) fn detach(before: PaymentMethod, at: &Setting<'_>, change: &mut Change) -> PaymentMethod {
-    if before.state == MethodState::Detached {
+/// Detaches a method. One that is detached already stays as it is, so asking twice is harmless; but if
+/// something was `asked_since` of which the outcome may attach it again, it is detached from that too.
+pub(crate) fn detach(before: PaymentMethod, asked_since: bool, at: &Setting<'_>, change: &mut Change) -> PaymentMethod {
+    if before.state == MethodState::Detached && !asked_since {
         return before;
     }
     let detached = Happening::moved(

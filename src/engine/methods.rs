@@ -53,7 +53,8 @@ impl Customers<'_> {
     /// On disk when this returns.
     ///
     /// # Events
-    /// `payment_method.detached`, once.
+    /// `payment_method.detached`, once; and once more where it is detached already, but a setup or payment
+    /// of the customer was begun since whose outcome could attach it again.
     pub fn detach(&self, id: &PaymentMethodId) -> Result<PaymentMethod> {
         self.0.own_mode(id.as_str(), id.mode())?;
         let wanted = id.clone();
@@ -61,7 +62,8 @@ impl Customers<'_> {
         self.0.core.write(moment, move |tx| {
             let known = store::method::get(tx.sql, tx.world, &wanted)?;
             let mut change = Change::new();
-            let method = methods::detach(known, &tx.setting(), &mut change);
+            let asked_since = store::method::asked_since(tx.sql, tx.world, &known)?;
+            let method = methods::detach(known, asked_since, &tx.setting(), &mut change);
             tx.apply(&change)?;
             Ok(method)
         })

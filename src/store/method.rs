@@ -90,6 +90,26 @@ pub(crate) fn attached(sql: &mut dyn Sql, world: World, customer: &CustomerId) -
     query(sql, world, rest, &[customer.as_str().into()])
 }
 
+/// Whether something was begun after a method was detached whose outcome may attach it again: a setup of
+/// its customer, also one that failed, since its service may say otherwise later, or a payment that is open.
+pub(crate) fn asked_since(sql: &mut dyn Sql, world: World, method: &PaymentMethod) -> Result<bool> {
+    let Some(detached) = method.detached_at else {
+        return Ok(false);
+    };
+    let query = "SELECT 1 FROM (SELECT app, mode FROM tillite_setup WHERE app = $1 AND mode = $2 \
+         AND customer = $3 AND processor = $4 AND created_at > $5 \
+         UNION ALL SELECT c.app, c.mode FROM tillite_charge c JOIN tillite_session s \
+         ON s.app = c.app AND s.mode = c.mode AND s.id = c.session WHERE c.app = $1 AND c.mode = $2 \
+         AND c.state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized') \
+         AND s.customer = $3 AND c.processor = $4 AND c.created_at > $5) AS begun LIMIT 1";
+    let values = [
+        method.customer.as_str().into(),
+        method.processor.as_str().into(),
+        detached.as_millis().into(),
+    ];
+    Ok(!rows(sql, world, query, "", &values, |row| row.int(0))?.is_empty())
+}
+
 /// What a processor calls a customer, if that is known.
 pub(crate) fn reference(
     sql: &mut dyn Sql,

@@ -256,6 +256,36 @@ fn a_deleted_customer_keeps_no_method_and_gets_none() {
 }
 
 #[test]
+fn what_is_detached_once_more_does_not_come_back_by_what_was_begun_between() {
+    let shop = Shop::open();
+    let method = saved(&shop, "u_1");
+    let detach = || shop.app.customers().detach(&method.id).unwrap();
+    detach();
+    shop.clock.turn(Duration::from_secs(60));
+    let session = shop.session("u_1");
+    shop.till.tell(tillite::testing::Told::TakeAndLose);
+    let payment = NewPayment::with("tok_1").save_method(true);
+    shop.app.sessions().pay(&session.id, payment).unwrap();
+    shop.clock.turn(Duration::from_secs(1));
+    assert_eq!(detach().state, MethodState::Detached);
+    shop.run();
+    assert!(shop.read(&session).is_complete(), "it was looked up");
+    let known = shop.app.customers().payment_method(&method.id).unwrap();
+    assert_eq!(known.state, MethodState::Detached);
+    // Nothing is in doubt any more, so there is nothing to be detached from.
+    detach();
+    assert_eq!(
+        shop.kinds(&method.id),
+        [
+            "payment_method.attached",
+            "payment_method.detached",
+            "payment_method.detached"
+        ]
+    );
+    shop.clean();
+}
+
+#[test]
 fn a_late_word_about_an_older_payment_does_not_bring_a_detached_method_back() {
     let shop = Shop::open();
     let session = shop.session("u_1");

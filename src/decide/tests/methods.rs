@@ -95,12 +95,15 @@ fn what_is_known_of_a_method_is_written_once_and_brought_up_to_date() {
 fn a_detached_method_comes_back_only_by_what_was_asked_for_since() {
     let mut change = Change::new();
     let mut mint = mint(4);
-    let gone = detach(method(), &setting(&mut mint, 50), &mut change);
+    let gone = detach(method(), false, &setting(&mut mint, 50), &mut change);
     assert_eq!(told(&change), ["payment_method.detached attached>detached"]);
     assert_eq!(gone.detached_at, Some(at(50)));
     let mut again = Change::new();
-    detach(gone.clone(), &setting(&mut mint, 60), &mut again);
+    detach(gone.clone(), false, &setting(&mut mint, 60), &mut again);
     assert_eq!(told(&again), [""; 0], "it is detached once");
+    let gone_anew = detach(gone.clone(), true, &setting(&mut mint, 60), &mut again);
+    assert_eq!(told(&again), ["payment_method.detached detached>detached"]);
+    assert_eq!(gone_anew.detached_at, Some(at(60)));
 
     let payer = customer();
     let (verdict, saved, change) = learned(receipt(visa()), 50, Some(&payer), Some(gone.clone()));
