@@ -49,7 +49,9 @@ impl Host<'_> {
                     .sessions()
                     .pay(&session.id, NewPayment::saved(&method).off_session());
                 let still = self.world.beliefs().detached.contains(&method);
-                if is_detached && still && paid.is_ok() {
+                // Another thread may have paid the session before, and then nothing was charged.
+                let is_charged = paid.as_ref().is_ok_and(|payment| payment.charge.is_some());
+                if is_detached && still && is_charged {
                     return violated(Invariant::AnswersStayTrue, format!("{method} was detached and charged"));
                 }
                 self.or_refused(paid, |payment| self.session(&payment.session, Some(&session)))
