@@ -43,4 +43,5 @@ mod simulation;
 mod size;
 mod sweep;
 mod time;
+mod verifiers;
 mod verify;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, SeededEntropy, Survive, Taken, Told};
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, Engine, Expect, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPrice, NewProduct, NewRefund, NewSession, PriceId, RefundId, Result, SessionId,
+    App, Ask, Begun, ClaimedDelivery, Currency, CustomerId, EndpointId, Engine, Expect, Mode, NewApiKey, NewCustomer,
+    NewGrant, NewPrice, NewProduct, NewRefund, NewSession, PriceId, RefundId, Result, SessionId,
 };
 
 use crate::file::sql;
@@ -106,6 +106,7 @@ pub struct Known {
     pub delivery: ClaimedDelivery,
     pub price: PriceId,
     pub customer: CustomerId,
+    pub endpoint: EndpointId,
     /// A key in force.
     pub key: NewApiKey,
     /// A key that is not added yet.
@@ -170,7 +171,7 @@ impl Template {
 
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
         let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
-        app.endpoints().add(endpoint).unwrap();
+        let endpoint = app.endpoints().add(endpoint).unwrap().endpoint.id;
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         let held = sessions.create(new("u_6").capture_later()).unwrap().id;
@@ -208,6 +209,7 @@ impl Template {
                 delivery,
                 price,
                 customer,
+                endpoint,
                 key,
                 drawn,
             },
