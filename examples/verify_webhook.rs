@@ -116,8 +116,8 @@ impl InboxStore for Book<'_, '_> {
 
     fn seen(&mut self, event_id: &str) -> rusqlite::Result<bool> {
         let added = self.0.execute(
-            "INSERT INTO seen_event (id, at) VALUES (?1, unixepoch()) ON CONFLICT (id) DO NOTHING",
-            [event_id],
+            "INSERT INTO seen_event (id, at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
+            (event_id, SystemClock.now().as_secs()),
         )?;
         Ok(added == 0)
     }

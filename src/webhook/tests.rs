@@ -756,6 +756,16 @@ fn a_drawn_pair_is_two_halves_of_one_key_and_a_damaged_one_signs_nothing() {
     }
 }
 
+#[cfg(not(feature = "ed25519"))]
+#[test]
+fn without_the_feature_a_public_key_is_refused_and_not_passed_over() {
+    let headers = signed(Format::Standard, &[XP], b"{}");
+    for keys in [&[PUBLIC][..], &[XP, PUBLIC]] {
+        let found = said(Format::Standard, keys, &headers, b"{}", at(AT));
+        assert_eq!(found, Err(Reason::NoEd25519));
+    }
+}
+
 #[test]
 fn the_headers_of_elixpo_and_of_subscriptions_are_refused_for_their_own_reason() {
     const HEX: &str = "c2eb67f4e6669bd0de647ac86b454efba569cf68010abd3471443ad33350c2a0";
