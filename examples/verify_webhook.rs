@@ -38,10 +38,12 @@ struct Shop {
 impl Shop {
     fn new(format: Format, verifiers: Vec<Verifier>, taken: Arc<Mutex<Vec<String>>>) -> rusqlite::Result<Shop> {
         let database = Connection::open_in_memory()?;
-        database.execute_batch(
-            "CREATE TABLE seen_event (id TEXT PRIMARY KEY, at INTEGER NOT NULL);
-             CREATE TABLE newest (object TEXT PRIMARY KEY, sequence INTEGER NOT NULL);",
-        )?;
+        for table in [
+            "CREATE TABLE seen_event (id TEXT PRIMARY KEY, at INTEGER NOT NULL)",
+            "CREATE TABLE newest (object TEXT PRIMARY KEY, sequence INTEGER NOT NULL)",
+        ] {
+            database.execute(table, [])?;
+        }
         Ok(Shop {
             format,
             verifiers,
@@ -96,12 +98,10 @@ impl Shop {
         let mut transaction = self.database.transaction()?;
         let arrived = Inbox::new(Book(&mut transaction)).take(arrival)?;
         println!("      {:<18} 204  {arrived:<8?} {name}", self.format.as_str());
-        match arrived {
-            // Here a shop ships what was bought, in this transaction.
-            Arrived::Newest => self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(id),
-            // It happened, but something newer is known already: what is kept of the object stays. Or it was
-            // here before: there is nothing to do.
-            _ => {}
+        // Newest: here a shop ships what was bought, in this transaction. Late: it happened, but something
+        // newer is known already, and what is kept of the object stays. Repeated: there is nothing to do.
+        if arrived == Arrived::Newest {
+            self.taken.lock().unwrap_or_else(PoisonError::into_inner).push(id);
         }
         transaction.commit()?;
         Ok(())
