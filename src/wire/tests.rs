@@ -455,7 +455,7 @@ fn printed_again_by_node(texts: &[String]) -> Option<Vec<bool>> {
             return None;
         }
     };
-    let lines: Vec<String> = texts.iter().map(|text| json(text)).collect();
+    let lines: Vec<String> = texts.iter().map(json).collect();
     // It reads all before it writes anything.
     node.stdin
         .take()
@@ -547,7 +547,7 @@ fn elixpo_hears_of_the_main_line_only_in_its_own_words() {
     };
     let step = |status, expires| match of_entitlement(2, status, expires) {
         Subject::Entitlement(step) => *step,
-        _ => unreachable!(),
+        _ => panic!("an entitlement was asked for"),
     };
     for (status, word, active) in [
         (Status::Active, "active", true),
