@@ -160,6 +160,8 @@ kinds! {
     EndpointCreated = "endpoint.created",
     /// An endpoint got another signing secret; not sent to the endpoint itself.
     EndpointSecretRotated = "endpoint.secret_rotated",
+    /// Somebody asked for a test event; it goes to that endpoint alone, whatever it wants.
+    EndpointPing = "endpoint.ping",
     /// An API key was made.
     ApiKeyCreated = "api_key.created",
     /// An API key was revoked.

@@ -89,6 +89,7 @@
 //! # Features
 //! * `engine` (default): everything. Without it: ids, money, and [`webhook::verify`] for programs
 //!   that only receive, with no database in the tree.
+//! * `ed25519` (part of `engine`): checking webhooks by a public key.
 //! * `testing`: the kit for a host's tests, [`testing`](https://docs.rs/tillite/latest/tillite/testing/):
 //!   a clock, a payment service, a receiver, a disk that loses power, and a simulation of all of them.
 //! * `bundled` (default): compiles SQLite in. Without it the system's is linked; how new it

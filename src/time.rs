@@ -85,6 +85,24 @@ impl Timestamp {
         Timestamp::from_millis(next.and_utc().timestamp_millis()).ok()
     }
 
+    /// `2026-01-31T12:00:00Z`.
+    #[cfg(feature = "engine")]
+    pub(crate) fn in_seconds(self) -> String {
+        self.utc().to_rfc3339_opts(SecondsFormat::Secs, true)
+    }
+
+    /// `2026-01-31T12:00:00.000+00:00`.
+    #[cfg(feature = "engine")]
+    pub(crate) fn with_offset(self) -> String {
+        self.utc().to_rfc3339_opts(SecondsFormat::Millis, false)
+    }
+
+    /// `2026-01-31 12:00:00`, UTC without saying so.
+    #[cfg(feature = "engine")]
+    pub(crate) fn spaced(self) -> String {
+        self.utc().format("%Y-%m-%d %H:%M:%S").to_string()
+    }
+
     fn utc(self) -> DateTime<Utc> {
         // Every representable value is a valid date, so the fallback is never taken; it is there
         // instead of a panic.

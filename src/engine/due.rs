@@ -322,7 +322,7 @@ impl Engine {
         for world in self.core.store.read(store::app::worlds)? {
             let processors = &self.core.processors(world.mode).by_name;
             let openable = if work.has(Work::DELIVERIES) {
-                self.core.openable(world)?
+                self.core.openable(world, host_now)?
             } else {
                 Vec::new()
             };

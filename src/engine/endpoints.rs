@@ -1,11 +1,19 @@
 use super::{App, Engine, Page, page, page_size};
 use crate::change::{Change, Remember};
-use crate::error::{Error, Invalid, Result, shortened};
-use crate::event::{EventKind, Happening, Subject};
+use crate::digest::Fields;
+use crate::error::{Error, Invalid, Refused, Result, shortened};
+use crate::event::{Event, EventKind, Happening, Subject};
 use crate::id::{DeliveryId, EndpointId};
+use crate::seal::SealKey;
 use crate::secret::Secret;
 use crate::store::{self, Tx};
-use crate::webhook::{AddedEndpoint, Delivery, Endpoint, EndpointState, NewEndpoint, draw_secret};
+use crate::text;
+#[cfg(doc)]
+use crate::webhook::Format;
+use crate::webhook::{
+    AddedEndpoint, Delivery, Endpoint, EndpointState, FreshSecrets, NewEndpoint, OVERLAP, SealedSecret, draw_pair,
+    draw_secret, is_signing_key, public_half,
+};
 use crate::wire;
 
 /// Webhook endpoints and deliveries of an app in a mode.
@@ -14,6 +22,9 @@ pub struct Endpoints<'a>(pub(super) &'a App);
 
 /// The scope of keys given to [`Endpoints::add`].
 const ADD: &str = "endpoints.add";
+
+/// The scope of keys given to [`Endpoints::rotate`].
+const ROTATE: &str = "endpoints.rotate";
 
 /// The most endpoints of an app in a mode: every event is matched against each.
 const MAX_ENDPOINTS: i64 = 100;
@@ -44,15 +55,14 @@ impl Endpoints<'_> {
         let (new, url) = endpoint.checked(|name| wire::knows(format, name))?;
         let mut moment = self.0.moment(ADD)?;
         let id: EndpointId = moment.mint.id(self.0.world.mode);
-        let secret = draw_secret()?;
-        let sealed = seal.seal(&secret, id.as_str())?;
+        let drawn = drawn(seal, &id, new.ed25519)?;
         let url_key = url.key();
         let request_hash = new.fingerprint();
         let (endpoint, sealed) = core.write(moment, move |tx| {
             if let Some(key) = &new.idempotency_key
                 && let Some(id) = store::remembered(tx, ADD, key, &request_hash)?
             {
-                return added(tx, &id);
+                return stored(tx, &id);
             }
             if let Some(other) = store::endpoint::by_url_key(tx.sql, tx.world, &url_key)? {
                 let allowed = format!("a URL that no endpoint has; {} has this one", other.id);
@@ -62,7 +72,7 @@ impl Endpoints<'_> {
             if number > MAX_ENDPOINTS {
                 return Err(Invalid::new("endpoints", number, format!("at most {MAX_ENDPOINTS}")).into());
             }
-            let mut endpoint = Endpoint {
+            let endpoint = Endpoint {
                 id: id.clone(),
                 url: new.url.clone(),
                 format: new.format,
@@ -72,26 +82,154 @@ impl Endpoints<'_> {
                 number,
                 url_key: url_key.clone(),
                 revision: 0,
-                sealed_secret: Some(sealed.clone()),
+                fresh: Some(FreshSecrets {
+                    sealed: drawn.clone(),
+                    overlap_until: None,
+                }),
             };
             let created = Happening::created(EventKind::EndpointCreated, endpoint.state.as_str());
             let mut change = Change::new();
-            change.record(Subject::Endpoint(endpoint.clone()), [created]);
+            change.record(Subject::Endpoint(endpoint), [created]);
             change.remember(new.idempotency_key.clone().map(|key| Remember {
                 scope: ADD,
                 key,
                 request_hash,
-                result: endpoint.id.to_string(),
+                result: id.to_string(),
             }));
             tx.apply(&change)?;
-            endpoint.revision += 1;
-            endpoint.sealed_secret = None;
-            Ok((endpoint, sealed.clone()))
+            stored(tx, id.as_str())
         })?;
-        let secret = core
-            .open_secret(&endpoint, &sealed)
-            .ok_or(Error::NoSealKey("another one sealed the endpoint's secret"))?;
-        Ok(AddedEndpoint { endpoint, secret })
+        self.shown(endpoint, &sealed)
+    }
+
+    /// Gives an endpoint a new signing secret, and a new Ed25519 key if it has one. For 24 hours of the
+    /// host's time the old ones sign too, so that its receiver has that long to change over: each format
+    /// has both signatures in the order that suits receivers who look at one only, but
+    /// [`Format::XPaySubscriptions`], which has room for one and goes on with the old secret until then.
+    ///
+    /// With an idempotency key the same request gives the secret that the endpoint has by then, after
+    /// a retry and after a crash. Without one each call gives another; the secret before the last one
+    /// stops signing at once then, since never more than two do.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::NoSealKey`] without a key to seal the secret,
+    /// and if the secret of a repeated request was sealed with another; [`Error::Invalid`] for the key;
+    /// [`Error::IdempotencyConflict`]; [`Error::NoEntropy`]; [`Error::Storage`].
+    ///
+    /// # Durability
+    /// On disk when this returns.
+    ///
+    /// # Events
+    /// `endpoint.secret_rotated`, which the endpoint itself is not sent.
+    pub fn rotate(&self, id: &EndpointId, idempotency_key: Option<&str>) -> Result<AddedEndpoint> {
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let core = &self.0.core;
+        let seal = core.seal.as_ref().ok_or(Error::NoSealKey("none was given"))?;
+        let key = text::key("idempotency_key", idempotency_key)?;
+        let moment = self.0.moment(ROTATE)?;
+        let request_hash = Fields::new().text(id.as_str()).finish();
+        // Drawn either way, so that nothing has to be read before the write.
+        let (plain, paired) = (drawn(seal, id, false)?, drawn(seal, id, true)?);
+        let wanted = id.clone();
+        let (endpoint, sealed) = core.write(moment, move |tx| {
+            if let Some(key) = &key
+                && let Some(id) = store::remembered(tx, ROTATE, key, &request_hash)?
+            {
+                return stored(tx, &id);
+            }
+            let (mut endpoint, sealed) = stored(tx, wanted.as_str())?;
+            endpoint.fresh = Some(FreshSecrets {
+                sealed: if has_pair(&sealed) { &paired } else { &plain }.clone(),
+                overlap_until: Some(tx.host_now.plus(OVERLAP)),
+            });
+            let mut change = Change::new();
+            let rotated = Happening::plain(EventKind::EndpointSecretRotated);
+            change.record(Subject::Endpoint(endpoint), [rotated]);
+            change.remember(key.clone().map(|key| Remember {
+                scope: ROTATE,
+                key,
+                request_hash,
+                result: wanted.to_string(),
+            }));
+            tx.apply(&change)?;
+            stored(tx, wanted.as_str())
+        })?;
+        self.shown(endpoint, &sealed)
+    }
+
+    /// The public half of an endpoint's newest Ed25519 key, `whpk_…`, for receivers that check `v1a`
+    /// signatures; none if it has no such key ([`NewEndpoint::ed25519`]).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::NoSealKey`] if the secrets do not open with
+    /// this engine's key; [`Error::Storage`].
+    pub fn public_key(&self, id: &EndpointId) -> Result<Option<String>> {
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let host_now = self.0.core.clock.now();
+        let all = self.0.core.view(self.0.world, |view| {
+            store::endpoint::all_sealed(view.sql, view.world, host_now)
+        })?;
+        let (endpoint, sealed) = found(all, id.as_str())?;
+        Ok(self.shown(endpoint, &sealed)?.public_key)
+    }
+
+    /// Sends an endpoint a test event, `ping` in every format, whatever events it wants, and answers the event
+    /// as it stands in the journal. The delivery is made
+    /// like any other. Not idempotent: each call sends another one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Refused`] unless the endpoint is enabled;
+    /// [`Error::Storage`].
+    ///
+    /// # Durability
+    /// On disk when this returns: the delivery is due, not made.
+    ///
+    /// # Events
+    /// `endpoint.ping`.
+    pub fn ping(&self, id: &EndpointId) -> Result<Event> {
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let wanted = id.clone();
+        let moment = self.0.moment("endpoints.ping")?;
+        self.0.core.write(moment, move |tx| {
+            let (endpoint, _) = stored(tx, wanted.as_str())?;
+            if endpoint.state != EndpointState::Enabled {
+                return Err(Refused {
+                    object: "webhook endpoint",
+                    state: endpoint.state.as_str(),
+                    event: "a ping",
+                }
+                .into());
+            }
+            let before = endpoint.revision;
+            let mut change = Change::new();
+            let ping = Happening::plain(EventKind::EndpointPing);
+            change.record(Subject::Endpoint(endpoint), [ping]);
+            tx.apply(&change)?;
+            let written = store::event::of_object(tx.sql, tx.world, wanted.as_str(), before, 1)?.pop();
+            written.ok_or_else(|| Error::NotFound {
+                what: "event of webhook endpoint",
+                id: shortened(wanted.as_str()),
+            })
+        })
+    }
+
+    /// An endpoint with the newest of its secrets, in the clear.
+    fn shown(self, endpoint: Endpoint, sealed: &[SealedSecret]) -> Result<AddedEndpoint> {
+        let core = &self.0.core;
+        let newest = sealed.get(..1).unwrap_or_default();
+        let secret = core.open_secrets(&endpoint, newest).pop();
+        let secret = secret.ok_or(Error::NoSealKey("another one sealed the endpoint's secret"))?;
+        let current = sealed.iter().filter(|secret| secret.current).cloned();
+        let opened = core.open_secrets(&endpoint, &current.collect::<Vec<_>>());
+        let public_key = opened
+            .iter()
+            .find(|secret| is_signing_key(secret))
+            .and_then(public_half);
+        Ok(AddedEndpoint {
+            endpoint,
+            secret,
+            public_key,
+        })
     }
 
     /// Endpoints, oldest first, up to `limit` (1 to 100) after one.
@@ -130,19 +268,41 @@ impl Endpoints<'_> {
     }
 }
 
-/// An endpoint that was added before, and the sealed secret with which it signs.
-fn added(tx: &mut Tx<'_>, id: &str) -> Result<(Endpoint, Vec<u8>)> {
-    let stored = store::endpoint::all_sealed(tx.sql, tx.world)?;
-    let found = stored.into_iter().find(|(endpoint, _)| endpoint.id.as_str() == id);
-    found.ok_or_else(|| Error::NotFound {
-        what: "webhook endpoint",
-        id: shortened(id),
-    })
+/// New secrets for an endpoint, sealed, in the order in which they are stored.
+fn drawn(seal: &SealKey, endpoint: &EndpointId, ed25519: bool) -> Result<Vec<Vec<u8>>> {
+    let mut sealed = Vec::new();
+    if ed25519 {
+        let (signing, _) = draw_pair()?;
+        sealed.push(seal.seal(&signing, endpoint.as_str())?);
+    }
+    sealed.push(seal.seal(&draw_secret()?, endpoint.as_str())?);
+    Ok(sealed)
+}
+
+/// Whether an endpoint has an Ed25519 key. It shows without opening anything: a current row beside
+/// that of the secret.
+fn has_pair(sealed: &[SealedSecret]) -> bool {
+    sealed.iter().filter(|secret| secret.current).count() > 1
+}
+
+/// An endpoint, and the sealed secrets with which it signs.
+fn stored(tx: &mut Tx<'_>, id: &str) -> Result<(Endpoint, Vec<SealedSecret>)> {
+    found(store::endpoint::all_sealed(tx.sql, tx.world, tx.host_now)?, id)
+}
+
+fn found(all: Vec<(Endpoint, Vec<SealedSecret>)>, id: &str) -> Result<(Endpoint, Vec<SealedSecret>)> {
+    let mut all = all.into_iter();
+    all.find(|(endpoint, _)| endpoint.id.as_str() == id)
+        .ok_or_else(|| Error::NotFound {
+            what: "webhook endpoint",
+            id: shortened(id),
+        })
 }
 
 impl Engine {
-    /// Gives a new secret, under this engine's key, to every endpoint whose secret does not open
-    /// with it: the way on after a sealing key was lost. Secrets that open are left alone. The
+    /// Gives a new secret, under this engine's key, to every endpoint whose newest secret does not open
+    /// with it: the way on after a sealing key was lost. Secrets that open are left alone. An
+    /// endpoint with an Ed25519 key gets a new one as well; see [`Endpoints::public_key`]. The
     /// answer holds each new secret, this once; receivers need them before they can verify again.
     /// Idempotent by state.
     ///
@@ -159,33 +319,37 @@ impl Engine {
         let seal = core.seal.as_ref().ok_or(Error::NoSealKey("none was given"))?;
         let mut reset = Vec::new();
         for world in core.store.read(store::app::worlds)? {
-            let stored = core.store.read(|sql| store::endpoint::all_sealed(sql, world))?;
-            for (endpoint, sealed) in stored {
-                if seal.open(&sealed, endpoint.id.as_str()).is_ok() {
+            let host_now = core.clock.now();
+            let all = core
+                .store
+                .read(|sql| store::endpoint::all_sealed(sql, world, host_now))?;
+            for (endpoint, sealed) in all {
+                let opens = |newest: &SealedSecret| seal.open(&newest.bytes, endpoint.id.as_str()).is_ok();
+                if sealed.first().is_some_and(opens) {
                     continue;
                 }
-                let secret = draw_secret()?;
-                let fresh = seal.seal(&secret, endpoint.id.as_str())?;
                 let id = endpoint.id.clone();
+                let fresh = FreshSecrets {
+                    sealed: drawn(seal, &id, has_pair(&sealed))?,
+                    overlap_until: None,
+                };
                 let moment = core.moment(world, crate::access::Actor::Host, "reset_seal")?;
                 let replaced = core.write(moment, move |tx| {
                     // Read again in the write: another process may have been quicker.
-                    let stored = store::endpoint::all_sealed(tx.sql, tx.world)?;
-                    let is_same = |(known, known_sealed): &(Endpoint, Vec<u8>)| {
-                        known.number == endpoint.number && *known_sealed == sealed
-                    };
-                    let Some((mut known, _)) = stored.into_iter().find(is_same) else {
-                        return Ok(false);
-                    };
-                    known.sealed_secret = Some(fresh.clone());
+                    let (mut known, now) = stored(tx, endpoint.id.as_str())?;
+                    if now != sealed {
+                        return Ok(None);
+                    }
+                    known.fresh = Some(fresh.clone());
                     let mut change = Change::new();
                     let rotated = Happening::plain(EventKind::EndpointSecretRotated);
                     change.record(Subject::Endpoint(known), [rotated]);
                     tx.apply(&change)?;
-                    Ok(true)
+                    stored(tx, endpoint.id.as_str()).map(Some)
                 })?;
-                if replaced {
-                    reset.push((id, secret));
+                if let Some((endpoint, sealed)) = replaced {
+                    let secret = core.open_secrets(&endpoint, &sealed).into_iter().next();
+                    reset.push((id, secret.ok_or(Error::NoSealKey("the new secret does not open"))?));
                 }
             }
         }

@@ -86,7 +86,7 @@ impl Engine {
                     health.oldest_due,
                 ];
                 health.oldest_due = all.into_iter().flatten().min();
-                store::endpoint::all_sealed(sql, world)
+                store::endpoint::all_sealed(sql, world, host_now)
             })?;
             health.sealed_endpoints += core.by_seal(stored).1.len() as u64;
         }

@@ -1,7 +1,5 @@
 //! Delivering webhooks: claim, send, acknowledge.
 
-use std::collections::BTreeMap;
-
 use super::Engine;
 use super::alarms::shielded;
 use super::core::Core;
@@ -12,7 +10,10 @@ use crate::id::{DeliveryId, EndpointId, World};
 use crate::secret::Secret;
 use crate::store::{self, Access, Claimed, Sql};
 use crate::time::Timestamp;
-use crate::webhook::{ClaimedDelivery, DeliveryEvent, Endpoint, Format, MARGIN, TIMEOUT, standard, timestamped, weigh};
+use crate::webhook::{
+    self, ClaimedDelivery, DeliveryEvent, Endpoint, MARGIN, SealedSecret, Signing, TIMEOUT, is_signing_key, weigh,
+};
+use crate::wire;
 
 impl Engine {
     /// Takes up to `limit` deliveries that are due, over all apps, signed and ready to be sent, for
@@ -98,7 +99,7 @@ impl Engine {
 impl Core {
     fn claim(&self, world: World, limit: usize, into: &mut Vec<ClaimedDelivery>) -> Result<()> {
         let host_now = self.clock.now();
-        let openable = self.openable(world)?;
+        let openable = self.openable(world, host_now)?;
         let due = self
             .store
             .read(|sql| store::queue::next_claimable(sql, world, host_now, &openable))?;
@@ -117,11 +118,7 @@ impl Core {
         })?;
         self.alarms.tell(alarms);
         for claimed in claimed {
-            let secrets: Vec<Secret> = claimed
-                .sealed_secrets
-                .iter()
-                .filter_map(|sealed| self.open_secret(&claimed.endpoint, sealed))
-                .collect();
+            let secrets = self.open_secrets(&claimed.endpoint, &claimed.sealed_secrets);
             into.push(ClaimedDelivery {
                 request: signed(&claimed, &secrets, host_now),
                 id: claimed.id,
@@ -137,10 +134,10 @@ impl Core {
 
     /// The numbers of the endpoints whose secrets this engine can open. The others' deliveries
     /// wait, of which the host is told once.
-    pub(super) fn openable(&self, world: World) -> Result<Vec<i64>> {
+    pub(super) fn openable(&self, world: World, host_now: Timestamp) -> Result<Vec<i64>> {
         let (app, stored) = self.store.read(|sql| {
             let app = store::app::slug_of(sql, world.app)?;
-            Ok((app, store::endpoint::all_sealed(sql, world)?))
+            Ok((app, store::endpoint::all_sealed(sql, world, host_now)?))
         })?;
         let (open, sealed) = self.by_seal(stored);
         for endpoint in sealed {
@@ -153,19 +150,24 @@ impl Core {
     }
 
     /// Endpoints of which a secret opens here, and those of which none does.
-    pub(super) fn by_seal(&self, stored: Vec<(Endpoint, Vec<u8>)>) -> (Vec<Endpoint>, Vec<Endpoint>) {
-        let mut found: BTreeMap<i64, (Endpoint, bool)> = BTreeMap::new();
+    pub(super) fn by_seal(&self, stored: Vec<(Endpoint, Vec<SealedSecret>)>) -> (Vec<Endpoint>, Vec<Endpoint>) {
+        let (mut open, mut shut) = (Vec::new(), Vec::new());
         for (endpoint, sealed) in stored {
-            let opens = self.open_secret(&endpoint, &sealed).is_some();
-            found.entry(endpoint.number).or_insert((endpoint, false)).1 |= opens;
+            let opened = self.open_secrets(&endpoint, &sealed);
+            // A key for Ed25519 alone does not serve receivers that hold a secret.
+            if opened.iter().any(|secret| !is_signing_key(secret)) {
+                open.push(endpoint);
+            } else {
+                shut.push(endpoint);
+            }
         }
-        let (open, sealed): (Vec<_>, Vec<_>) = found.into_values().partition(|(_, opens)| *opens);
-        let endpoints = |of: Vec<(Endpoint, bool)>| of.into_iter().map(|(endpoint, _)| endpoint).collect();
-        (endpoints(open), endpoints(sealed))
+        (open, shut)
     }
 
-    pub(super) fn open_secret(&self, endpoint: &Endpoint, sealed: &[u8]) -> Option<Secret> {
-        self.seal.as_ref()?.open(sealed, endpoint.id.as_str()).ok()
+    /// Those of an endpoint's secrets that open here, the newest first.
+    pub(super) fn open_secrets(&self, endpoint: &Endpoint, sealed: &[SealedSecret]) -> Vec<Secret> {
+        let opened = |sealed: &SealedSecret| self.seal.as_ref()?.open(&sealed.bytes, endpoint.id.as_str()).ok();
+        sealed.iter().filter_map(opened).collect()
     }
 
     fn acknowledge(&self, delivery: &ClaimedDelivery, outcome: &TransportOutcome) -> Result<bool> {
@@ -206,23 +208,21 @@ fn exhausted(sql: &mut dyn Sql, world: World, endpoint: EndpointId, delivery: De
 /// The request of one attempt. Timestamp and signatures are of this attempt; the body is as it was
 /// committed.
 fn signed(claimed: &Claimed, secrets: &[Secret], host_now: Timestamp) -> SignedRequest {
-    let secrets: Vec<&Secret> = secrets.iter().collect();
-    let (id, seconds, body) = (claimed.event.as_str(), host_now.as_secs(), claimed.body.as_slice());
+    let format = claimed.endpoint.format;
     let mut headers = vec![
         ("Content-Type", "application/json".to_owned()),
         ("User-Agent", concat!("Tillite/", env!("CARGO_PKG_VERSION")).to_owned()),
     ];
-    match claimed.endpoint.format {
-        Format::XPay => headers.push(("XPay-Signature", timestamped(&secrets, seconds, body))),
-        Format::Standard => {}
-    }
-    // The Standard Webhooks headers go with every format, so that a receiver always has an id to
-    // recognise a repetition by.
-    headers.push(("webhook-id", id.to_owned()));
-    headers.push(("webhook-timestamp", seconds.to_string()));
-    if let Some(signature) = standard(&secrets, id, seconds, body) {
-        headers.push(("webhook-signature", signature));
-    }
+    headers.extend(webhook::headers(
+        format,
+        &Signing {
+            secrets,
+            id: claimed.event.as_str(),
+            event: wire::name(format, claimed.kind).unwrap_or_default(),
+            seconds: host_now.as_secs(),
+            body: &claimed.body,
+        },
+    ));
     SignedRequest {
         url: claimed.endpoint.url.clone(),
         headers,

@@ -14,6 +14,7 @@ fn an_error_never_repeats_more_than_the_limit() {
     );
 }
 
+#[cfg(feature = "engine")]
 #[test]
 fn every_storage_kind_says_what_to_do() {
     let now = |kind| Error::from(StorageError::new(kind, "detail")).what_now();

@@ -15,10 +15,11 @@ use crate::alarm;
 use crate::change::{Change, Entry};
 use crate::digest::Fields;
 use crate::error::Result;
-use crate::event::{Happening, Subject};
+use crate::event::{EventKind, Happening, Subject};
 use crate::id::{DeliveryId, EventId, World};
+use crate::payment::Charge;
 use crate::webhook::{Endpoint, Format};
-use crate::wire::{self, Envelope};
+use crate::wire::{self, Envelope, Sale};
 
 /// Writes a change.
 pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
@@ -110,20 +111,27 @@ fn put_event(
 ) -> Result<()> {
     let World { app, mode } = tx.world;
     let id: EventId = tx.mint.id(mode);
+    let mut wanting: Vec<&Endpoint> = endpoints
+        .iter()
+        .filter(|endpoint| hears(endpoint, subject, happening.kind))
+        .collect();
+    let app_slug = tx.app.clone();
+    let sale = match subject {
+        Subject::Charge(charge) if wanting.iter().any(|endpoint| endpoint.format == Format::Elixpo) => {
+            sale(tx, charge)?
+        }
+        _ => None,
+    };
     let envelope = Envelope {
         id: &id,
         kind: happening.kind,
         object_seq,
         created_at: tx.now,
         mode,
+        app: &app_slug,
+        sale: sale.as_ref(),
     };
     let object = wire::native_object(&envelope, subject);
-    let mut wanting: Vec<&Endpoint> = endpoints
-        .iter()
-        .filter(|endpoint| wire::name(endpoint.format, happening.kind).is_some_and(|name| endpoint.wants(name)))
-        // An endpoint hears nothing of itself: of a new secret it could not check the signature.
-        .filter(|endpoint| endpoint.id.as_str() != subject.id())
-        .collect();
     let bodies = bodies(&wanting, &envelope, subject, &object);
     wanting.retain(|endpoint| bodies.iter().any(|body| body.format == endpoint.format));
 
@@ -190,6 +198,26 @@ fn put_event(
         put_delivery(tx, endpoint, seq)?;
     }
     Ok(())
+}
+
+/// Whether an endpoint is told of an event.
+fn hears(endpoint: &Endpoint, subject: &Subject, kind: EventKind) -> bool {
+    let own = endpoint.id.as_str() == subject.id();
+    match wire::name(endpoint.format, kind) {
+        // A test event is for the endpoint that it is about.
+        Some(_) if kind == EventKind::EndpointPing => own,
+        // Else it hears nothing of itself: of a new secret it could not check the signature.
+        Some(name) => !own && endpoint.wants(name),
+        None => false,
+    }
+}
+
+/// What a charge paid for, if that entitles anybody.
+fn sale(tx: &mut Tx<'_>, charge: &Charge) -> Result<Option<Sale>> {
+    let session = session::get(tx.sql, tx.world, &charge.session)?;
+    let grants = session.lines.into_iter().find_map(|line| line.grants);
+    let tier = grants.map(|grants| grants.tier);
+    Ok(session.for_uid.map(|uid| Sale { uid, tier }))
 }
 
 struct Body {

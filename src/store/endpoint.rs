@@ -4,7 +4,8 @@ use super::codec::{self, corrupt, endpoint_state, format, id, instant, json, mod
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::id::World;
-use crate::webhook::Endpoint;
+use crate::time::Timestamp;
+use crate::webhook::{Endpoint, FreshSecrets, SealedSecret};
 
 const COLUMNS: &str = "SELECT id, url, url_key, format, types, state, created_at, number, revision \
                        FROM tillite_endpoint WHERE app = $1 AND mode = $2";
@@ -20,7 +21,7 @@ fn from_row(row: &dyn Row) -> Result<Endpoint> {
         created_at: instant(row.int(6)?)?,
         number: row.int(7)?,
         revision: row.int(8)?,
-        sealed_secret: None,
+        fresh: None,
     })
 }
 
@@ -67,11 +68,11 @@ pub(super) fn sealed_secrets(
     sql: &mut dyn Sql,
     world: World,
     endpoint: i64,
-    host_now: crate::time::Timestamp,
-) -> Result<Vec<Vec<u8>>> {
+    host_now: Timestamp,
+) -> Result<Vec<SealedSecret>> {
     let mut found = Vec::new();
     sql.each(
-        "SELECT sealed FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3 \
+        "SELECT sealed, expires_at FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3 \
          AND (expires_at IS NULL OR expires_at > $4) ORDER BY number DESC",
         &[
             world.app.into(),
@@ -80,20 +81,26 @@ pub(super) fn sealed_secrets(
             host_now.as_millis().into(),
         ],
         &mut |row| {
-            found.push(row.bytes(0)?);
+            found.push(SealedSecret {
+                bytes: row.bytes(0)?,
+                current: row.maybe_int(1)?.is_none(),
+            });
             Ok(())
         },
     )?;
     Ok(found)
 }
 
-/// Every sealed secret of a world with its endpoint.
-pub(crate) fn all_sealed(sql: &mut dyn Sql, world: World) -> Result<Vec<(Endpoint, Vec<u8>)>> {
+/// Every endpoint of a world with the sealed secrets that sign for it at a host time.
+pub(crate) fn all_sealed(
+    sql: &mut dyn Sql,
+    world: World,
+    host_now: Timestamp,
+) -> Result<Vec<(Endpoint, Vec<SealedSecret>)>> {
     let mut found = Vec::new();
     for endpoint in query(sql, world, "AND state <> 'deleted' ORDER BY number", &[])? {
-        for sealed in sealed_secrets(sql, world, endpoint.number, crate::time::Timestamp::MIN)? {
-            found.push((endpoint.clone(), sealed));
-        }
+        let secrets = sealed_secrets(sql, world, endpoint.number, host_now)?;
+        found.push((endpoint, secrets));
     }
     Ok(found)
 }
@@ -102,12 +109,8 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: 
     let mode = mode_number(world.mode);
     let types = json(&endpoint.events)?;
     if before != 0 {
-        if endpoint.sealed_secret.is_some() {
-            sql.exec(
-                "DELETE FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3",
-                &[world.app.into(), mode.into(), endpoint.number.into()],
-            )?;
-            put_secret(sql, world, endpoint)?;
+        if let Some(fresh) = &endpoint.fresh {
+            put_secrets(sql, world, endpoint, fresh)?;
         }
         return codec::one(sql.exec(
             "UPDATE tillite_endpoint SET url = $1, url_key = $2, types = $3, state = $4, revision = $5 \
@@ -142,21 +145,47 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: 
             endpoint.revision.into(),
         ],
     )?)?;
-    put_secret(sql, world, endpoint)
+    match &endpoint.fresh {
+        Some(fresh) => put_secrets(sql, world, endpoint, fresh),
+        None => Err(corrupt("a new endpoint without a secret")),
+    }
 }
 
-fn put_secret(sql: &mut dyn Sql, world: World, endpoint: &Endpoint) -> Result<()> {
-    let Some(sealed) = &endpoint.sealed_secret else {
-        return Err(corrupt("a new endpoint without a secret"));
+/// Writes new secrets. The current ones get an end or go; those that had an end already go, so that no
+/// more than two generations sign.
+fn put_secrets(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, fresh: &FreshSecrets) -> Result<()> {
+    let (app, mode) = (world.app, mode_number(world.mode));
+    let gone = match fresh.overlap_until {
+        Some(_) => " AND expires_at IS NOT NULL",
+        None => "",
     };
-    codec::one(sql.exec(
-        "INSERT INTO tillite_endpoint_secret (app, mode, endpoint, number, sealed, expires_at) \
-         VALUES ($1, $2, $3, 1, $4, NULL)",
-        &[
-            world.app.into(),
-            mode_number(world.mode).into(),
-            endpoint.number.into(),
-            sealed.as_slice().into(),
-        ],
-    )?)
+    sql.exec(
+        &format!("DELETE FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3{gone}"),
+        &[app.into(), mode.into(), endpoint.number.into()],
+    )?;
+    if let Some(until) = fresh.overlap_until {
+        sql.exec(
+            "UPDATE tillite_endpoint_secret SET expires_at = $1 WHERE app = $2 AND mode = $3 AND endpoint = $4",
+            &[
+                until.as_millis().into(),
+                app.into(),
+                mode.into(),
+                endpoint.number.into(),
+            ],
+        )?;
+    }
+    for sealed in &fresh.sealed {
+        codec::one(sql.exec(
+            "INSERT INTO tillite_endpoint_secret (app, mode, endpoint, number, sealed, expires_at) \
+             VALUES ($1, $2, $3, (SELECT coalesce(max(number), 0) + 1 FROM tillite_endpoint_secret \
+             WHERE app = $1 AND mode = $2 AND endpoint = $3), $4, NULL)",
+            &[
+                app.into(),
+                mode.into(),
+                endpoint.number.into(),
+                sealed.as_slice().into(),
+            ],
+        )?)?;
+    }
+    Ok(())
 }

@@ -8,10 +8,12 @@
 use super::codec::{self, corrupt, delivery_state, id, instant, mode_number, small};
 use super::{Row, Sql, Value, endpoint};
 use crate::error::{Error, Result, shortened};
+use crate::event::EventKind;
 use crate::id::{DeliveryId, EndpointId, EventId, World};
 use crate::time::Timestamp;
 use crate::webhook::{
-    Attempted, Delivery, DeliveryEvent, DeliveryState, Endpoint, LEASE, MAX_ATTEMPTS, MAX_IN_FLIGHT, next_state,
+    Attempted, Delivery, DeliveryEvent, DeliveryState, Endpoint, LEASE, MAX_ATTEMPTS, MAX_IN_FLIGHT, SealedSecret,
+    next_state,
 };
 
 /// A claimed delivery with everything that sending it needs.
@@ -20,10 +22,11 @@ pub(crate) struct Claimed {
     pub(crate) id: DeliveryId,
     pub(crate) endpoint: Endpoint,
     pub(crate) event: EventId,
+    pub(crate) kind: EventKind,
     pub(crate) attempt: u32,
     pub(crate) lease_until: Timestamp,
     pub(crate) body: Vec<u8>,
-    pub(crate) sealed_secrets: Vec<Vec<u8>>,
+    pub(crate) sealed_secrets: Vec<SealedSecret>,
 }
 
 /// What a round of claiming came to.
@@ -73,7 +76,7 @@ fn claim_of(
     left: usize,
     token: i64,
     endpoint: &Endpoint,
-    secrets: &[Vec<u8>],
+    secrets: &[SealedSecret],
     claims: &mut Claims,
 ) -> Result<()> {
     let (app, mode) = (world.app, mode_number(world.mode));
@@ -116,11 +119,12 @@ fn claim_of(
             claims.exhausted.push((endpoint.id.clone(), id));
             continue;
         }
-        let (event, body) = body(sql, world, event, endpoint)?;
+        let (event, kind, body) = body(sql, world, event, endpoint)?;
         claims.claimed.push(Claimed {
             id,
             endpoint: endpoint.clone(),
             event,
+            kind,
             attempt,
             lease_until,
             body,
@@ -170,10 +174,10 @@ fn close_lost(sql: &mut dyn Sql, world: World, id: &DeliveryId, host_now: Timest
     log(sql, world, id, MAX_ATTEMPTS, host_now, 0, "lost", None, None)
 }
 
-fn body(sql: &mut dyn Sql, world: World, event: i64, endpoint: &Endpoint) -> Result<(EventId, Vec<u8>)> {
+fn body(sql: &mut dyn Sql, world: World, event: i64, endpoint: &Endpoint) -> Result<(EventId, EventKind, Vec<u8>)> {
     let mut found = None;
     sql.each(
-        "SELECT e.id, b.bytes FROM tillite_event e JOIN tillite_event_body b \
+        "SELECT e.id, e.type, b.bytes FROM tillite_event e JOIN tillite_event_body b \
          ON b.app = e.app AND b.mode = e.mode AND b.seq = e.seq \
          WHERE e.app = $1 AND e.mode = $2 AND e.seq = $3 AND b.format = $4",
         &[
@@ -183,7 +187,8 @@ fn body(sql: &mut dyn Sql, world: World, event: i64, endpoint: &Endpoint) -> Res
             endpoint.format.as_str().into(),
         ],
         &mut |row| {
-            found = Some((id(&row.text(0)?)?, row.bytes(1)?));
+            let kind = EventKind::parse(&row.text(1)?).ok_or_else(|| corrupt("an event of an unknown kind"))?;
+            found = Some((id(&row.text(0)?)?, kind, row.bytes(2)?));
             Ok(())
         },
     )?;

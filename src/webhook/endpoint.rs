@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::Format;
@@ -27,9 +29,29 @@ pub struct Endpoint {
     pub(crate) number: i64,
     pub(crate) url_key: String,
     pub(crate) revision: i64,
-    /// The sealed secret, only while the endpoint is being made.
-    pub(crate) sealed_secret: Option<Vec<u8>>,
+    /// Secrets that take the place of what it has, only while they are being written.
+    pub(crate) fresh: Option<FreshSecrets>,
 }
+
+/// Sealed secrets on their way into the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct FreshSecrets {
+    /// Each becomes a row, the signing secret last: the newest row is the one that is asked for.
+    pub(crate) sealed: Vec<Vec<u8>>,
+    /// Host time until which the current ones go on signing; none: they are gone at once.
+    pub(crate) overlap_until: Option<Timestamp>,
+}
+
+/// A sealed secret as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SealedSecret {
+    pub(crate) bytes: Vec<u8>,
+    /// Whether it is in force without an end.
+    pub(crate) current: bool,
+}
+
+/// How long an old secret signs beside the one that replaces it.
+pub(crate) const OVERLAP: Duration = Duration::from_secs(24 * 3_600);
 
 /// Whether an endpoint gets deliveries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,7 +94,8 @@ impl Endpoint {
     }
 }
 
-/// A new endpoint with its signing secret, which is shown to who adds it and to nobody else.
+/// An endpoint with its new signing secret, which is shown to who adds it or rotates it and to nobody
+/// else.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AddedEndpoint {
@@ -80,6 +103,9 @@ pub struct AddedEndpoint {
     pub endpoint: Endpoint,
     /// `whsec_…`
     pub secret: Secret,
+    /// `whpk_…`, by which `v1a` signatures are checked, if the endpoint has an Ed25519 key. It is no
+    /// secret and can be read again.
+    pub public_key: Option<String>,
 }
 
 /// An endpoint to be added; given to `endpoints().add`.
@@ -88,6 +114,7 @@ pub struct NewEndpoint {
     pub(crate) url: String,
     pub(crate) format: Format,
     pub(crate) events: Vec<String>,
+    pub(crate) ed25519: bool,
     pub(crate) idempotency_key: Option<String>,
 }
 
@@ -99,6 +126,7 @@ impl NewEndpoint {
             url: url.into(),
             format,
             events: vec!["*".to_owned()],
+            ed25519: false,
             idempotency_key: None,
         }
     }
@@ -107,6 +135,14 @@ impl NewEndpoint {
     #[must_use]
     pub fn events<T: AsRef<str>>(mut self, events: impl IntoIterator<Item = T>) -> Self {
         self.events = events.into_iter().map(|name| name.as_ref().trim().to_owned()).collect();
+        self
+    }
+
+    /// Signs with an Ed25519 key as well, drawn for this endpoint (`v1a` in `webhook-signature`): programs
+    /// that have only its public half can check what comes and cannot forge it.
+    #[must_use]
+    pub fn ed25519(mut self) -> Self {
+        self.ed25519 = true;
         self
     }
 
@@ -121,16 +157,23 @@ impl NewEndpoint {
     /// The hash of everything that was asked for, but the key: who repeats a key must repeat it.
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let fields = Fields::new().text(&self.url).text(self.format.as_str());
-        self.events
-            .iter()
-            .fold(fields, |fields, name| fields.text(name))
-            .finish()
+        let names = self.events.iter().fold(fields, |fields, name| fields.text(name));
+        // Without the key it is what it was before there were any: stored keys go on to fit.
+        if self.ed25519 {
+            names.maybe(None).finish()
+        } else {
+            names.finish()
+        }
     }
 
     /// Checks URL and names; `known` says whether the format has an event of a name.
     pub(crate) fn checked(mut self, known: impl Fn(&str) -> bool) -> Result<(NewEndpoint, Url), Error> {
         let url = Url::parse("url", &self.url)?;
         text::key("idempotency_key", self.idempotency_key.as_deref())?;
+        if self.ed25519 && self.format == Format::XPaySubscriptions {
+            let allowed = "any format but xpay-subscriptions, which has no place for a second signature";
+            return Err(Invalid::new("ed25519", self.format.as_str(), allowed).into());
+        }
         self.events.sort_unstable();
         self.events.dedup();
         if self.events.is_empty() {

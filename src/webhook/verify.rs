@@ -3,10 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use data_encoding::{BASE64, Encoding, HEXLOWER};
-use hmac::Mac as _;
-
-use super::signature::{Format, SIGNATURE_LEN, decoded_key, mac, text_key};
+use super::claim::{CANDIDATES_MAX, HEADER_MAX};
+use super::key::Key;
+use super::{Format, scheme};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -65,21 +64,27 @@ pub fn verify<'h>(
 ///
 /// 1. *The secrets.* One with white space in it, an empty one, and for [`Format::Standard`] one
 ///    that does not decode to at least 24 bytes refuses every webhook, so that a wrong setting
-///    shows at the first delivery and never passes as a weak key.
-/// 2. *The headers.* [`Format::XPay`] reads `xpay-signature`, a list of `key=value` with commas
-///    between: one `t`, in decimal digits, and 1 to 16 `v1`, each 64 lower-case hexadecimal digits.
+///    shows at the first delivery and never passes as a weak key. For [`Format::Standard`] a public
+///    key, `whpk_…`, is given in a secret's place where the endpoint has one (feature `ed25519`):
+///    it checks `v1a` signatures, a `whsec_…` checks `v1`.
+/// 2. *The headers.* [`Format::XPay`] and [`Format::JoPay`] read `xpay-signature` and
+///    `x-jopay-signature`, a list of `key=value` with commas between: one `t`, in decimal digits, and 1
+///    to 16 `v1`, each 64 lower-case hexadecimal digits. [`Format::Elixpo`] reads
+///    `x-elixpo-pay-timestamp` and `x-elixpo-pay-signature`, 1 to 16 `sha256=` in such digits with
+///    commas between. [`Format::XPaySubscriptions`] reads `xpay-signature`, one value in padded base64.
 ///    [`Format::Standard`] reads `webhook-id`, `webhook-timestamp` and `webhook-signature`, a list
-///    of `version,value` with spaces between: 1 to 16 `v1` in padded base64. The id holds no dot,
-///    since a dot could move bytes between id, time and body. Other keys and versions (`v0`,
-///    `v1a`) are ignored; one malformed `v1` refuses the whole. No header exceeds 1,024 bytes.
-/// 3. *The signature*, over the raw bytes of the body: any `v1` by any of the secrets will do.
+///    of `version,value` with spaces between: 1 to 16 `v1` or `v1a` in padded base64. The id holds no
+///    dot, since a dot could move bytes between id, time and body. Other keys and versions are ignored;
+///    one malformed signature refuses the whole. No header exceeds 1,024 bytes.
+/// 3. *The signature*, over the raw bytes of the body: any of them by any of the secrets will do.
 ///    Every candidate is compared, each in constant time.
 /// 4. *The time*, in whole seconds and in both directions; a difference of exactly the tolerance
 ///    passes. It comes after the signature, so that only a sender who knows the secret learns
-///    anything about the receiver's clock.
+///    anything about the receiver's clock. [`Format::XPaySubscriptions`] signs no time: whoever
+///    once saw a webhook can send it again for ever, and only the event's id shows that.
 ///
-/// The rules are those of Standard Webhooks 1.0.0 and of the `t=,v1=` scheme as its senders
-/// document it, made stricter where their libraries disagree.
+/// The rules are those of Standard Webhooks 1.0.0 and of the other schemes as their senders document
+/// them, made stricter where their libraries disagree.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Verifier {
@@ -154,57 +159,88 @@ impl BadSignature {
 pub enum Reason {
     /// A secret has white space in it: most likely a line break came along when it was pasted.
     SecretHasWhiteSpace,
-    /// A secret of [`Format::Standard`] is not base64 behind its `whsec_`.
+    /// A secret of [`Format::Standard`] is not base64 behind its `whsec_` or `whpk_`.
     SecretNotBase64,
-    /// A secret is empty or, for [`Format::Standard`], decodes to fewer than 24 bytes.
+    /// A secret is empty or, for [`Format::Standard`], decodes to fewer than 24 bytes, a public key to
+    /// other than 32.
     SecretTooShort,
+    /// A `whpk_` for a format that knows secrets only, or a `whsk_`, which belongs to the sender alone.
+    SecretOfAnotherKind,
+    /// A `whpk_` in a program built without the feature `ed25519`.
+    NoEd25519,
     /// The request has no header of this name.
     MissingHeader(&'static str),
-    /// The header of this name is longer than 1,024 bytes.
-    HeaderTooLong(&'static str),
+    /// The header of this name has so many bytes, more than 1,024.
+    HeaderTooLong(&'static str, usize),
     /// The header `webhook-id` is empty or holds a dot.
     BadId,
-    /// The header has no `t`.
-    NoTimestamp,
-    /// The header has more than one `t`.
-    RepeatedTimestamp,
+    /// The header of this name has no `t=`.
+    NoTimestamp(&'static str),
+    /// The header of this name has more than one `t=`.
+    RepeatedTimestamp(&'static str),
     /// The time is not a number of seconds in decimal digits.
     BadTimestamp,
-    /// The header has no `v1`.
-    NoSignature,
-    /// The header has more than 16 `v1`.
-    TooManySignatures,
-    /// A `v1` is not spelled as a signature of this format is.
-    MalformedSignature,
+    /// There is no signature behind this mark, by which the format knows them.
+    NoSignature(&'static str),
+    /// There are so many signatures behind this mark, more than 16.
+    TooManySignatures(&'static str, usize),
+    /// What stands behind this mark is not spelled as a signature of the format is.
+    MalformedSignature(&'static str),
     /// No signature fits: another secret, or a body that was changed on its way.
     NoMatch,
     /// The signature fits, its time lies further back than the tolerance.
-    TooOld,
+    TooOld {
+        /// How many seconds it lies back.
+        off: u64,
+        /// How many it may.
+        allowed: u64,
+    },
     /// The signature fits, its time lies further ahead than the tolerance.
-    TooNew,
+    TooNew {
+        /// How many seconds it lies ahead.
+        off: u64,
+        /// How many it may.
+        allowed: u64,
+    },
 }
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Reason::SecretHasWhiteSpace => "a secret has white space in it, check how it was pasted",
-            Reason::SecretNotBase64 => "a secret is not base64 behind its whsec_",
-            Reason::SecretTooShort => "a secret is empty or decodes to fewer than 24 bytes",
-            Reason::MissingHeader(name) => return write!(f, "there is no header {name}"),
-            Reason::HeaderTooLong(name) => {
-                return write!(f, "the header {name} is longer than {HEADER_MAX} bytes");
+        match self {
+            Reason::SecretHasWhiteSpace => f.write_str("a secret has white space in it, check how it was pasted"),
+            Reason::SecretNotBase64 => f.write_str("a secret is not base64 behind its whsec_ or whpk_"),
+            Reason::SecretTooShort => {
+                f.write_str("a secret is empty or decodes to fewer than 24 bytes, or a public key to other than 32")
             }
-            Reason::BadId => "the header webhook-id is empty or holds a dot",
-            Reason::NoTimestamp => "there is no time in the header",
-            Reason::RepeatedTimestamp => "there is more than one time in the header",
-            Reason::BadTimestamp => "the time is not a number of seconds",
-            Reason::NoSignature => "there is no v1 signature in the header",
-            Reason::TooManySignatures => "there are more than 16 v1 signatures in the header",
-            Reason::MalformedSignature => "a v1 signature is not spelled as one",
-            Reason::NoMatch => "no signature fits the secret and the body",
-            Reason::TooOld => "the time lies too far back",
-            Reason::TooNew => "the time lies too far ahead",
-        })
+            Reason::SecretOfAnotherKind => {
+                f.write_str("a key of another kind was given: whsec_ is wanted, or whpk_ for the format standard")
+            }
+            Reason::NoEd25519 => f.write_str("a whpk_ key needs this crate's feature ed25519"),
+            Reason::MissingHeader(name) => write!(f, "there is no header {name}"),
+            Reason::HeaderTooLong(name, found) => {
+                write!(f, "the header {name} has {found} bytes, at most {HEADER_MAX} are read")
+            }
+            Reason::BadId => f.write_str("the header webhook-id is empty or holds a dot"),
+            Reason::NoTimestamp(name) => write!(f, "there is no t= in the header {name}"),
+            Reason::RepeatedTimestamp(name) => write!(f, "there is more than one t= in the header {name}"),
+            Reason::BadTimestamp => f.write_str("the time is not a number of seconds in decimal digits"),
+            Reason::NoSignature(mark) => write!(f, "there is no signature behind {mark:?}"),
+            Reason::TooManySignatures(mark, found) => {
+                write!(
+                    f,
+                    "there are {found} signatures behind {mark:?}, at most {CANDIDATES_MAX} are read"
+                )
+            }
+            Reason::MalformedSignature(mark) => {
+                write!(
+                    f,
+                    "what stands behind {mark:?} is not spelled as a signature of this format"
+                )
+            }
+            Reason::NoMatch => f.write_str("no signature fits: another secret, or a body that was changed on its way"),
+            Reason::TooOld { off, allowed } => write!(f, "the time lies {off} s back, {allowed} s are allowed"),
+            Reason::TooNew { off, allowed } => write!(f, "the time lies {off} s ahead, {allowed} s are allowed"),
+        }
     }
 }
 
@@ -218,15 +254,9 @@ fn check<'h>(
 ) -> Result<(), Reason> {
     let keys = secrets
         .iter()
-        .map(|secret| match format {
-            Format::XPay => text_key(secret),
-            Format::Standard => decoded_key(secret),
-        })
+        .map(|secret| Key::of(format, secret))
         .collect::<Result<Vec<_>, _>>()?;
-    let claim = match format {
-        Format::XPay => Claim::timestamped(header),
-        Format::Standard => Claim::standard(header),
-    }?;
+    let claim = scheme::claim(format, &keys, &header)?;
     // Neither this fold nor the one inside stops at the first match.
     let matched = keys
         .iter()
@@ -234,107 +264,16 @@ fn check<'h>(
     if !matched {
         return Err(Reason::NoMatch);
     }
-    let now = now.as_secs();
-    if now.abs_diff(claim.seconds) <= tolerance.as_secs() {
-        return Ok(());
-    }
-    Err(if claim.seconds < now {
-        Reason::TooOld
-    } else {
-        Reason::TooNew
-    })
-}
-
-/// What the headers of a webhook say, before any of it is believed.
-struct Claim<'h> {
-    /// What is signed in front of the body. The time stands here as it was written, since that is
-    /// what was signed.
-    prefix: Vec<&'h str>,
-    seconds: i64,
-    signatures: Vec<[u8; SIGNATURE_LEN]>,
-}
-
-impl<'h> Claim<'h> {
-    fn timestamped(header: impl Fn(&str) -> Option<&'h str>) -> Result<Claim<'h>, Reason> {
-        let mut times = Vec::new();
-        let mut candidates = Vec::new();
-        for element in bounded(header, "xpay-signature")?.split(',') {
-            match element.split_once('=') {
-                Some(("t", time)) => times.push(time),
-                Some(("v1", candidate)) => candidates.push(candidate),
-                _ => {}
-            }
+    let (now, allowed) = (now.as_secs(), tolerance.as_secs());
+    match claim.seconds {
+        Some(seconds) if now.abs_diff(seconds) > allowed => {
+            let off = now.abs_diff(seconds);
+            Err(if seconds < now {
+                Reason::TooOld { off, allowed }
+            } else {
+                Reason::TooNew { off, allowed }
+            })
         }
-        let time = match times[..] {
-            [time] => time,
-            [] => return Err(Reason::NoTimestamp),
-            _ => return Err(Reason::RepeatedTimestamp),
-        };
-        Ok(Claim {
-            prefix: vec![time, "."],
-            seconds: parsed_seconds(time)?,
-            signatures: decoded_signatures(&candidates, &HEXLOWER)?,
-        })
-    }
-
-    fn standard(header: impl Fn(&str) -> Option<&'h str>) -> Result<Claim<'h>, Reason> {
-        let id = bounded(&header, "webhook-id")?;
-        let time = bounded(&header, "webhook-timestamp")?;
-        let candidates: Vec<&str> = bounded(&header, "webhook-signature")?
-            .split(' ')
-            .filter_map(|element| element.strip_prefix("v1,"))
-            .collect();
-        if id.is_empty() || id.contains('.') {
-            return Err(Reason::BadId);
-        }
-        Ok(Claim {
-            prefix: vec![id, ".", time, "."],
-            seconds: parsed_seconds(time)?,
-            signatures: decoded_signatures(&candidates, &BASE64)?,
-        })
-    }
-
-    fn is_signed_by(&self, key: &[u8], body: &[u8]) -> bool {
-        let parts: Vec<&[u8]> = self.prefix.iter().map(|part| part.as_bytes()).chain([body]).collect();
-        let expected = mac(key, &parts);
-        self.signatures.iter().fold(false, |matched, signature| {
-            matched | expected.clone().verify_slice(signature).is_ok()
-        })
+        _ => Ok(()),
     }
 }
-
-fn bounded<'h>(header: impl Fn(&str) -> Option<&'h str>, name: &'static str) -> Result<&'h str, Reason> {
-    match header(name) {
-        None => Err(Reason::MissingHeader(name)),
-        Some(value) if value.len() > HEADER_MAX => Err(Reason::HeaderTooLong(name)),
-        Some(value) => Ok(value),
-    }
-}
-
-fn parsed_seconds(text: &str) -> Result<i64, Reason> {
-    // A sign would be parsed too, and no sender writes one.
-    if !text.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(Reason::BadTimestamp);
-    }
-    text.parse().map_err(|_| Reason::BadTimestamp)
-}
-
-fn decoded_signatures(candidates: &[&str], spelling: &Encoding) -> Result<Vec<[u8; SIGNATURE_LEN]>, Reason> {
-    match candidates.len() {
-        0 => return Err(Reason::NoSignature),
-        1..=CANDIDATES_MAX => {}
-        _ => return Err(Reason::TooManySignatures),
-    }
-    candidates
-        .iter()
-        .map(|candidate| {
-            let bytes = spelling.decode(candidate.as_bytes()).ok();
-            bytes
-                .and_then(|bytes| bytes.try_into().ok())
-                .ok_or(Reason::MalformedSignature)
-        })
-        .collect()
-}
-
-const HEADER_MAX: usize = 1_024;
-const CANDIDATES_MAX: usize = 16;

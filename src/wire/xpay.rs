@@ -10,6 +10,7 @@ use crate::id::Mode;
 use crate::payment::{Charge, ChargeState, Failure, PaymentIntent, Refund, RefundState};
 use crate::session::{Completion, Line, Session, SessionState};
 use crate::text::Metadata;
+use crate::webhook::Format;
 
 const API_VERSION: &str = "3.1.0";
 
@@ -31,15 +32,16 @@ pub(super) fn name(kind: EventKind) -> Option<&'static str> {
 }
 
 pub(super) fn body(envelope: &Envelope<'_>, subject: &Subject) -> Option<String> {
-    let r#type = name(envelope.kind)?;
+    let r#type = super::name(Format::XPay, envelope.kind)?;
     let object = match subject {
+        _ if envelope.kind == EventKind::EndpointPing => None,
         Subject::Session(session) if envelope.kind == EventKind::PaymentFailed => {
-            Object::Intent(session.payment_intent.as_ref()?.into())
+            Some(Object::Intent(session.payment_intent.as_ref()?.into()))
         }
-        Subject::Session(session) => Object::Session(Box::new((&**session).into())),
-        Subject::Charge(charge) => Object::Charge(charge.into()),
-        Subject::Refund(refund) => Object::Refund(refund.into()),
-        Subject::Customer(customer) => Object::Customer(customer.into()),
+        Subject::Session(session) => Some(Object::Session(Box::new((&**session).into()))),
+        Subject::Charge(charge) => Some(Object::Charge(charge.into())),
+        Subject::Refund(refund) => Some(Object::Refund(refund.into())),
+        Subject::Customer(customer) => Some(Object::Customer(customer.into())),
         _ => return None,
     };
     Some(json(&EventBody {
@@ -66,7 +68,8 @@ struct EventBody<'a> {
 
 #[derive(Serialize)]
 struct Data<'a> {
-    object: Object<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    object: Option<Object<'a>>,
 }
 
 #[derive(Serialize)]

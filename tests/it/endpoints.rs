@@ -7,7 +7,7 @@ use tillite::webhook::{EndpointState, Format, NewEndpoint};
 use tillite::{Budget, Clock as _, Currency, Engine, Error, Mode, NewCustomer, NewSession, SignedRequest, WhatNow};
 
 use crate::file::{Disk, sell, sql};
-use crate::kit::{ManualClock, Receiver, Shop, Till, builder, clean, verified};
+use crate::kit::{ManualClock, Receiver, Shop, Till, builder, clean, header, verified};
 
 fn deliver(engine: &Engine) -> usize {
     engine.run_due(Budget::items(1_000)).unwrap().delivered
@@ -84,6 +84,16 @@ fn a_name_that_the_format_does_not_have_is_refused() {
         (Format::XPay, &["charge.succeeded", "*"]),
         (Format::XPay, &["charge.*"]),
         (Format::XPay, &["Charge.Succeeded"]),
+        (Format::XPay, &["ping"]),
+        (Format::JoPay, &["charge.succeeded"]),
+        (
+            Format::JoPay,
+            &["checkout.payment.failed", "payment_intent.payment_failed"],
+        ),
+        (Format::Elixpo, &["entitlement.granted"]),
+        (Format::Elixpo, &["charge.succeeded"]),
+        (Format::XPaySubscriptions, &["subscription.renewed"]),
+        (Format::XPaySubscriptions, &["checkout.session.completed"]),
         (Format::Standard, &["payment_intent.payment_failed", "no.such.event"]),
         (Format::Standard, &["*", "*x"]),
         (Format::Standard, &[&long]),
@@ -306,6 +316,259 @@ fn an_endpoint_added_later_hears_nothing_of_before() {
     assert!(heard(&shop.receiver, "shop.example").is_empty());
     sell(&shop, "u_2").unwrap();
     assert!(deliver(&shop.engine) > 5);
+}
+
+/// The value of the header under which a format keeps its own signature.
+fn signature(request: &SignedRequest, format: Format) -> String {
+    let name = match format {
+        Format::XPay | Format::XPaySubscriptions => "xpay-signature",
+        Format::JoPay => "x-jopay-signature",
+        Format::Elixpo => "x-elixpo-pay-signature",
+        _ => "webhook-signature",
+    };
+    header(request, name).unwrap().to_owned()
+}
+
+#[test]
+fn a_replaced_secret_signs_beside_the_new_one_for_a_day_of_the_hosts_time() {
+    for format in Format::ALL.iter().copied() {
+        let shop = Shop::open();
+        let endpoints = shop.app.endpoints();
+        let old = endpoints
+            .add(NewEndpoint::new("https://shop.example/hook", format))
+            .unwrap();
+        let id = &old.endpoint.id;
+        let sent = || {
+            endpoints.ping(id).unwrap();
+            deliver(&shop.engine);
+            let requests = shop.receiver.take_requests();
+            let [request] = <[SignedRequest; 1]>::try_from(requests).unwrap();
+            request
+        };
+        // How many signatures there are, and whether the secrets, the newest first, verify.
+        let found = |secrets: [&tillite::Secret; 2]| {
+            let request = sent();
+            let signatures = match format {
+                Format::Standard => signature(&request, format).split(' ').count(),
+                Format::XPaySubscriptions => 1,
+                Format::Elixpo => signature(&request, format).split(',').count(),
+                _ => signature(&request, format).split(',').count() - 1,
+            };
+            let verify = |secret| verified(format, secret, &request, shop.clock.now());
+            (signatures, secrets.map(verify))
+        };
+        let new = endpoints.rotate(id, None).unwrap();
+        assert_eq!(new.endpoint.id, *id);
+        let room = format != Format::XPaySubscriptions;
+        let both = if room { (2, [true, true]) } else { (1, [false, true]) };
+        assert_eq!(found([&new.secret, &old.secret]), both, "{format:?}");
+        // The test clock does not end it; the host's does.
+        shop.app.advance(Duration::from_secs(48 * 3_600)).unwrap();
+        shop.clock.turn(Duration::from_millis(86_399_999));
+        assert_eq!(found([&new.secret, &old.secret]), both, "{format:?}");
+        shop.clock.turn(Duration::from_millis(1));
+        assert_eq!(found([&new.secret, &old.secret]), (1, [true, false]), "{format:?}");
+        // A rotation in the middle of another: the last two sign, and no third.
+        let second = endpoints.rotate(id, None).unwrap();
+        let third = endpoints.rotate(id, None).unwrap();
+        assert_eq!(found([&third.secret, &second.secret]), both, "{format:?}");
+        assert!(!found([&third.secret, &new.secret]).1[1], "{format:?}");
+        shop.clean();
+    }
+}
+
+#[test]
+fn a_repeated_rotation_answers_the_secret_that_signs() {
+    let shop = Shop::open();
+    let endpoints = shop.app.endpoints();
+    let added = endpoints
+        .add(NewEndpoint::new("https://shop.example/hook", Format::Standard).ed25519())
+        .unwrap();
+    let id = &added.endpoint.id;
+    let first = endpoints.rotate(id, Some("k")).unwrap();
+    let again = endpoints.rotate(id, Some("k")).unwrap();
+    assert_eq!(again.secret.expose(), first.secret.expose());
+    assert_eq!(again.public_key, first.public_key);
+    assert_ne!(first.secret.expose(), added.secret.expose());
+    assert_ne!(first.public_key, added.public_key);
+    let missing = tillite::EndpointId::parse(&format!("we_test_{}", "0".repeat(30))).unwrap();
+    let live = tillite::EndpointId::parse(&format!("we_live_{}", "0".repeat(30))).unwrap();
+    let conflict = endpoints.rotate(&missing, Some("k")).unwrap_err();
+    assert!(matches!(conflict, Error::IdempotencyConflict { .. }), "{conflict}");
+    let before = shop.engine.dump().unwrap();
+    for error in [
+        endpoints.rotate(&missing, None).map(drop).unwrap_err(),
+        endpoints.ping(&missing).map(drop).unwrap_err(),
+        endpoints.public_key(&missing).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::NotFound { .. }), "{error}");
+    }
+    for error in [
+        endpoints.rotate(&live, None).map(drop).unwrap_err(),
+        endpoints.ping(&live).map(drop).unwrap_err(),
+        endpoints.public_key(&live).map(drop).unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::WrongMode { .. }), "{error}");
+    }
+    assert_eq!(
+        endpoints.rotate(id, Some("")).unwrap_err().field(),
+        Some("idempotency_key")
+    );
+    assert_eq!(shop.engine.dump().unwrap(), before);
+    shop.clean();
+}
+
+#[test]
+fn an_endpoint_with_a_key_pair_signs_twice_and_shows_the_public_half_to_whoever_asks() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    let endpoints = shop.app.endpoints();
+    let new = |format: Format| NewEndpoint::new(format!("https://{}.example/", format.as_str()), format);
+    let error = endpoints.add(new(Format::XPaySubscriptions).ed25519()).unwrap_err();
+    assert_eq!(error.field(), Some("ed25519"));
+    let plain = endpoints.add(new(Format::XPay)).unwrap();
+    assert_eq!(plain.public_key, None);
+    assert_eq!(endpoints.public_key(&plain.endpoint.id).unwrap(), None);
+    let added = endpoints
+        .add(new(Format::Standard).ed25519().idempotency_key("k"))
+        .unwrap();
+    let id = &added.endpoint.id;
+    let public = added.public_key.clone().unwrap();
+    assert_eq!(endpoints.public_key(id).unwrap(), Some(public.clone()));
+    // The key covers whether there is a pair.
+    let without = endpoints.add(new(Format::Standard).idempotency_key("k")).unwrap_err();
+    assert!(matches!(without, Error::IdempotencyConflict { .. }), "{without}");
+    let accepted = |key: &str| {
+        endpoints.ping(id).unwrap();
+        deliver(&shop.engine);
+        let request = shop.receiver.take_requests().remove(0);
+        verified(Format::Standard, &tillite::Secret::new(key), &request, shop.clock.now())
+    };
+    assert!(accepted(&public) && accepted(added.secret.expose()));
+    let rotated = endpoints.rotate(id, None).unwrap();
+    let second = rotated.public_key.unwrap();
+    assert!(accepted(&public) && accepted(&second));
+    shop.clock.turn(Duration::from_secs(24 * 3_600));
+    assert!(!accepted(&public) && accepted(&second));
+
+    // After the sealing key was lost both are drawn anew; the private half is nowhere to be seen.
+    let other = disk.builder().seal_key([7; 32]).open(disk.path()).unwrap();
+    let app = other.app("lixblogs", Mode::Test).unwrap();
+    let error = app.endpoints().public_key(id).unwrap_err();
+    assert!(matches!(error, Error::NoSealKey(_)), "{error}");
+    assert_eq!(other.reset_seal().unwrap().len(), 2);
+    let third = app.endpoints().public_key(id).unwrap().unwrap();
+    assert!(third != second && third != public);
+    assert_eq!(app.endpoints().public_key(&plain.endpoint.id).unwrap(), None);
+    let shown = format!("{added:?} {}", other.dump().unwrap());
+    assert!(!shown.contains("whsk_"));
+    clean(&other);
+}
+
+#[test]
+fn a_ping_goes_to_its_endpoint_alone_whatever_that_wants() {
+    let shop = Shop::open();
+    let endpoints = shop.app.endpoints();
+    for format in Format::ALL.iter().copied() {
+        let wanted = match format {
+            Format::XPaySubscriptions => "subscription.active",
+            Format::Elixpo => "payment.captured",
+            _ => "checkout.session.expired",
+        };
+        let new = NewEndpoint::new(format!("https://{}.example/", format.as_str()), format).events([wanted]);
+        let added = endpoints.add(new).unwrap();
+        let event = endpoints.ping(&added.endpoint.id).unwrap();
+        assert_eq!(
+            (event.kind.as_str(), event.object_id.as_str()),
+            ("endpoint.ping", added.endpoint.id.as_str())
+        );
+        assert_ne!(endpoints.ping(&added.endpoint.id).unwrap().id, event.id);
+        assert_eq!(deliver(&shop.engine), 2);
+        let request = shop.receiver.take_requests().remove(0);
+        assert_eq!(request.url, added.endpoint.url);
+        assert!(verified(format, &added.secret, &request, shop.clock.now()));
+        let body: serde_json::Value = serde_json::from_slice(&request.body).unwrap();
+        let member = |name: &str| body[name].as_str().map(str::to_owned);
+        let named = member("type").or(member("event")).or(member("eventType"));
+        assert_eq!(named.as_deref(), Some("ping"));
+        if format == Format::XPaySubscriptions {
+            let headers: Vec<&str> = request.headers.iter().map(|(name, _)| *name).collect();
+            assert_eq!(headers, ["Content-Type", "User-Agent", "xpay-signature"]);
+            assert_eq!(member("eventId").as_deref(), Some(event.id.as_str()));
+        } else {
+            assert_eq!(body["data"], serde_json::json!({}));
+            assert_eq!(header(&request, "webhook-id"), Some(event.id.as_str()));
+        }
+        if format == Format::Elixpo {
+            assert_eq!(header(&request, "x-elixpo-pay-event"), Some("ping"));
+        }
+    }
+    shop.clean();
+}
+
+#[test]
+fn elixpo_hears_who_paid_and_jopay_in_lower_case_and_whole_seconds() {
+    let shop = Shop::open();
+    let elixpo = shop.endpoint(Format::Elixpo);
+    shop.endpoint(Format::JoPay);
+    shop.endpoint(Format::XPaySubscriptions);
+    sell(&shop, "u_1").unwrap();
+    // Nobody is entitled by this one, so there is nothing to tell.
+    let pen = tillite::NewLine::inline("A pen", crate::kit::euro(1_20));
+    let anonymous = shop.app.sessions().create(NewSession::empty().line(pen)).unwrap();
+    shop.app.sessions().pay(&anonymous.id, "tok_1").unwrap();
+    deliver(&shop.engine);
+    let requests = shop.receiver.requests();
+    let bodies = |of: &str| -> Vec<serde_json::Value> {
+        let to_it = requests.iter().filter(|request| request.url.ends_with(of));
+        to_it
+            .map(|request| serde_json::from_slice(&request.body).unwrap())
+            .collect()
+    };
+    assert!(bodies("xpay-subscriptions").is_empty());
+    let [captured, updated] = &bodies("elixpo")[..] else {
+        panic!("{requests:?}");
+    };
+    assert_eq!(captured["type"], "payment.captured");
+    let data = &captured["data"];
+    let sessions = shop.app.sessions().list(2, None).unwrap().data;
+    let sold = sessions.iter().find(|session| session.for_uid.is_some()).unwrap();
+    let charge = &sold.payment_intent.as_ref().unwrap().charges[0];
+    assert_eq!(
+        (
+            &data["app"],
+            &data["uid"],
+            &data["tier"],
+            &data["amount"],
+            &data["currency"]
+        ),
+        (
+            &serde_json::json!("lixblogs"),
+            &serde_json::json!("u_1"),
+            &serde_json::json!("member"),
+            &serde_json::json!(199_00),
+            &serde_json::json!("EUR")
+        )
+    );
+    assert_eq!(data["provider_payment_id"].as_str(), charge.reference.as_deref());
+    assert_eq!(data.as_object().unwrap().len(), 8);
+    assert_eq!(updated["data"].as_object().unwrap().len(), 7);
+    for (body, request) in [captured, updated]
+        .into_iter()
+        .zip(requests.iter().filter(|request| request.url.ends_with("elixpo")))
+    {
+        assert_eq!(header(request, "x-elixpo-pay-event"), body["type"].as_str());
+        let id = header(request, "webhook-id").unwrap();
+        assert_eq!(body["id"].as_str(), Some(id.replace("evt_", "whd_").as_str()));
+        assert!(verified(Format::Elixpo, &elixpo, request, shop.clock.now()));
+    }
+    let jopay = bodies("jopay");
+    let data = &jopay[0]["data"];
+    assert_eq!(
+        (&data["currency"], &data["status"]),
+        (&serde_json::json!("eur"), &serde_json::json!("completed"))
+    );
+    assert_eq!(jopay[0]["created_at"], "2026-01-01T00:00:00Z");
 }
 
 #[test]

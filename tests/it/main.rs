@@ -50,4 +50,5 @@ mod simulation;
 mod size;
 mod sweep;
 mod time;
+mod verifiers;
 mod verify;

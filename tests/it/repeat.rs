@@ -12,8 +12,8 @@ use tillite::testing::Posted;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Actor, Answer, Answered, Ask, AttemptRecord, Begun, BegunRefund, BegunSetup, Budget, ChargeId, ClaimedDelivery,
-    Currency, CustomerUpdate, Dispute, DisputeState, Error, Expect, JournalHead, LatePayments, Metadata, Mode,
-    NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup,
+    Currency, CustomerUpdate, Dispute, DisputeState, EndpointId, Error, Expect, JournalHead, LatePayments, Metadata,
+    Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup,
     Notice, NoticeKind, NotificationId, Outcome, PaymentMethod, Price, Refund, Resolution, Result, Session,
     SessionUpdate, Setup, TransportOutcome, WhatNow, Work,
 };
@@ -240,6 +240,11 @@ fn shown<T: Debug>(answer: Result<T>) -> Result<String> {
 }
 
 /// A builder's step that is taken where there is a key.
+/// The endpoint of the shop.
+fn endpoint(at: &Stage) -> Result<EndpointId> {
+    Ok(at.shop.app.endpoints().list(1, None)?.data.remove(0).id)
+}
+
 fn keyed<T>(new: T, key: Option<&str>, give: fn(T, &str) -> T) -> T {
     match key {
         Some(key) => give(new, key),
@@ -342,6 +347,15 @@ const VERBS: &[(&str, Repeat)] = &[
         Ok(format!("{:?} {}", added.endpoint, added.secret.expose()))
     }, Without::Refused)),
     ("Endpoints::deliveries", Reads(|at| shown(at.shop.app.endpoints().deliveries(100, None)))),
+    ("Endpoints::ping", Again(|at| shown(at.shop.app.endpoints().ping(&endpoint(at)?)))),
+    ("Endpoints::public_key", Reads(|at| shown(at.shop.app.endpoints().public_key(&endpoint(at)?)))),
+    ("Endpoints::rotate", Key(|at, key, other| {
+        let endpoints = at.shop.app.endpoints();
+        let id = endpoint(at)?;
+        let another = EndpointId::parse(&format!("we_test_{}", "0".repeat(30)))?;
+        let rotated = endpoints.rotate(if other { &another } else { &id }, key)?;
+        Ok(format!("{:?} {}", rotated.endpoint, rotated.secret.expose()))
+    }, Without::Again)),
     ("Endpoints::list", Reads(|at| shown(at.shop.app.endpoints().list(100, None)))),
     ("Engine::acknowledge", Spent(|at| {
         shown(at.shop.engine.acknowledge(&at.delivery, &TransportOutcome::Answered(Answered::status(204))))

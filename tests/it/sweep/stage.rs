@@ -10,8 +10,8 @@ use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, S
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Amount, Answer, App, Ask, AttemptId, Begun, Budget, Charge, ChargeId, ClaimedDelivery, Currency, CustomerId,
-    DisputeId, DisputeState, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant, NewPayment,
-    NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome,
+    DisputeId, DisputeState, EndpointId, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant,
+    NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome,
     PaymentMethodId, PriceId, RefundId, Result, SessionId, SetupId,
 };
 
@@ -128,6 +128,7 @@ pub struct Known {
     pub delivery: ClaimedDelivery,
     pub price: PriceId,
     pub customer: CustomerId,
+    pub endpoint: EndpointId,
     /// A key in force.
     pub key: NewApiKey,
     /// A key that is not added yet.
@@ -208,7 +209,7 @@ impl Template {
 
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
         let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
-        app.endpoints().add(endpoint).unwrap();
+        let endpoint = app.endpoints().add(endpoint).unwrap().endpoint.id;
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         let held = sessions.create(new("u_6").capture_later()).unwrap().id;
@@ -268,6 +269,7 @@ impl Template {
                 delivery,
                 price,
                 customer,
+                endpoint,
                 key,
                 drawn,
             },

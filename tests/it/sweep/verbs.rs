@@ -145,6 +145,13 @@ pub const VERBS: &[(&str, Effect)] = &[
         shown(at.app.endpoints().add(new).map(|added| added.endpoint))
     })),
     ("Endpoints::deliveries", Reads(|at| shown(at.app.endpoints().deliveries(100, None)))),
+    ("Endpoints::ping", Again(|at| shown(at.app.endpoints().ping(&at.known.endpoint)))),
+    ("Endpoints::public_key", Reads(|at| {
+        shown(at.app.endpoints().public_key(&at.known.endpoint).map(|key| key.is_some()))
+    })),
+    ("Endpoints::rotate", Once(|at| {
+        shown(at.app.endpoints().rotate(&at.known.endpoint, Some("rotate")).map(|rotated| rotated.endpoint))
+    })),
     ("Endpoints::list", Reads(|at| shown(at.app.endpoints().list(100, None)))),
     ("Engine::acknowledge", Spent(|at| {
         shown(at.engine.acknowledge(&at.known.delivery, &TransportOutcome::Answered(Answered::status(204))))

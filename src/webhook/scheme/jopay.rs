@@ -1,0 +1,16 @@
+//! JoPay: `X-JoPay-Signature: t=<seconds>,v1=<hex>`. The service's own sample reads the first two
+//! elements by position, so that the first `v1` is the one it checks.
+
+use super::{Claim, Header, Reason, timestamped_claim};
+#[cfg(any(test, feature = "engine"))]
+use super::{Signing, timestamped};
+
+#[cfg(any(test, feature = "engine"))]
+pub(super) fn headers(signing: &Signing<'_>) -> Vec<(&'static str, String)> {
+    let value = timestamped(&signing.old_then_new(), signing.seconds, signing.body);
+    vec![("X-JoPay-Signature", value)]
+}
+
+pub(super) fn claim<'h>(header: Header<'_, 'h>) -> Result<Claim<'h>, Reason> {
+    timestamped_claim(header, "x-jopay-signature")
+}

@@ -1,0 +1,16 @@
+//! XPay: `XPay-Signature: t=<seconds>,v1=<hex>`. The service's own samples make a map of the header's
+//! elements, so that the last `v1` is the one they check.
+
+use super::{Claim, Header, Reason, timestamped_claim};
+#[cfg(any(test, feature = "engine"))]
+use super::{Signing, timestamped};
+
+#[cfg(any(test, feature = "engine"))]
+pub(super) fn headers(signing: &Signing<'_>) -> Vec<(&'static str, String)> {
+    let value = timestamped(&signing.new_then_old(), signing.seconds, signing.body);
+    vec![("XPay-Signature", value)]
+}
+
+pub(super) fn claim<'h>(header: Header<'_, 'h>) -> Result<Claim<'h>, Reason> {
+    timestamped_claim(header, "xpay-signature")
+}
