@@ -91,6 +91,17 @@ CREATE UNIQUE INDEX tillite_charge_live ON tillite_charge (app, mode, intent)
     WHERE state IN ('initiated', 'unknown', 'pending', 'requires_action', 'authorized');
 CREATE UNIQUE INDEX tillite_charge_settles ON tillite_charge (app, mode, intent) WHERE settles = 1;
 CREATE INDEX tillite_charge_surplus ON tillite_charge (app, mode, processor, reference) WHERE comes_with IS NOT NULL;
+CREATE TABLE tillite_consumer (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    name TEXT NOT NULL,
+    position INTEGER NOT NULL CHECK (position >= 0),
+    failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    failing_since INTEGER,
+    due_at INTEGER NOT NULL DEFAULT 0,
+    error TEXT,
+    PRIMARY KEY (app, mode, name)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tillite_customer (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -119,22 +130,24 @@ CREATE TABLE tillite_customer_reference (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX tillite_customer_uid ON tillite_customer (app, mode, uid)
     WHERE uid IS NOT NULL AND deleted_at IS NULL;
-CREATE TABLE tillite_delivery (
+CREATE TABLE "tillite_delivery" (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
     id TEXT NOT NULL,
     endpoint INTEGER NOT NULL,
     event INTEGER NOT NULL,
     generation INTEGER NOT NULL CHECK (generation >= 1),
-    state TEXT NOT NULL CHECK (state IN ('pending', 'in_flight', 'delivered', 'exhausted', 'canceled')),
+    state TEXT NOT NULL CHECK (state IN ('pending', 'blocked', 'in_flight', 'delivered', 'exhausted', 'canceled')),
     attempts INTEGER NOT NULL CHECK (attempts >= 0),
     due_at INTEGER NOT NULL,
     token INTEGER NOT NULL,
     last_status INTEGER,
+    lane INTEGER,
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, event, endpoint, generation),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number),
-    FOREIGN KEY (app, mode, event) REFERENCES tillite_event (app, mode, seq)
+    FOREIGN KEY (app, mode, event) REFERENCES tillite_event (app, mode, seq),
+    CHECK (state <> 'blocked' OR lane IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE tillite_delivery_attempt (
     app INTEGER NOT NULL,
@@ -148,8 +161,11 @@ CREATE TABLE tillite_delivery_attempt (
     detail TEXT,
     PRIMARY KEY (app, mode, delivery, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, due_at, event)
+CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, state, due_at, event)
     WHERE state IN ('pending', 'in_flight');
+CREATE INDEX tillite_delivery_exhausted ON tillite_delivery (app, mode, endpoint, event) WHERE state = 'exhausted';
+CREATE INDEX tillite_delivery_lane ON tillite_delivery (app, mode, endpoint, lane, event)
+    WHERE lane IS NOT NULL AND state IN ('pending', 'blocked', 'in_flight');
 CREATE TABLE tillite_delivery_retention (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -190,10 +206,23 @@ CREATE TABLE tillite_endpoint (
     types TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('enabled', 'disabled', 'suspended', 'deleted')),
     created_at INTEGER NOT NULL,
-    revision INTEGER NOT NULL,
+    revision INTEGER NOT NULL, ordering TEXT NOT NULL DEFAULT 'soft' CHECK (ordering IN ('none', 'soft', 'strict')), max_in_flight INTEGER NOT NULL DEFAULT 4 CHECK (max_in_flight BETWEEN 1 AND 64), min_gap INTEGER NOT NULL DEFAULT 0 CHECK (min_gap >= 0), suspend_after INTEGER CHECK (suspend_after > 0),
     PRIMARY KEY (app, mode, number),
     UNIQUE (app, mode, id)
 ) STRICT;
+CREATE TABLE tillite_endpoint_flow (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    endpoint INTEGER NOT NULL,
+    in_flight INTEGER CHECK (in_flight >= 1),
+    paused_until INTEGER,
+    next_at INTEGER,
+    failing_since INTEGER,
+    failures INTEGER NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    exhausted INTEGER NOT NULL DEFAULT 0 CHECK (exhausted >= 0),
+    PRIMARY KEY (app, mode, endpoint),
+    FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tillite_endpoint_secret (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -486,6 +515,24 @@ CREATE TABLE tillite_refund_line (
     FOREIGN KEY (app, mode, refund) REFERENCES tillite_refund (app, mode, id)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX tillite_refund_open ON tillite_refund (app, mode, id) WHERE state IN ('pending', 'unknown');
+CREATE TABLE tillite_replay (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    id TEXT NOT NULL,
+    endpoint INTEGER NOT NULL,
+    after_seq INTEGER NOT NULL,
+    to_seq INTEGER NOT NULL,
+    which TEXT NOT NULL CHECK (which IN ('exhausted', 'undelivered', 'all')),
+    state TEXT NOT NULL CHECK (state IN ('running', 'done', 'canceled')),
+    seen_to INTEGER NOT NULL,
+    made INTEGER NOT NULL CHECK (made >= 0),
+    passed INTEGER NOT NULL CHECK (passed >= 0),
+    actor TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, id),
+    FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, id) WHERE state = 'running';
 CREATE TABLE tillite_schema (
     only_row INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
     version INTEGER NOT NULL CHECK (version >= 1),

@@ -68,6 +68,8 @@ pub struct Answered {
     pub status: u16,
     /// The start of the reply's body.
     pub body: Vec<u8>,
+    /// The value of the reply's header `Retry-After`, as it came.
+    pub retry_after: Option<String>,
 }
 
 impl Answered {
@@ -80,7 +82,15 @@ impl Answered {
         Answered {
             status,
             body: Vec::new(),
+            retry_after: None,
         }
+    }
+
+    /// With the value of the reply's header `Retry-After`: seconds, or a date of HTTP.
+    #[must_use]
+    pub fn retry_after(mut self, value: impl Into<String>) -> Self {
+        self.retry_after = Some(value.into());
+        self
     }
 
     /// With the start of the reply's body.

@@ -35,9 +35,12 @@ const TABLES: &[(&str, &str)] = &[
     ("tillite_event_body", "app, mode, seq, format"),
     ("tillite_endpoint", "app, mode, number"),
     ("tillite_endpoint_secret", "app, mode, endpoint, number"),
+    ("tillite_endpoint_flow", "app, mode, endpoint"),
     ("tillite_delivery", "app, mode, id"),
     ("tillite_delivery_attempt", "app, mode, delivery, number"),
     ("tillite_delivery_retention", "app, mode"),
+    ("tillite_replay", "app, mode, id"),
+    ("tillite_consumer", "app, mode, name"),
     ("tillite_idempotency", "app, mode, scope, key"),
 ];
 

@@ -16,7 +16,7 @@ use crate::id::{Mint, World};
 use crate::time::Timestamp;
 
 /// The newest schema version that this program knows.
-pub(crate) const SCHEMA: i64 = 3;
+pub(crate) const SCHEMA: i64 = 4;
 
 /// Refuses to go on if the file is not at the version that this program works with: another
 /// process may have migrated it at any time.

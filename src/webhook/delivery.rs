@@ -39,6 +39,8 @@ pub(crate) const MAX_IN_FLIGHT: i64 = 4;
 pub enum DeliveryState {
     /// It waits for its next attempt.
     Pending,
+    /// It waits until the one before it, about the same object, is done: the endpoint wants them in strict order.
+    Blocked,
     /// Somebody sends it, or died sending it; its lease says until when.
     InFlight,
     /// The endpoint accepted it.
@@ -87,8 +89,9 @@ pub(crate) fn next(state: DeliveryState, event: DeliveryEvent) -> Result<Deliver
 }
 
 impl DeliveryState {
-    pub(crate) const ALL: [DeliveryState; 5] = [
+    pub(crate) const ALL: [DeliveryState; 6] = [
         DeliveryState::Pending,
+        DeliveryState::Blocked,
         DeliveryState::InFlight,
         DeliveryState::Delivered,
         DeliveryState::Exhausted,
@@ -100,6 +103,7 @@ impl DeliveryState {
     pub const fn as_str(self) -> &'static str {
         match self {
             DeliveryState::Pending => "pending",
+            DeliveryState::Blocked => "blocked",
             DeliveryState::InFlight => "in_flight",
             DeliveryState::Delivered => "delivered",
             DeliveryState::Exhausted => "exhausted",
@@ -173,7 +177,7 @@ pub(crate) struct Attempted {
 /// tried again while attempts are left.
 pub(crate) fn weigh(attempt: u32, outcome: &TransportOutcome, ended: Timestamp) -> Attempted {
     let (word, status, detail) = match outcome {
-        TransportOutcome::Answered(Answered { status, body }) => {
+        TransportOutcome::Answered(Answered { status, body, .. }) => {
             // More than is kept, so that a card number is masked before it is cut.
             let body = &body[..body.len().min(2 * Answered::MAX_BODY)];
             let snippet = kept(&String::from_utf8_lossy(body), Answered::MAX_BODY);

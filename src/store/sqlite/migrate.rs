@@ -14,6 +14,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../../../schema/0001_initial.sql"),
     include_str!("../../../schema/0002_orders_and_retention.sql"),
     include_str!("../../../schema/0003_money.sql"),
+    include_str!("../../../schema/0004_outbox.sql"),
 ];
 
 /// The schema's version in the file; 0 for a file without our tables.

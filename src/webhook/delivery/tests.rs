@@ -34,6 +34,7 @@ fn answered(status: u16, body: &[u8]) -> TransportOutcome {
     TransportOutcome::Answered(Answered {
         status,
         body: body.to_vec(),
+        retry_after: None,
     })
 }
 
