@@ -85,7 +85,7 @@ impl Ledger {
     /// the first one it tells too: who hears of one name only takes that for the money.
     pub(super) fn take_again(&mut self, session: &str) -> Option<Taken> {
         let first = self.paid_in(session).filter(|taken| taken.of.is_none())?.clone();
-        let (count, key) = (self.booked.len(), &first.idempotency_key);
+        let (count, key) = (self.news.len(), &first.idempotency_key);
         let again = Taken {
             idempotency_key: format!("{key}-again-{count}"),
             of: Some(key.clone()),
@@ -129,7 +129,8 @@ impl Ledger {
         let Some((paid, key, amount)) = self.troubled(session, part) else {
             return false;
         };
-        let name = format!("by-hand-{}", self.booked.len());
+        // What was told is never taken back, so no name is given twice; what is booked may be called off.
+        let name = format!("by-hand-{}", self.news.len());
         let back = Taken {
             idempotency_key: name.clone(),
             operation: Operation::Refund,
