@@ -22,8 +22,12 @@ use criterion::Criterion;
 mod beside;
 mod callers;
 mod cases;
+mod claims;
+mod dead;
+mod drain;
 mod growth;
 mod line;
+mod pile;
 mod reads;
 mod recording;
 mod shop;
@@ -74,5 +78,14 @@ fn main() {
     }
     if wanted("growing") {
         growth::measure(quick);
+    }
+    if wanted("outbox drain") {
+        drain::measure(quick);
+    }
+    if wanted("claim cost") {
+        claims::measure(quick);
+    }
+    if wanted("dead endpoint") {
+        dead::measure(quick);
     }
 }
