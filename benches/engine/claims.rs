@@ -112,7 +112,7 @@ impl Side {
         for (delivery, _) in sent {
             for reset in [
                 "DELETE FROM tillite_delivery_attempt WHERE app = 1 AND mode = 0 AND delivery = ?1",
-                "UPDATE tillite_delivery SET state = 'pending', attempts = 0 WHERE app = 1 AND mode = 0 AND id = ?1",
+                "UPDATE tillite_delivery SET state = 'pending', attempts = 0, due_at = 1 WHERE app = 1 AND mode = 0 AND id = ?1",
             ] {
                 let mut reset = self.connection.prepare_cached(reset).unwrap();
                 assert_eq!(reset.execute([delivery.id.as_str()]).unwrap(), 1);

@@ -18,6 +18,7 @@ mod backup;
 mod challenge;
 mod crash;
 mod customer;
+mod delivering;
 mod dispute;
 mod endpoints;
 mod entitlement;
