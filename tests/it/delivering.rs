@@ -290,7 +290,10 @@ fn die(dir: &Path, edge: Edge, at: usize, seconds: u64, after: Duration) -> Vec<
         ("TILLITE_SECONDS", seconds.to_string()),
     ];
     let mut command = another_process(DYING, &variables);
-    let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let command = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
     let mut host = command.spawn().unwrap();
     let mut output = BufReader::new(host.stdout.take().unwrap());
     let mut made = Vec::new();
@@ -416,7 +419,11 @@ fn one_of_two_hosts() {
                 // What is due may be held by others just then.
                 let mut idle = 0;
                 while idle < 20 {
-                    idle = if engine.run_due(budget).unwrap().total() > 0 { 0 } else { idle + 1 };
+                    idle = if engine.run_due(budget).unwrap().total() > 0 {
+                        0
+                    } else {
+                        idle + 1
+                    };
                     std::thread::yield_now();
                 }
             });

@@ -15,6 +15,7 @@
 mod abort;
 mod alarm;
 mod backup;
+mod canary;
 mod challenge;
 mod crash;
 mod customer;
@@ -28,6 +29,7 @@ mod holding;
 mod house;
 mod idempotency;
 mod input;
+mod jumps;
 mod kit;
 mod limits;
 mod money;
