@@ -22,7 +22,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tillite::{Budget, ClaimedDelivery, Clock, Engine, SignedRequest, SystemClock, Timestamp, TransportOutcome, Work};
 
-use crate::pile::{accepted, acknowledge, add_endpoint, copy, in_turns, pile, sell, spread};
+use crate::pile::{accepted, acknowledge, add_endpoint, copy, in_turns, middle, per_second, pile, sell, spread};
 use crate::shop::{Shop, connect, run};
 
 const BATCH: usize = 64;
@@ -77,7 +77,7 @@ pub(crate) fn measure(quick: bool) {
             }
             let [beside, alone] = &mut hosts;
             let took = in_turns(healthy * each, [&mut || batch(beside), &mut || batch(alone)]);
-            let [with, without] = took.map(|took| (healthy * each) as f64 / took.as_secs_f64());
+            let [with, without] = took.map(|took| per_second(healthy * each, took));
             rates[0].push(with);
             rates[1].push(without);
             ratios.push(with / without);
@@ -85,10 +85,7 @@ pub(crate) fn measure(quick: bool) {
                 host.settle();
             }
         }
-        let [with, without] = rates.map(|mut rates| {
-            rates.sort_unstable_by(f64::total_cmp);
-            rates[rates.len() / 2]
-        });
+        let [with, without] = rates.map(|mut rates| middle(&mut rates));
         let attempts = hosts[0].attempts();
         println!(
             "{name:<44} {with:>12.0}/s {without:>12.0}/s   {}, {attempts} attempts at it",

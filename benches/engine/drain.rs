@@ -18,7 +18,7 @@ use sha2::Sha256;
 use tempfile::TempDir;
 use tillite::{Budget, Engine, SignedRequest, Work};
 
-use crate::pile::{accepted, acknowledge, add_endpoint, in_turns, sell, spread};
+use crate::pile::{accepted, acknowledge, add_endpoint, in_turns, middle, per_second, sell, spread};
 use crate::shop::{Shop, connect, run};
 
 /// How many deliveries are claimed at once.
@@ -28,64 +28,80 @@ pub(crate) fn measure(quick: bool) {
     let (rounds, endpoints, each) = if quick { (1, 10, 8) } else { (5, 100, 100) };
     let deliveries = endpoints * each;
     let place = TempDir::new().unwrap();
-    let carries_nothing = |request: &SignedRequest| {
-        black_box(request);
-        accepted()
-    };
-    let shop = Shop::with(
-        Engine::builder().transport(carries_nothing),
-        &place.path().join("engine.db"),
-    );
+    let host = Host::open(&place, endpoints);
     let bare = Shop::open(&place, "bare.db");
     let mut program = Program::new(&bare);
     for endpoint in 0..endpoints {
-        add_endpoint(&shop, &format!("e{endpoint}"));
         program.add(&add_endpoint(&bare, &format!("e{endpoint}")).secret);
     }
-    let by_hand = || {
-        let claimed = shop.engine.claim_deliveries(BATCH).unwrap();
-        let sent = claimed.into_iter().map(|delivery| {
-            black_box(&delivery.request);
-            (delivery, accepted())
-        });
-        let sent: Vec<_> = sent.collect();
-        acknowledge(&shop.engine, &sent);
-        sent.len()
-    };
-    let by_itself = || {
-        let budget = Budget::items(BATCH).work(Work::DELIVERIES);
-        shop.engine.run_due(budget).unwrap().delivered
-    };
-    let drain: [(&str, &dyn Fn() -> usize); 2] = [("claimed and acknowledged", &by_hand), ("by run_due", &by_itself)];
     println!(
         "\n{:<28} {:>14} {:>14}   engine/baseline",
         format!("outbox drain, {deliveries}"),
         "engine",
         "baseline"
     );
-    for (name, batch) in drain {
+    for (name, batch) in WAYS {
         let (mut engine, mut baseline, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..rounds {
-            sell(&shop, each);
+            sell(&host.shop, each);
             sell(&bare, each);
-            let took = in_turns(deliveries, [&mut &*batch, &mut || program.batch()]);
-            let [by_engine, by_program] = took.map(|took| deliveries as f64 / took.as_secs_f64());
+            let took = in_turns(deliveries, [&mut || batch(&host), &mut || program.batch()]);
+            let [by_engine, by_program] = took.map(|took| per_second(deliveries, took));
             engine.push(by_engine);
             baseline.push(by_program);
             ratios.push(by_engine / by_program);
         }
         println!(
             "{name:<28} {:>12.0}/s {:>12.0}/s   {}",
-            median(engine),
-            median(baseline),
+            middle(&mut engine),
+            middle(&mut baseline),
             spread(ratios)
         );
     }
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_unstable_by(f64::total_cmp);
-    figures[figures.len() / 2]
+/// The ways to drain a batch, by name; each answers how many were delivered.
+pub(crate) const WAYS: [(&str, fn(&Host) -> usize); 2] = [
+    ("claimed and acknowledged", Host::by_hand),
+    ("by run_due", Host::by_itself),
+];
+
+/// An engine with endpoints, and a transport that carries nothing.
+pub(crate) struct Host {
+    pub(crate) shop: Shop,
+}
+
+impl Host {
+    pub(crate) fn open(place: &TempDir, endpoints: usize) -> Host {
+        let carries_nothing = |request: &SignedRequest| {
+            black_box(request);
+            accepted()
+        };
+        let path = place.path().join("engine.db");
+        let shop = Shop::with(Engine::builder().transport(carries_nothing), &path);
+        for endpoint in 0..endpoints {
+            add_endpoint(&shop, &format!("e{endpoint}"));
+        }
+        Host { shop }
+    }
+
+    /// As a host does that sends by itself.
+    fn by_hand(&self) -> usize {
+        let claimed = self.shop.engine.claim_deliveries(BATCH).unwrap();
+        let sent = claimed.into_iter().map(|delivery| {
+            black_box(&delivery.request);
+            (delivery, accepted())
+        });
+        let sent: Vec<_> = sent.collect();
+        acknowledge(&self.shop.engine, &sent);
+        sent.len()
+    }
+
+    /// Through the transport.
+    fn by_itself(&self) -> usize {
+        let budget = Budget::items(BATCH).work(Work::DELIVERIES);
+        self.shop.engine.run_due(budget).unwrap().delivered
+    }
 }
 
 /// The hand-written program.

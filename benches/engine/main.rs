@@ -27,6 +27,7 @@ mod dead;
 mod drain;
 mod growth;
 mod line;
+mod peer;
 mod pile;
 mod reads;
 mod recording;
@@ -81,6 +82,9 @@ fn main() {
     }
     if wanted("outbox drain") {
         drain::measure(quick);
+    }
+    if wanted("peer") {
+        peer::measure(quick);
     }
     if wanted("claim cost") {
         claims::measure(quick);

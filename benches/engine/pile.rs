@@ -86,9 +86,20 @@ pub(crate) fn in_turns(deliveries: usize, mut sides: [&mut dyn FnMut() -> usize;
     took
 }
 
+/// How many in a second.
+pub(crate) fn per_second(count: usize, took: Duration) -> f64 {
+    f64::from(u32::try_from(count).unwrap()) / took.as_secs_f64()
+}
+
+/// The middle of some figures.
+pub(crate) fn middle(figures: &mut [f64]) -> f64 {
+    figures.sort_unstable_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 /// The middle of some figures, and the least and the greatest of them.
 pub(crate) fn spread(mut figures: Vec<f64>) -> String {
-    figures.sort_unstable_by(f64::total_cmp);
+    let middle = middle(&mut figures);
     let (least, most) = (figures[0], figures[figures.len() - 1]);
-    format!("{:.2} ({least:.2} to {most:.2})", figures[figures.len() / 2])
+    format!("{middle:.2} ({least:.2} to {most:.2})")
 }

@@ -36,17 +36,27 @@ async fn main() {
     let bytes: usize = bytes.parse().expect("BYTES is a number");
     let wal = matches!(rest, [word] if word == "wal");
     let file = Path::new(folder).join("effectum.db");
-    for name in ["effectum.db", "effectum.db-wal", "effectum.db-shm", "effectum.db-journal"] {
+    for name in [
+        "effectum.db",
+        "effectum.db-wal",
+        "effectum.db-shm",
+        "effectum.db-journal",
+    ] {
         let _ = std::fs::remove_file(file.with_file_name(name));
     }
     if wal {
         let connection = rusqlite::Connection::open(&file).expect("a new file");
-        connection.pragma_update(None, "journal_mode", "wal").expect("WAL mode");
+        let mode: String = connection
+            .query_row("PRAGMA journal_mode = wal", [], |row| row.get(0))
+            .expect("a mode");
+        assert_eq!(mode, "wal");
     }
 
     let queue = Queue::new(&file).await.expect("a queue");
     let payload = vec![b'x'; bytes];
-    let waiting = (0..jobs).map(|_| Job::builder(KIND).payload(payload.clone()).build()).collect();
+    let waiting = (0..jobs)
+        .map(|_| Job::builder(KIND).payload(payload.clone()).build())
+        .collect();
     queue.add_jobs(waiting).await.expect("the jobs are added");
     queue.close(Duration::from_secs(60)).await.expect("it closes");
     drop(queue);
@@ -71,7 +81,9 @@ async fn main() {
 
     let connection = rusqlite::Connection::open(&file).expect("the file");
     let done: u64 = connection
-        .query_row("SELECT count(*) FROM jobs WHERE status = 'succeeded'", [], |row| row.get(0))
+        .query_row("SELECT count(*) FROM jobs WHERE status = 'succeeded'", [], |row| {
+            row.get(0)
+        })
         .expect("a count");
     assert_eq!(done, jobs, "not every job is complete");
     let journal: String = connection
