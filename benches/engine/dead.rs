@@ -48,7 +48,7 @@ fn is_dead(request: &SignedRequest) -> bool {
 
 pub(crate) fn measure(quick: bool) {
     // An app has a hundred endpoints at the most.
-    let (rounds, piled, healthy, each) = if quick { (1, 200, 9, 8) } else { (5, 100_000, 99, 100) };
+    let (rounds, piled, healthy, each) = if quick { (1, 200, 9, 8) } else { (5, 100_000, 99, 40) };
     let place = TempDir::new().unwrap();
     let file = pile(&place, piled);
     let beside = Host::open(copy(&file, "beside.db"), healthy);

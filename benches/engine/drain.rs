@@ -64,8 +64,11 @@ pub(crate) fn measure(quick: bool) {
     }
 }
 
-/// The ways to drain a batch, by name; each answers how many were delivered.
-pub(crate) const WAYS: [(&str, fn(&Host) -> usize); 2] = [
+/// Drains a batch; answers how many were delivered.
+type Way = fn(&Host) -> usize;
+
+/// The ways to drain, by name.
+pub(crate) const WAYS: [(&str, Way); 2] = [
     ("claimed and acknowledged", Host::by_hand),
     ("by run_due", Host::by_itself),
 ];
@@ -167,7 +170,7 @@ impl Program {
             .prepare_cached(
                 "UPDATE tillite_delivery SET state = 'in_flight', attempts = attempts + 1, due_at = ?1, token = ?2 \
                  WHERE app = 1 AND mode = 0 AND id IN (SELECT id FROM tillite_delivery WHERE app = 1 AND mode = 0 \
-                 AND endpoint = ?3 AND state = 'pending' AND due_at <= ?4 ORDER BY due_at, event LIMIT ?5) \
+                 AND endpoint = ?3 AND state IN ('pending', 'in_flight') AND state = 'pending' AND due_at <= ?4 ORDER BY due_at, event LIMIT ?5) \
                  RETURNING id, event",
             )
             .unwrap();

@@ -78,6 +78,78 @@ fn endpoints(shop: &Shop) -> Vec<AddedEndpoint> {
     Format::ALL.iter().map(add).collect()
 }
 
+/// What was said and shown, and what must be nowhere.
+#[derive(Default)]
+struct Heard {
+    said: Vec<String>,
+    shown: Vec<Secret>,
+    canaries: BTreeSet<Vec<u8>>,
+}
+
+impl Heard {
+    fn say(&mut self, what: impl std::fmt::Debug) {
+        self.said.push(format!("{what:?}"));
+    }
+
+    /// The deliveries, page by page; how many of them are exhausted.
+    fn deliveries(&mut self, shop: &Shop) -> usize {
+        let (mut exhausted, mut before) = (0, None);
+        loop {
+            let page = shop.app.endpoints().deliveries(100, before.as_ref()).unwrap();
+            before = page.data.last().map(|delivery| delivery.id.clone());
+            let states = page.data.iter().map(|delivery| delivery.state);
+            exhausted += states.filter(|state| *state == DeliveryState::Exhausted).count();
+            self.say(&page);
+            if !page.has_more {
+                return exhausted;
+            }
+        }
+    }
+
+    /// Replaces every secret, and delivers with the old and the new ones.
+    fn rotate(&mut self, disk: &Disk, shop: &Shop, added: &[AddedEndpoint], uid: &str) {
+        for endpoint in added {
+            let rotated = shop.app.endpoints().rotate(&endpoint.endpoint.id, None).unwrap();
+            self.say(&rotated);
+            self.shown.push(rotated.secret);
+        }
+        self.canaries.extend(opened(&disk.raw()));
+        sell(shop, uid).unwrap();
+        deliver(shop);
+    }
+
+    /// Whatever can be asked for.
+    fn ask(&mut self, shop: &Shop) {
+        let key = shop.app.keys().create().unwrap();
+        self.say(&key);
+        self.canaries.insert(key.secret.expose().as_bytes().to_vec());
+        self.say(shop.app.endpoints().list(100, None).unwrap());
+        self.say(shop.app.events(100, 0).unwrap());
+        self.say(shop.engine.verify(&Expect::nothing()).unwrap());
+        self.say(shop.engine.health().unwrap());
+        self.said.push(shop.engine.dump().unwrap());
+        for request in shop.receiver.take_requests() {
+            self.say(&request);
+            self.said.push(String::from_utf8(request.body).unwrap());
+        }
+    }
+}
+
+/// Has every attempt fail until none is left, each time with a card in what is said of it.
+fn fail(shop: &Shop) {
+    for round in 0..150 {
+        shop.receiver.answer(match round % 3 {
+            0 => failed(&format!("the proxy said: {CARD} is not welcome")),
+            1 => failed(&format!("{} 4242-4242-4242-4242", "x".repeat(485))),
+            _ => TransportOutcome::Answered(Answered::status(500).body(format!("card={CARD}&cvc=123"))),
+        });
+    }
+    for _ in 0..6 {
+        deliver(shop);
+        shop.clock.turn(DAY / 4);
+    }
+}
+
 #[test]
 fn nothing_that_signs_and_no_card_is_in_the_file_or_in_what_is_said() {
     let disk = Disk::new();
@@ -90,83 +162,39 @@ fn nothing_that_signs_and_no_card_is_in_the_file_or_in_what_is_said() {
         .unwrap();
     let (clock, till, receiver) = (disk.clock.clone(), disk.till.clone(), disk.receiver.clone());
     let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
-    let mut said: Vec<String> = Vec::new();
-    let mut shown: Vec<Secret> = Vec::new();
-    let mut canaries = BTreeSet::new();
+    let mut heard = Heard::default();
 
-    // Some are accepted; some fail until there is no attempt left, and repeat a card on the way.
     let added = endpoints(&shop);
     sell(&shop, "u_1").unwrap();
-    said.push(format!("{:?}", shop.engine.claim_deliveries(3).unwrap()));
+    heard.say(shop.engine.claim_deliveries(3).unwrap());
     deliver(&shop);
-    canaries.extend(opened(&disk.raw()));
+    heard.canaries.extend(opened(&disk.raw()));
     sell(&shop, "u_2").unwrap();
-    for round in 0..150 {
-        shop.receiver.answer(match round % 3 {
-            0 => failed(&format!("the proxy said: {CARD} is not welcome")),
-            1 => failed(&format!("{} 4242-4242-4242-4242", "x".repeat(485))),
-            _ => TransportOutcome::Answered(Answered::status(500).body(format!("card={CARD}&cvc=123"))),
-        });
-    }
-    for _ in 0..6 {
-        deliver(&shop);
-        shop.clock.turn(DAY / 4);
-    }
-    let mut before = None;
-    let mut exhausted = 0;
-    loop {
-        let page = shop.app.endpoints().deliveries(100, before.as_ref()).unwrap();
-        before = page.data.last().map(|delivery| delivery.id.clone());
-        let is_exhausted = |delivery: &&tillite::Delivery| delivery.state == DeliveryState::Exhausted;
-        exhausted += page.data.iter().filter(is_exhausted).count();
-        said.push(format!("{page:?}"));
-        if !page.has_more {
-            break;
-        }
-    }
-    // Replaced twice, while the first still signs and after it has ended.
-    for at in 0..2 {
-        for endpoint in &added {
-            let rotated = shop.app.endpoints().rotate(&endpoint.endpoint.id, None).unwrap();
-            said.push(format!("{rotated:?}"));
-            shown.push(rotated.secret);
-        }
-        canaries.extend(opened(&disk.raw()));
-        sell(&shop, &format!("u_rotated_{at}")).unwrap();
-        deliver(&shop);
+    fail(&shop);
+    assert!(heard.deliveries(&shop) > 0, "nothing was tried to the end");
+    // Replaced while the first still signs, and again after it has ended.
+    for uid in ["u_3", "u_4"] {
+        heard.rotate(&disk, &shop, &added, uid);
         shop.clock.turn(DAY * 2);
     }
     for endpoint in added {
-        said.push(format!("{endpoint:?}"));
-        shown.push(endpoint.secret);
+        heard.say(&endpoint);
+        heard.shown.push(endpoint.secret);
     }
-    let key = shop.app.keys().create().unwrap();
-    said.push(format!("{key:?}"));
-    canaries.insert(key.secret.expose().as_bytes().to_vec());
-    said.push(format!(
-        "{:?} {:?}",
-        shop.app.endpoints().list(100, None).unwrap(),
-        shop.app.events(100, 0).unwrap()
-    ));
-    said.push(format!(
-        "{:?} {:?}",
-        shop.engine.verify(&Expect::nothing()),
-        shop.engine.health()
-    ));
-    said.push(shop.engine.dump().unwrap());
-    for request in shop.receiver.take_requests() {
-        said.push(format!("{request:?}"));
-        said.push(String::from_utf8(request.body).unwrap());
-    }
+    heard.ask(&shop);
     let alarms = locked(&alarms).clone();
     assert!(
         alarms.iter().any(|alarm| alarm.contains("DeliveryExhausted")),
         "{alarms:?}"
     );
-    assert!(exhausted > 0, "the story is another one");
-    said.extend(alarms);
+    heard.said.extend(alarms);
 
     // What was shown is among what is looked for, and so is what was never shown.
+    let Heard {
+        said,
+        shown,
+        mut canaries,
+    } = heard;
     for secret in &shown {
         let body = secret.expose().strip_prefix("whsec_").unwrap();
         assert!(canaries.contains(body.as_bytes()));
@@ -181,8 +209,7 @@ fn nothing_that_signs_and_no_card_is_in_the_file_or_in_what_is_said() {
     shop.engine.backup(copies.path().join("copy.db")).unwrap();
     let mut places: Vec<(String, Vec<u8>)> = said
         .into_iter()
-        .enumerate()
-        .map(|(at, text)| (format!("what was said, {at}: {:.60}", text.clone()), text.into_bytes()))
+        .map(|text| (format!("what was said: {text:.60}"), text.into_bytes()))
         .collect();
     let files = contents(disk.dir.path());
     assert_eq!(files.len(), 3, "the file, its log and its index");
@@ -190,16 +217,21 @@ fn nothing_that_signs_and_no_card_is_in_the_file_or_in_what_is_said() {
     places.extend(contents(copies.path()));
     drop(shop);
     places.extend(contents(disk.dir.path()));
+    search(&places, &canaries);
+    // The search finds what is there: what was said beside a card.
+    let file = &places[places.len() - 1].1;
+    assert!(file.windows(13).any(|window| window == b"the proxy sai"));
+}
+
+/// None of these is in any of those.
+fn search(places: &[(String, Vec<u8>)], canaries: &BTreeSet<Vec<u8>>) {
     // As text with a character per byte, which the standard library searches fast.
     let text = |bytes: &[u8]| bytes.iter().copied().map(char::from).collect::<String>();
     let canaries: Vec<String> = canaries.iter().map(|canary| text(canary)).collect();
-    for (place, bytes) in &places {
+    for (place, bytes) in places {
         let bytes = text(bytes);
         for canary in &canaries {
             assert!(!bytes.contains(canary.as_str()), "{place} holds {canary:?}");
         }
     }
-    // The search finds what is there: what the endpoints said beside the card.
-    let file = &places[places.len() - 1].1;
-    assert!(file.windows(13).any(|window| window == b"the proxy sai"));
 }

@@ -512,7 +512,9 @@ fn two_hosts_of_four_threads_deliver_everything_once() {
     let dir = tempfile::tempdir().unwrap();
     let deliveries = due(dir.path());
     let mut hosts = [0, 0].map(|seconds| Host::start(dir.path(), seconds, 0));
-    hosts.iter_mut().for_each(|host| host.tell("go"));
+    for host in &mut hosts {
+        host.tell("go");
+    }
     let processes = hosts.map(Host::ends);
     let log = Log::of(dir.path());
     let counts = log.counts();
