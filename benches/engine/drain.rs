@@ -21,14 +21,15 @@ use sha2::Sha256;
 use tempfile::TempDir;
 use tillite::{Budget, Engine, SignedRequest, Work};
 
-use crate::pile::{accepted, acknowledge, add_endpoint, in_turns, middle, per_second, sell, spread};
+use crate::pile::{accepted, acknowledge, add_endpoint, in_turns, middle, outbox, per_second, sell, spread};
 use crate::shop::{Shop, connect, run};
 
 /// How many deliveries are claimed at once.
 const BATCH: usize = 64;
 
 pub(crate) fn measure(quick: bool) {
-    let (rounds, endpoints, each) = if quick { (1, 10, 8) } else { (5, 100, 100) };
+    let rounds = if quick { 1 } else { 5 };
+    let (endpoints, each) = outbox(quick);
     let deliveries = endpoints * each;
     let place = TempDir::new().unwrap();
     let host = Host::open(&place, endpoints);

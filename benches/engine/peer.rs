@@ -12,7 +12,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use crate::drain::{Host, WAYS};
-use crate::pile::{middle, per_second, sell, spread};
+use crate::pile::{middle, outbox, per_second, sell, spread};
 
 /// The variable with the path of the program.
 const PROGRAM: &str = "TILLITE_PEER";
@@ -33,7 +33,8 @@ pub(crate) fn measure(quick: bool) {
     let Some(program) = std::env::var_os(PROGRAM).map(PathBuf::from) else {
         return;
     };
-    let (rounds, endpoints, each) = if quick { (1, 10, 8) } else { (5, 100, 100) };
+    let rounds = if quick { 1 } else { 5 };
+    let (endpoints, each) = outbox(quick);
     let deliveries = endpoints * each;
     let place = TempDir::new().unwrap();
     let host = Host::open(&place, endpoints);

@@ -86,6 +86,19 @@ pub(crate) fn in_turns(deliveries: usize, mut sides: [&mut dyn FnMut() -> usize;
     took
 }
 
+/// How many endpoints there are, and how many deliveries are due to each: ten thousand altogether, or as many as
+/// the variable asks for.
+pub(crate) fn outbox(quick: bool) -> (usize, usize) {
+    let asked = std::env::var("TILLITE_DELIVERIES")
+        .ok()
+        .and_then(|text| text.parse::<usize>().ok());
+    match (quick, asked) {
+        (true, _) => (10, 8),
+        (false, Some(asked)) => (100, asked.div_ceil(100).max(1)),
+        (false, None) => (100, 100),
+    }
+}
+
 /// How many in a second.
 pub(crate) fn per_second(count: usize, took: Duration) -> f64 {
     f64::from(u32::try_from(count).unwrap()) / took.as_secs_f64()
