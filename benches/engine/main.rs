@@ -22,8 +22,13 @@ use criterion::Criterion;
 mod beside;
 mod callers;
 mod cases;
+mod claims;
+mod dead;
+mod drain;
 mod growth;
 mod line;
+mod peer;
+mod pile;
 mod reads;
 mod recording;
 mod shop;
@@ -74,5 +79,17 @@ fn main() {
     }
     if wanted("growing") {
         growth::measure(quick);
+    }
+    if wanted("outbox drain") {
+        drain::measure(quick);
+    }
+    if wanted("peer") {
+        peer::measure(quick);
+    }
+    if wanted("claim cost") {
+        claims::measure(quick);
+    }
+    if wanted("dead endpoint") {
+        dead::measure(quick);
     }
 }

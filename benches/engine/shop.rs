@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
-use tillite::{Amount, App, Currency, Engine, Mode, NewPrice, NewProduct, NewSession, SessionId};
+use tillite::{Amount, App, Builder, Currency, Engine, Mode, NewPrice, NewProduct, NewSession, SessionId};
 
 /// An engine on a file, with something to sell.
 pub(crate) struct Shop {
@@ -24,8 +24,13 @@ pub(crate) struct Ordered {
 
 impl Shop {
     pub(crate) fn open(place: &TempDir, name: &str) -> Shop {
-        let path = place.path().join(name);
-        let engine = Engine::builder().seal_key([7; 32]).open(&path).unwrap();
+        Shop::with(Engine::builder(), &place.path().join(name))
+    }
+
+    /// With hooks of one's own, on a file that may be there already.
+    pub(crate) fn with(builder: Builder, path: &Path) -> Shop {
+        let path = path.to_owned();
+        let engine = builder.seal_key([7; 32]).open(&path).unwrap();
         let app = engine.app("shop", Mode::Test).unwrap();
         let price = NewPrice::new("member", Amount::minor(12_00, Currency::EUR).unwrap());
         let product = NewProduct::new("member", "Membership").price(price);

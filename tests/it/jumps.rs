@@ -1,0 +1,302 @@
+//! The host's clock jumps by an hour, as a correction from the network or a summer time set by hand
+//! makes it, while deliveries wait, are on their way or are held: none is lost, none is sent more often
+//! than its attempts, and what is sent is signed with the clock as it then is.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tillite::webhook::{DeliveryState, Format, NewEndpoint};
+use tillite::{
+    Answered, Budget, ClaimedDelivery, Clock as _, Delivery, Mode, Secret, SignedRequest, Transport as _,
+    TransportOutcome, Work,
+};
+
+use crate::file::sell;
+use crate::kit::{ManualClock, Receiver, Shop, Till, builder, header, verified};
+
+const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_secs(60);
+const LEASE: Duration = Duration::from_secs(90);
+
+fn status(status: u16) -> TransportOutcome {
+    TransportOutcome::Answered(Answered::status(status))
+}
+
+/// An endpoint that hears of completed sessions only, so that a sale is one delivery.
+fn endpoint(shop: &Shop) -> Secret {
+    let new = NewEndpoint::new("https://shop.example/hook", Format::Standard);
+    let new = new.events(["checkout.session.completed"]);
+    shop.app.endpoints().add(new).unwrap().secret
+}
+
+fn deliver(shop: &Shop) -> (usize, usize) {
+    let budget = Budget::items(1_000).work(Work::DELIVERIES);
+    let ran = shop.engine.run_due(budget).unwrap();
+    (ran.delivered, ran.undelivered)
+}
+
+fn deliveries(shop: &Shop) -> Vec<Delivery> {
+    let page = shop.app.endpoints().deliveries(100, None).unwrap();
+    assert!(!page.has_more);
+    page.data
+}
+
+fn only(shop: &Shop) -> Delivery {
+    let [delivery] = <[Delivery; 1]>::try_from(deliveries(shop)).unwrap();
+    delivery
+}
+
+fn claim(shop: &Shop) -> Vec<ClaimedDelivery> {
+    shop.engine.claim_deliveries(100).unwrap()
+}
+
+/// Checks a request as its receiver does, whose clock is right.
+fn is_fresh(shop: &Shop, secret: &Secret, request: &SignedRequest) -> bool {
+    verified(Format::Standard, secret, request, shop.clock.now())
+}
+
+#[test]
+fn set_back_an_hour_a_retry_waits_as_long_more_and_what_is_new_leaves_at_once() {
+    let shop = Shop::open();
+    let secret = endpoint(&shop);
+    shop.receiver.answer(status(500));
+    sell(&shop, "u_1").unwrap();
+    assert_eq!(deliver(&shop), (0, 1));
+    let put_off = only(&shop).due_at;
+    shop.clock.turn_back(HOUR);
+    assert_eq!(deliver(&shop), (0, 0));
+    assert_eq!((only(&shop).due_at, only(&shop).attempts), (put_off, 1));
+    assert_eq!(shop.engine.next_due().unwrap(), put_off);
+
+    sell(&shop, "u_2").unwrap();
+    drop(shop.receiver.take_requests());
+    assert_eq!(deliver(&shop), (1, 0));
+    assert!(is_fresh(&shop, &secret, &shop.receiver.take_requests()[0]));
+
+    // A retry may be put off by a little more than its gap.
+    shop.clock.turn(HOUR + 2 * MINUTE);
+    assert_eq!(deliver(&shop), (1, 0));
+    assert!(is_fresh(&shop, &secret, &shop.receiver.take_requests()[0]));
+    assert!(
+        deliveries(&shop)
+            .iter()
+            .all(|delivery| delivery.state == DeliveryState::Delivered)
+    );
+    shop.clean();
+}
+
+#[test]
+fn set_forward_an_hour_a_retry_is_made_at_once_and_only_once() {
+    let shop = Shop::open();
+    let secret = endpoint(&shop);
+    for _ in 0..2 {
+        shop.receiver.answer(status(500));
+    }
+    sell(&shop, "u_1").unwrap();
+    assert_eq!(deliver(&shop), (0, 1));
+    shop.clock.turn(HOUR);
+    drop(shop.receiver.take_requests());
+    // The hour would have had room for three attempts; it has brought one, and the next waits its time.
+    assert_eq!(deliver(&shop), (0, 1));
+    assert_eq!(deliver(&shop), (0, 0));
+    let [request] = <[SignedRequest; 1]>::try_from(shop.receiver.take_requests()).unwrap();
+    assert!(is_fresh(&shop, &secret, &request));
+    assert_eq!(only(&shop).attempts, 2);
+    assert!(only(&shop).due_at > Some(shop.clock.now()));
+    // And back again, so that what was put off is put off by an hour more.
+    shop.clock.turn_back(HOUR);
+    assert_eq!(deliver(&shop), (0, 0));
+    shop.clock.turn(HOUR + 6 * MINUTE);
+    assert_eq!(deliver(&shop), (1, 0));
+    shop.clean();
+}
+
+#[test]
+fn set_back_an_hour_a_claim_holds_until_the_clock_has_caught_up_and_its_answer_counts() {
+    let shop = Shop::open();
+    endpoint(&shop);
+    sell(&shop, "u_1").unwrap();
+    sell(&shop, "u_2").unwrap();
+    let claimed = claim(&shop);
+    assert_eq!(claimed.len(), 2);
+    shop.clock.turn_back(HOUR);
+    assert!(claim(&shop).is_empty());
+    assert_eq!(deliver(&shop), (0, 0));
+    // One is answered; of the other nothing is heard again.
+    assert!(shop.engine.acknowledge(&claimed[0], &status(204)).unwrap());
+    shop.clean();
+    shop.clock.turn(HOUR);
+    assert_eq!(deliver(&shop), (0, 0), "its lease has not ended");
+    shop.clock.turn(LEASE);
+    assert_eq!(deliver(&shop), (1, 0));
+    let sent = shop.receiver.take_requests();
+    assert_eq!(
+        header(&sent[0], "webhook-id"),
+        header(&claimed[1].request, "webhook-id")
+    );
+    assert_eq!(sent.len(), 1);
+    shop.clean();
+}
+
+#[test]
+fn set_forward_an_hour_a_claim_has_ended_and_the_delivery_is_made_again_once() {
+    let shop = Shop::open();
+    endpoint(&shop);
+    for uid in ["u_1", "u_2", "u_3"] {
+        sell(&shop, uid).unwrap();
+    }
+    let claimed = claim(&shop);
+    assert_eq!(claimed.len(), 3);
+    shop.clock.turn(HOUR);
+    // One is accepted before anybody else takes it: nobody sends it again.
+    assert!(shop.engine.acknowledge(&claimed[0], &status(204)).unwrap());
+    let again = claim(&shop);
+    let of = |first: &ClaimedDelivery| again.iter().find(|second| second.id == first.id);
+    assert!(again.len() == 2 && of(&claimed[0]).is_none());
+    // What the first claimer hears later is believed if it is good news.
+    assert!(!shop.engine.acknowledge(&claimed[1], &status(500)).unwrap());
+    assert!(shop.engine.acknowledge(&claimed[2], &status(204)).unwrap());
+    assert!(shop.engine.acknowledge(of(&claimed[1]).unwrap(), &status(204)).unwrap());
+    assert!(!shop.engine.acknowledge(of(&claimed[2]).unwrap(), &status(500)).unwrap());
+    shop.clock.turn(HOUR);
+    assert_eq!(deliver(&shop), (0, 0));
+    assert!(
+        deliveries(&shop)
+            .iter()
+            .all(|delivery| delivery.state == DeliveryState::Delivered)
+    );
+    shop.clean();
+}
+
+/// A shop in whose transport the clock jumps, at the first request only.
+fn jumping(jump: fn(&ManualClock)) -> Shop {
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let (turned, taking) = (clock.clone(), receiver.clone());
+    let engine = builder(&clock, &till, &receiver)
+        .transport(move |request: &SignedRequest| {
+            let first = taking.requests().is_empty();
+            let answer = taking.send(request);
+            if first {
+                jump(&turned);
+            }
+            answer
+        })
+        .open_in_memory()
+        .unwrap();
+    Shop::with(engine, Mode::Test, clock, till, receiver)
+}
+
+#[test]
+fn a_jump_while_one_of_several_is_sent_sends_each_once_with_the_time_that_is_then() {
+    let back: fn(&ManualClock) = |clock| clock.turn_back(HOUR);
+    let forward: fn(&ManualClock) = |clock| clock.turn(HOUR);
+    for (name, jump) in [("back", back), ("forward", forward)] {
+        let shop = jumping(jump);
+        endpoint(&shop);
+        let start = shop.clock.now();
+        for sale in 0..6 {
+            sell(&shop, &format!("u_{sale}")).unwrap();
+        }
+        let mut done = deliver(&shop);
+        if done.0 < 6 {
+            // What was not sent yet was due at the old time, and is again when the clock has come to it.
+            assert_eq!((name, done.1), ("back", 0));
+            shop.clock.turn(HOUR + LEASE);
+            done.0 += deliver(&shop).0;
+        }
+        assert_eq!(done, (6, 0), "{name}");
+        let mut sent: BTreeMap<String, usize> = BTreeMap::new();
+        for request in shop.receiver.requests() {
+            *sent
+                .entry(header(&request, "webhook-id").unwrap().to_owned())
+                .or_default() += 1;
+        }
+        assert!(
+            sent.len() == 6 && sent.values().all(|times| *times == 1),
+            "{name}: {sent:?}"
+        );
+        if name == "forward" {
+            // Five minutes is what receivers allow for; nothing of before the jump leaves after it.
+            let stale = |request: &&SignedRequest| request.signed_at < start.plus(HOUR);
+            assert_eq!(shop.receiver.requests().iter().filter(stale).count(), 1);
+        }
+        for delivery in deliveries(&shop) {
+            assert_eq!(
+                (delivery.state, delivery.attempts),
+                (DeliveryState::Delivered, 1),
+                "{name}"
+            );
+        }
+        shop.clean();
+    }
+}
+
+#[test]
+fn whatever_the_clock_does_every_delivery_comes_to_an_end_within_its_attempts() {
+    for seed in 1_u64..=20 {
+        let shop = Shop::open();
+        endpoint(&shop);
+        let mut lot = seed;
+        let mut draw = |of: u64| {
+            lot = lot
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (lot >> 33) % of
+        };
+        let mut held: Vec<ClaimedDelivery> = Vec::new();
+        let mut sales = 0;
+        for _ in 0..60 {
+            match draw(12) {
+                0 => shop.clock.turn_back(HOUR),
+                1 | 11 => shop.clock.turn(HOUR),
+                2 | 3 => shop.clock.turn(Duration::from_secs(draw(200))),
+                4 if sales < 10 => {
+                    sales += 1;
+                    sell(&shop, &format!("u_{sales}")).unwrap();
+                }
+                // Most of what is claimed is never heard of again.
+                5 | 8 | 9 | 10 => {
+                    let limit = usize::try_from(draw(4)).unwrap();
+                    held.extend(shop.engine.claim_deliveries(limit).unwrap());
+                }
+                6 if !held.is_empty() => {
+                    let at = usize::try_from(draw(held.len() as u64)).unwrap();
+                    let code = if draw(2) == 0 { 204 } else { 503 };
+                    shop.engine.acknowledge(&held.swap_remove(at), &status(code)).unwrap();
+                }
+                7 => {
+                    shop.receiver.answer(status(500));
+                    deliver(&shop);
+                }
+                _ => {
+                    deliver(&shop);
+                }
+            }
+        }
+        shop.clean();
+        for _ in 0..12 {
+            shop.clock.turn(2 * HOUR);
+            deliver(&shop);
+        }
+        let all = deliveries(&shop);
+        assert_eq!(all.len(), sales, "seed {seed}");
+        for delivery in &all {
+            let ended = matches!(delivery.state, DeliveryState::Delivered | DeliveryState::Exhausted);
+            assert!(ended && delivery.attempts <= 5, "seed {seed}: {delivery:?}");
+        }
+        let mut sent: BTreeMap<String, usize> = BTreeMap::new();
+        for request in shop.receiver.requests() {
+            *sent
+                .entry(header(&request, "webhook-id").unwrap().to_owned())
+                .or_default() += 1;
+        }
+        for delivery in &all {
+            let times = sent.get(delivery.event.as_str()).copied().unwrap_or_default();
+            assert!(
+                times <= delivery.attempts as usize,
+                "seed {seed}: sent {times} times, {delivery:?}"
+            );
+        }
+        shop.clean();
+    }
+}
