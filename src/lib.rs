@@ -122,6 +122,8 @@ macro_rules! planted {
 #[cfg(feature = "engine")]
 mod access;
 #[cfg(feature = "engine")]
+mod address;
+#[cfg(feature = "engine")]
 mod alarm;
 mod card;
 #[cfg(feature = "engine")]
@@ -164,6 +166,8 @@ pub mod testing;
 #[cfg(feature = "engine")]
 mod text;
 mod time;
+#[cfg(feature = "engine")]
+pub mod transport;
 pub mod webhook;
 #[cfg(feature = "engine")]
 mod wire;

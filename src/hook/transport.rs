@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::id::Mode;
 use crate::time::Timestamp;
 
 /// Carries one signed webhook to its endpoint.
@@ -41,6 +42,8 @@ pub struct SignedRequest {
     pub headers: Vec<(&'static str, String)>,
     /// The exact bytes of the body.
     pub body: Vec<u8>,
+    /// The mode of the sale that it tells of: where test webhooks may go, live ones may not have to.
+    pub mode: Mode,
     /// How long everything may take.
     pub timeout: Duration,
     /// Host time at which the attempt was signed.

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, the ground first. A room imports from floors below its own only.
 const FLOORS: &[&[&str]] = &[
-    &["card", "digest", "planted", "secret"],
+    &["address", "card", "digest", "planted", "secret"],
     &["error"],
     &["money", "text", "time"],
     &["id", "seal"],
     &["access", "catalog", "customer", "hook"],
-    &["entitlement", "payment"],
+    &["entitlement", "payment", "transport"],
     &["sandbox", "session", "webhook"],
     &["event"],
     &["alarm", "change", "wire"],
