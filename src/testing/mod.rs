@@ -36,12 +36,14 @@
 
 mod chance;
 mod clock;
+mod conformance;
 mod entropy;
 mod processor;
 mod receiver;
 pub mod sim;
 
 pub use clock::ManualClock;
+pub use conformance::{TransportReport, TransportRule, TransportViolation, transport_conformance};
 pub use entropy::SeededEntropy;
 pub use processor::{FakeProcessor, Posted, Taken, Told};
 pub use receiver::FakeReceiver;

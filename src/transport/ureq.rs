@@ -290,6 +290,8 @@ fn why(error: &ureq::Error, timeout: Duration) -> String {
         E::Timeout(_) => format!("timeout: no answer within {} ms", timeout.as_millis()),
         E::Rustls(error) => format!("tls: {error}"),
         E::Tls(what) => format!("tls: {what}"),
+        // So rustls speaks of a certificate, or of bytes that are no TLS; of the system's own errors none is that.
+        E::Io(error) if error.kind() == io::ErrorKind::InvalidData => format!("tls: {error}"),
         E::Io(error) => format!("connection: {error}"),
         E::ConnectionFailed => "connection: it failed".to_owned(),
         E::Protocol(error) => format!("protocol: {error}"),

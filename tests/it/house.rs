@@ -117,10 +117,13 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         (".entropy.fill(", &["engine"]),
         (".execute(&ask", &["engine/asks.rs", "testing/sim"]),
         (".lookup(&key", &["engine/asks.rs", "testing/sim"]),
-        ("transport.send(", &["engine/outbox.rs"]),
-        ("thread::Builder", &["engine/runner.rs"]),
+        ("transport.send(", &["engine/outbox.rs", "testing/conformance/rules.rs"]),
+        ("thread::Builder", &["engine/runner.rs", "testing/conformance"]),
         ("thread::spawn", &[]),
-        ("thread::scope", &["testing/sim/baton.rs"]),
+        (
+            "thread::scope",
+            &["testing/conformance/rules.rs", "testing/sim/baton.rs"],
+        ),
         ("thread::sleep", &["engine/pace.rs"]),
         ("unsafe ", &[]),
         ("f32", &[]),
@@ -133,6 +136,7 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         ("UPDATE tillite_", &["store"]),
         ("DELETE FROM", &["store"]),
         ("chrono::", &["time.rs"]),
+        ("use ureq::", &["transport/ureq.rs"]),
     ];
     for source in sources() {
         for (phrase, allowed) in rules {
