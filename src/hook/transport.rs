@@ -10,9 +10,15 @@ use crate::time::Timestamp;
 /// transaction open. Deliveries of different threads run at the same time.
 ///
 /// # What it must do
-/// POST exactly the given body and headers to exactly the given URL. Follow no redirect, send no
+/// POST exactly the given body and headers to exactly the given URL, once; a header that would end a line is
+/// refused. Follow no redirect, send no
 /// cookie, take no proxy from the environment, and count the deadline over everything, the
-/// reading of the reply included. The reply's body may be cut at [`Answered::MAX_BODY`] bytes.
+/// reading of the reply included. The reply's body is cut at [`Answered::MAX_BODY`] bytes; one that breaks off, or
+/// does not come in time, leaves the status as it is.
+/// `testing::transport_conformance` tries all that.
+///
+/// A URL is what somebody gave: dial what [`AddressPolicy`](crate::transport::AddressPolicy) lets through, and
+/// nothing else.
 ///
 /// # What an answer means
 /// A status from 200 to 299 is final: the delivery is done. Every other status, and
