@@ -1,14 +1,17 @@
 //! Whether a transport does what the engine asks of one, tried against an endpoint that misbehaves.
 
-mod rules;
+mod answer;
+mod connection;
+mod request;
 mod server;
+mod trial;
 
 use std::fmt;
 use std::sync::Mutex;
 
 use super::locked;
 use crate::hook::Transport;
-use rules::Bench;
+use trial::Bench;
 
 /// Tries a transport against endpoints that behave well and badly, and says in what it breaks the contract of
 /// [`Transport`]. `make` gives one anew for each rule.
@@ -42,7 +45,7 @@ pub fn transport_conformance<T: Transport + 'static>(make: impl Fn() -> T) -> Tr
         tried: Vec::new(),
     };
     for rule in TransportRule::ALL {
-        if !rules::can_be_tried(*rule) {
+        if !trial::can_be_tried(*rule) {
             continue;
         }
         report.tried.push(*rule);

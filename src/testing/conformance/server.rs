@@ -41,10 +41,13 @@ pub(super) enum Step {
     HangUp,
 }
 
+/// What to do with a request that came whole.
+pub(super) type Answering = dyn Fn(&Received) -> Vec<Step> + Send + Sync;
+
 /// How the server meets who connects.
 pub(super) enum Manner {
     /// Reads requests and answers each.
-    Answering(Box<dyn Fn(&Received) -> Vec<Step> + Send + Sync>),
+    Answering(Box<Answering>),
     /// Hangs up before it has read anything.
     HangingUp,
     /// Never reads.

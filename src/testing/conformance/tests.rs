@@ -7,7 +7,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::rules::Bench;
+use super::trial::Bench;
 use super::{TransportRule as Rule, TransportViolation, transport_conformance};
 use crate::hook::{Answered, SignedRequest, Transport, TransportOutcome};
 
@@ -179,15 +179,15 @@ impl Client {
             body.len()
         );
         let mut header = |name: &str, value: &str| {
-            head += &if self.is(Fault::CleansHeaders) {
-                format!(
-                    "{}: {}\r\n",
-                    name.replace(['\r', '\n', ' '], ""),
-                    value.replace(['\r', '\n', '\0'], "")
-                )
-            } else {
-                format!("{name}: {value}\r\n")
+            let is_cleaned = self.is(Fault::CleansHeaders);
+            let clean = |text: &str| {
+                if is_cleaned {
+                    text.replace(['\r', '\n', ' ', '\0'], "")
+                } else {
+                    text.to_owned()
+                }
             };
+            head += &[&clean(name), ": ", &clean(value), "\r\n"].concat();
         };
         for (name, value) in &request.headers {
             header(name, value);
