@@ -474,8 +474,6 @@ fn an_endpoint_is_where_a_webhook_can_go() {
         assert_eq!(Url::parse_endpoint("url", good).unwrap().as_str(), good);
     }
     for bad in [
-        "https://shop.example/hook#part",
-        "https://shop.example#",
         "http://169.254.169.254/latest/meta-data",
         "http://[::ffff:169.254.169.254]/",
         "http://[fd00:ec2::254]/",

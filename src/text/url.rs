@@ -68,14 +68,10 @@ impl Url {
         })
     }
 
-    /// The URL of a webhook endpoint, which has no fragment, since that is never sent, and no address for a host
-    /// that no webhook can be meant for, such as a link-local one. Whether a private address may be dialled is
-    /// the transport's to say.
+    /// The URL of a webhook endpoint, whose host is no address that no webhook can be meant for, such as a
+    /// link-local one. Whether a private address may be dialled is the transport's to say.
     pub(crate) fn parse_endpoint(field: &str, raw: &str) -> Result<Url, Error> {
         let url = Url::parse(field, raw)?;
-        if raw.contains('#') {
-            return Err(Invalid::new(field, "a fragment", "a URL without one: what follows # is never sent").into());
-        }
         if AddressPolicy::PrivateToo.check_host(&url.host).is_err() {
             let allowed = "a host by name, or a public, loopback or private address";
             return Err(Invalid::new(field, &url.host, allowed).into());

@@ -171,6 +171,11 @@ mod ready_made {
             "0.0.0.0",
             "[::]",
             "[fe80::1]",
+            // These are looked up, and judged by what the system reads in them.
+            "2852039166",
+            "0xa9fea9fe",
+            "169.254.43518",
+            "0",
         ] {
             let why = failure(transport.send(&to(&request, format!("http://{host}:{port}/hook"))));
             assert!(why.starts_with("address: "), "{host}: {why}");
