@@ -90,8 +90,10 @@
 //! * `engine` (default): everything. Without it: ids, money, and [`webhook::verify`] for programs
 //!   that only receive, with no database in the tree.
 //! * `ed25519` (part of `engine`): checking webhooks by a public key.
+//! * `ureq`: [`transport`], a [`Transport`] over http and https that dials only what it should.
 //! * `testing`: the kit for a host's tests, [`testing`](https://docs.rs/tillite/latest/tillite/testing/):
-//!   a clock, a payment service, a receiver, a disk that loses power, and a simulation of all of them.
+//!   a clock, a payment service, a receiver, a disk that loses power, and a simulation of all of them; and a
+//!   trial for transports.
 //! * `bundled` (default): compiles SQLite in. Without it the system's is linked; how new it
 //!   must be depends on the rusqlite that cargo picks (0.32 takes 3.37, 0.41 needs 3.44).
 //!
@@ -121,6 +123,8 @@ macro_rules! planted {
 
 #[cfg(feature = "engine")]
 mod access;
+#[cfg(feature = "engine")]
+mod address;
 #[cfg(feature = "engine")]
 mod alarm;
 mod card;
@@ -164,6 +168,8 @@ pub mod testing;
 #[cfg(feature = "engine")]
 mod text;
 mod time;
+#[cfg(feature = "engine")]
+pub mod transport;
 pub mod webhook;
 #[cfg(feature = "engine")]
 mod wire;

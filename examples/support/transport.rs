@@ -1,5 +1,5 @@
-//! A transport: how a signed webhook leaves the host. To be copied; with the feature `rustls` of ureq it
-//! speaks https too.
+//! A transport: how a signed webhook leaves the host. To be copied by who needs another than
+//! `tillite::transport::UreqTransport`, which judges addresses as well and speaks https.
 
 use std::io::{self, Read as _};
 use std::sync::LazyLock;
@@ -34,7 +34,10 @@ fn post(request: &SignedRequest) -> Result<Answered, ureq::Error> {
     }
     // The bytes as they are: the signature is over them.
     let mut reply = post.send(&request.body[..])?;
-    let answer = Answered::status(reply.status().as_u16());
+    let mut answer = Answered::status(reply.status().as_u16());
+    if let Some(value) = reply.headers().get("retry-after").and_then(|value| value.to_str().ok()) {
+        answer = answer.retry_after(value);
+    }
     // The status decides. The body is for the log: it is read as far as the engine keeps it, and if it
     // breaks off, the receiver has said all the same what it made of the webhook.
     let mut body = Vec::new();

@@ -6,7 +6,7 @@ use super::core::Core;
 use crate::alarm::{Alarm, Hook};
 use crate::error::Result;
 use crate::hook::{Answered, SignedRequest, TransportOutcome};
-use crate::id::{DeliveryId, EndpointId, World};
+use crate::id::{DeliveryId, EndpointId, Mode, World};
 use crate::secret::Secret;
 use crate::store::{self, Access, Claimed, Sql};
 use crate::time::Timestamp;
@@ -120,7 +120,7 @@ impl Core {
         for claimed in claimed {
             let secrets = self.open_secrets(&claimed.endpoint, &claimed.sealed_secrets);
             into.push(ClaimedDelivery {
-                request: signed(&claimed, &secrets, host_now),
+                request: signed(&claimed, world.mode, &secrets, host_now),
                 id: claimed.id,
                 attempt: claimed.attempt,
                 lease_until: claimed.lease_until,
@@ -207,7 +207,7 @@ fn exhausted(sql: &mut dyn Sql, world: World, endpoint: EndpointId, delivery: De
 
 /// The request of one attempt. Timestamp and signatures are of this attempt; the body is as it was
 /// committed.
-fn signed(claimed: &Claimed, secrets: &[Secret], host_now: Timestamp) -> SignedRequest {
+fn signed(claimed: &Claimed, mode: Mode, secrets: &[Secret], host_now: Timestamp) -> SignedRequest {
     let format = claimed.endpoint.format;
     let mut headers = vec![
         ("Content-Type", "application/json".to_owned()),
@@ -227,6 +227,7 @@ fn signed(claimed: &Claimed, secrets: &[Secret], host_now: Timestamp) -> SignedR
         url: claimed.endpoint.url.clone(),
         headers,
         body: claimed.body.clone(),
+        mode,
         timeout: TIMEOUT,
         signed_at: host_now,
     }

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::id::Mode;
 use crate::time::Timestamp;
 
 /// Carries one signed webhook to its endpoint.
@@ -9,9 +10,15 @@ use crate::time::Timestamp;
 /// transaction open. Deliveries of different threads run at the same time.
 ///
 /// # What it must do
-/// POST exactly the given body and headers to exactly the given URL. Follow no redirect, send no
+/// POST exactly the given body and headers to exactly the given URL, once; a header that would end a line is
+/// refused. Follow no redirect, send no
 /// cookie, take no proxy from the environment, and count the deadline over everything, the
-/// reading of the reply included. The reply's body may be cut at [`Answered::MAX_BODY`] bytes.
+/// reading of the reply included. The reply's body is cut at [`Answered::MAX_BODY`] bytes; one that breaks off, or
+/// does not come in time, leaves the status as it is.
+/// `testing::transport_conformance` tries all that.
+///
+/// A URL is what somebody gave: dial what [`AddressPolicy`](crate::transport::AddressPolicy) lets through, and
+/// nothing else.
 ///
 /// # What an answer means
 /// A status from 200 to 299 is final: the delivery is done. Every other status, and
@@ -41,6 +48,8 @@ pub struct SignedRequest {
     pub headers: Vec<(&'static str, String)>,
     /// The exact bytes of the body.
     pub body: Vec<u8>,
+    /// The mode of the sale that it tells of: where test webhooks may go, live ones may not have to.
+    pub mode: Mode,
     /// How long everything may take.
     pub timeout: Duration,
     /// Host time at which the attempt was signed.

@@ -1,6 +1,7 @@
 //! What a host tests with: a clock that is turned by hand, randomness that repeats itself, a
 //! processor with a ledger of its own, a receiver that keeps what it was sent, a disk that loses
-//! power, and a simulation that throws all of them at an engine.
+//! power, and a simulation that throws all of them at an engine; and what holds a host's transport to its
+//! contract, [`transport_conformance`].
 //!
 //! ```
 //! use std::time::Duration;
@@ -36,12 +37,14 @@
 
 mod chance;
 mod clock;
+mod conformance;
 mod entropy;
 mod processor;
 mod receiver;
 pub mod sim;
 
 pub use clock::ManualClock;
+pub use conformance::{TransportReport, TransportRule, TransportViolation, transport_conformance};
 pub use entropy::SeededEntropy;
 pub use processor::{FakeProcessor, Posted, Taken, Told};
 pub use receiver::FakeReceiver;

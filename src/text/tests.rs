@@ -453,10 +453,38 @@ fn urls_are_checked_on_the_raw_text() {
         "https://{CHECKOUT_SESSION_ID}.evil.example/",
         "https://shop.example:/x",
         "https://shop.example:99999/",
+        "https://shop.example:0/",
         "https://[fe80::1%25eth0]/",
         &format!("https://shop.example/{}", "x".repeat(2_048)),
     ] {
         assert_eq!(field_of(Url::parse("success_url", bad)), "success_url", "{bad:?}");
+    }
+}
+
+#[test]
+fn an_endpoint_is_where_a_webhook_can_go() {
+    for good in [
+        "https://shop.example/hook?token=1",
+        "http://localhost:8080/",
+        "http://192.168.1.9/hook",
+        "http://[::1]/",
+        "http://printer/",
+        "https://1.1.1.1/",
+    ] {
+        assert_eq!(Url::parse_endpoint("url", good).unwrap().as_str(), good);
+    }
+    for bad in [
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::ffff:169.254.169.254]/",
+        "http://[fd00:ec2::254]/",
+        "http://0.0.0.0/",
+        "http://[::]:80/",
+        "http://[fe80::1]/",
+        "http://224.0.0.1/",
+        "http://[2002:7f00:1::]/",
+        "no URL",
+    ] {
+        assert_eq!(field_of(Url::parse_endpoint("url", bad)), "url", "{bad:?}");
     }
 }
 

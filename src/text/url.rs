@@ -2,6 +2,7 @@ use std::net::Ipv6Addr;
 
 use http::Uri;
 
+use crate::address::AddressPolicy;
 use crate::error::{Error, Invalid};
 
 const MAX: usize = 2_048;
@@ -53,7 +54,7 @@ impl Url {
         let host = uri.host().unwrap_or("").to_ascii_lowercase();
         // What follows the host is a port in range, or nothing; the parser takes anything in brackets
         // for an address.
-        let is_no_port = authority.len() > host.len() && uri.port_u16().is_none();
+        let is_no_port = authority.len() > host.len() && uri.port_u16().is_none_or(|port| port == 0);
         let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let is_no_address = in_brackets.is_some_and(|address| address.parse::<Ipv6Addr>().is_err());
         if host.is_empty() || is_no_port || is_no_address {
@@ -65,6 +66,17 @@ impl Url {
             scheme_is_https,
             host,
         })
+    }
+
+    /// The URL of a webhook endpoint, whose host is no address that no webhook can be meant for, such as a
+    /// link-local one. Whether a private address may be dialled is the transport's to say.
+    pub(crate) fn parse_endpoint(field: &str, raw: &str) -> Result<Url, Error> {
+        let url = Url::parse(field, raw)?;
+        if AddressPolicy::PrivateToo.check_host(&url.host).is_err() {
+            let allowed = "a host by name, or a public, loopback or private address";
+            return Err(Invalid::new(field, &url.host, allowed).into());
+        }
+        Ok(url)
     }
 
     pub(crate) fn as_str(&self) -> &str {

@@ -168,7 +168,7 @@ impl NewEndpoint {
 
     /// Checks URL and names; `known` says whether the format has an event of a name.
     pub(crate) fn checked(mut self, known: impl Fn(&str) -> bool) -> Result<(NewEndpoint, Url), Error> {
-        let url = Url::parse("url", &self.url)?;
+        let url = Url::parse_endpoint("url", &self.url)?;
         text::key("idempotency_key", self.idempotency_key.as_deref())?;
         if self.ed25519 && self.format == Format::XPaySubscriptions {
             let allowed = "any format but xpay-subscriptions, which has no place for a second signature";

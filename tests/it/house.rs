@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 /// Rooms by floor, the ground first. A room imports from floors below its own only.
 const FLOORS: &[&[&str]] = &[
-    &["card", "digest", "planted", "secret"],
+    &["address", "card", "digest", "planted", "secret"],
     &["error"],
     &["money", "text", "time"],
     &["id", "seal"],
     &["access", "catalog", "customer", "hook"],
-    &["entitlement", "payment"],
+    &["entitlement", "payment", "transport"],
     &["sandbox", "session", "webhook"],
     &["event"],
     &["alarm", "change", "wire"],
@@ -117,10 +117,13 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         (".entropy.fill(", &["engine"]),
         (".execute(&ask", &["engine/asks.rs", "testing/sim"]),
         (".lookup(&key", &["engine/asks.rs", "testing/sim"]),
-        ("transport.send(", &["engine/outbox.rs"]),
-        ("thread::Builder", &["engine/runner.rs"]),
+        ("transport.send(", &["engine/outbox.rs", "testing/conformance/trial.rs"]),
+        ("thread::Builder", &["engine/runner.rs", "testing/conformance"]),
         ("thread::spawn", &[]),
-        ("thread::scope", &["testing/sim/baton.rs"]),
+        (
+            "thread::scope",
+            &["testing/conformance/connection.rs", "testing/sim/baton.rs"],
+        ),
         ("thread::sleep", &["engine/pace.rs"]),
         ("unsafe ", &[]),
         ("f32", &[]),
@@ -133,6 +136,7 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         ("UPDATE tillite_", &["store"]),
         ("DELETE FROM", &["store"]),
         ("chrono::", &["time.rs"]),
+        ("use ureq::", &["transport/ureq.rs"]),
     ];
     for source in sources() {
         for (phrase, allowed) in rules {

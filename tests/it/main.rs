@@ -53,5 +53,6 @@ mod simulation;
 mod size;
 mod sweep;
 mod time;
+mod transport;
 mod verifiers;
 mod verify;

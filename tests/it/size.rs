@@ -8,6 +8,10 @@ use std::process::Command;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const DEFAULT: usize = 44;
 
+/// Packages with the ready-made transport as well.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const WITH_UREQ: usize = 57;
+
 /// Packages of a build that only verifies webhooks.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const LIGHT: usize = 22;
@@ -21,6 +25,7 @@ const HEAVY: [&str; 3] = ["rusqlite", "libsqlite3-sys", "ring"];
 fn the_number_of_packages_is_the_one_in_the_readme() {
     for (build, arguments, pinned) in [
         ("default features", &[][..], DEFAULT),
+        ("the feature ureq", &["--features", "ureq"][..], WITH_UREQ),
         ("no default features", &["--no-default-features"][..], LIGHT),
     ] {
         let found = packages(arguments);
