@@ -229,5 +229,11 @@ pub(crate) const fn days(days: u32) -> Duration {
     Duration::from_secs(86_400).saturating_mul(days)
 }
 
+/// A span in whole milliseconds.
+#[cfg(feature = "engine")]
+pub(crate) fn in_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests;

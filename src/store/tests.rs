@@ -115,7 +115,7 @@ fn words_of(table: &str, column: &str) -> Vec<String> {
 #[test]
 fn every_word_that_a_column_may_hold_is_read_back() {
     type Reads = fn(&str) -> bool;
-    let columns: [(&str, &str, Reads); 17] = [
+    let columns: [(&str, &str, Reads); 18] = [
         ("tillite_app", "late_payments", |word| {
             codec::late_payments(word).is_ok()
         }),
@@ -127,6 +127,9 @@ fn every_word_that_a_column_may_hold_is_read_back() {
         ("tillite_charge", "state", |word| codec::charge_state(word).is_ok()),
         ("tillite_delivery", "state", |word| codec::delivery_state(word).is_ok()),
         ("tillite_dispute", "state", |word| codec::dispute_state(word).is_ok()),
+        ("tillite_endpoint", "ordering", |word| {
+            codec::delivery_order(word).is_ok()
+        }),
         ("tillite_endpoint", "state", |word| codec::endpoint_state(word).is_ok()),
         ("tillite_entitlement", "status", |word| codec::status(word).is_ok()),
         ("tillite_evidence", "source", |word| {

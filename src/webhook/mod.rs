@@ -42,6 +42,8 @@ mod delivery;
 mod ed25519;
 #[cfg(feature = "engine")]
 mod endpoint;
+#[cfg(feature = "engine")]
+mod flow;
 mod format;
 mod inbox;
 mod key;
@@ -60,6 +62,8 @@ pub(crate) use ed25519::{draw_pair, is_signing_key, public_half};
 pub use endpoint::{AddedEndpoint, Endpoint, EndpointState, NewEndpoint};
 #[cfg(feature = "engine")]
 pub(crate) use endpoint::{FreshSecrets, OVERLAP, SealedSecret, draw_secret};
+#[cfg(feature = "engine")]
+pub use flow::DeliveryOrder;
 pub use format::Format;
 pub use inbox::{Arrival, Arrived, Inbox, InboxStore};
 #[cfg(feature = "engine")]

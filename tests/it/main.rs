@@ -23,6 +23,7 @@ mod endpoints;
 mod entitlement;
 mod fakes;
 mod file;
+mod flow;
 mod holding;
 mod house;
 mod idempotency;
