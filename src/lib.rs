@@ -187,8 +187,8 @@ pub use crate::{
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
         App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, Customers, Disputes,
-        Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment,
-        Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
+        Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Numbers, Page,
+        Payment, Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},

@@ -265,7 +265,7 @@ impl Endpoints<'_> {
         }
         self.0.core.view(self.0.world, |view| {
             Ok(page(
-                store::queue::list(view.sql, view.world, before, limit + 1)?,
+                store::outbox::list(view.sql, view.world, before, limit + 1)?,
                 limit,
             ))
         })

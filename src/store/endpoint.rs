@@ -35,9 +35,23 @@ fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> R
     rows(sql, world, COLUMNS, rest, values, from_row)
 }
 
-/// The endpoints that get deliveries.
-pub(super) fn enabled(sql: &mut dyn Sql, world: World) -> Result<Vec<Endpoint>> {
-    query(sql, world, "AND state = 'enabled' ORDER BY number", &[])
+/// The endpoints that get deliveries, those included that get theirs later: nobody chose to lose what happens
+/// while an endpoint is suspended.
+pub(super) fn listening(sql: &mut dyn Sql, world: World) -> Result<Vec<Endpoint>> {
+    query(sql, world, "AND state IN ('enabled', 'suspended') ORDER BY number", &[])
+}
+
+/// An endpoint and the sealed secrets that sign for it at a host time; none if there is none of that number.
+pub(crate) fn with_sealed(
+    sql: &mut dyn Sql,
+    world: World,
+    number: i64,
+    host_now: Timestamp,
+) -> Result<Option<(Endpoint, Vec<SealedSecret>)>> {
+    match query(sql, world, "AND number = $3", &[number.into()])?.pop() {
+        Some(endpoint) => Ok(Some((endpoint, sealed_secrets(sql, world, number, host_now)?))),
+        None => Ok(None),
+    }
 }
 
 /// The endpoints that are not deleted, by age, after an id.

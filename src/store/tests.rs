@@ -84,6 +84,9 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
         setups(SetupState::is_live),
         deliveries(|state| next_state(state, DeliveryEvent::Claim).is_ok()),
         deliveries(|state| state == DeliveryState::Blocked || next_state(state, DeliveryEvent::Claim).is_ok()),
+        words(&EndpointState::ALL, EndpointState::as_str, |state| {
+            matches!(state, EndpointState::Enabled | EndpointState::Suspended)
+        }),
         // One that expired leaves its order to another.
         sessions(|state| !matches!(state, SessionState::Expired(_))),
         notices(|state| matches!(state, NotificationState::Waiting | NotificationState::Parked)),

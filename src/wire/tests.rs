@@ -180,9 +180,10 @@ fn subject(kind: EventKind) -> Subject {
         EventKind::EntitlementUpdated => of_entitlement(2, Status::Active, Some(86_400)),
         EventKind::EntitlementExpired => of_entitlement(3, Status::Expired, Some(86_400)),
         EventKind::EntitlementRevoked => of_entitlement(3, Status::Revoked, Some(60)),
-        EventKind::EndpointCreated | EventKind::EndpointSecretRotated | EventKind::EndpointPing => {
-            Subject::Endpoint(endpoint())
-        }
+        EventKind::EndpointCreated
+        | EventKind::EndpointSecretRotated
+        | EventKind::EndpointSuspended
+        | EventKind::EndpointPing => Subject::Endpoint(endpoint()),
         EventKind::ApiKeyCreated => Subject::ApiKey(api_key()),
         EventKind::ApiKeyRevoked => Subject::ApiKey(ApiKey {
             revoked_at: Some(at(60)),

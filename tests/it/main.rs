@@ -24,6 +24,7 @@ mod entitlement;
 mod fakes;
 mod file;
 mod flow;
+mod flow_model;
 mod holding;
 mod house;
 mod idempotency;
