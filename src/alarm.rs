@@ -210,7 +210,7 @@ pub enum Alarm {
         error: StorageError,
     },
     /// The host's own code panicked. The panic was caught and counted as the answer that promises
-    /// least.
+    /// least; of a transport, as if nothing had been sent.
     #[non_exhaustive]
     HookPanicked {
         /// Which code.

@@ -81,9 +81,10 @@ impl Flow {
             };
         }
         let in_time = |until: Option<Timestamp>| until.filter(|until| *until <= ended.plus(LONGEST_PAUSE));
-        let in_flight = match attempted.is_overloaded {
-            true => below((self.cap(allowed) / 2).max(1)),
-            false => self.in_flight,
+        let in_flight = if attempted.is_overloaded {
+            below((self.cap(allowed) / 2).max(1))
+        } else {
+            self.in_flight
         };
         Flow {
             in_flight,
