@@ -444,3 +444,6 @@ fn signed(claimed: &Claimed, endpoint: &Endpoint, secrets: &[Secret], host_now: 
         signed_at: host_now,
     }
 }
+
+#[cfg(all(test, feature = "testing"))]
+mod tests;

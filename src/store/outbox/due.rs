@@ -372,9 +372,9 @@ pub(crate) fn load(sql: &mut dyn Sql, world: World, up_to: u32) -> Result<Load> 
     let mut count = |of: &str| {
         let mut counted = 0;
         let statement = format!(
-            "SELECT count(*) FROM (SELECT 1 FROM tillite_endpoint w JOIN tillite_delivery d ON d.app = w.app \
-             AND d.mode = w.mode AND d.endpoint = w.number AND d.state IN ('pending', 'in_flight') AND {of} \
-             WHERE w.app = $1 AND w.mode = $2 AND w.state IN ('enabled', 'suspended') LIMIT $3) AS counted"
+            "SELECT count(*) FROM (SELECT 1 FROM tillite_endpoint w CROSS JOIN tillite_delivery d WHERE w.app = $1 \
+             AND w.mode = $2 AND w.state IN ('enabled', 'suspended') AND d.app = w.app AND d.mode = w.mode \
+             AND d.endpoint = w.number AND d.state IN ('pending', 'in_flight') AND {of} LIMIT $3) AS counted"
         );
         sql.each(&statement, &[app.into(), mode.into(), up_to.into()], &mut |row| {
             counted = small(row.int(0)?)?;
