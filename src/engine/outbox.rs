@@ -445,5 +445,5 @@ fn signed(claimed: &Claimed, endpoint: &Endpoint, secrets: &[Secret], host_now: 
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use tillite::{
     Transport as _, TransportOutcome, Work,
 };
 
-use crate::file::Disk;
+use crate::file::{Disk, sql};
 use crate::kit::{ManualClock, Receiver, Shop, Till, builder, header};
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -245,20 +245,20 @@ fn an_endpoint_that_does_not_answer_is_sent_one_at_a_time_until_it_accepts_again
     let disk = Disk::new();
     let shop = disk.shop();
     shop.app.endpoints().add(of_customers("shop.example")).unwrap();
-    let rows = || -> i64 {
-        let query = "SELECT count(*) FROM tillite_endpoint_flow";
-        disk.raw().query_row(query, [], |row| row.get(0)).unwrap()
-    };
+    let rows = || sql(&disk.raw(), "SELECT count(*) FROM tillite_endpoint_flow").remove(0);
     for customer in 0..40 {
         change(&shop, &format!("u{customer}"), "1");
     }
     let held = claim(&shop, 10);
     assert_eq!(held.len(), 4);
     ack(&shop, &held[0], &status(204));
-    assert_eq!(rows(), 0, "all is well");
+    assert_eq!(rows(), "0", "all is well");
     ack(&shop, &held[1], &silence());
     ack(&shop, &held[2], &status(503));
-    assert_eq!((rows(), shop.engine.health().unwrap().failing_endpoints), (1, 1));
+    assert_eq!(
+        (rows().as_str(), shop.engine.health().unwrap().failing_endpoints),
+        ("1", 1)
+    );
     assert!(claim(&shop, 10).is_empty(), "one is still on its way");
     ack(&shop, &held[3], &silence());
     let mut sizes = Vec::new();
@@ -273,7 +273,10 @@ fn an_endpoint_that_does_not_answer_is_sent_one_at_a_time_until_it_accepts_again
         }
     }
     assert_eq!(sizes[..4], [1, 2, 4, 4]);
-    assert_eq!((rows(), shop.engine.health().unwrap().failing_endpoints), (0, 0));
+    assert_eq!(
+        (rows().as_str(), shop.engine.health().unwrap().failing_endpoints),
+        ("0", 0)
+    );
     shop.clean();
 }
 
@@ -473,7 +476,7 @@ fn an_endpoint_that_asked_for_it_is_suspended_when_all_has_failed_for_so_long_an
         shop.clock.turn(3 * HOUR);
     }
     assert_eq!(state(), EndpointState::Suspended);
-    assert_eq!(*crate::kit::locked(&told_of), [dead.endpoint.id.clone()]);
+    assert_eq!(*crate::kit::locked(&told_of), std::slice::from_ref(&dead.endpoint.id));
     let kinds = shop.kinds(&dead.endpoint.id);
     assert_eq!(kinds, ["endpoint.created", "endpoint.suspended"]);
     // Another endpoint hears of it, and this one does not.

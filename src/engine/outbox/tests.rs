@@ -1,3 +1,5 @@
+#![cfg(feature = "testing")]
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
@@ -195,7 +197,9 @@ fn while_what_came_of_it_cannot_be_written_the_writing_is_tried_again_and_never_
         .pace(Arc::clone(&pace) as Arc<dyn Pace>)
         .transport(move |request: &SignedRequest| {
             let neighbour = Connection::open(&at).unwrap();
-            neighbour.execute_batch("BEGIN IMMEDIATE").unwrap();
+            let mut begin = neighbour.prepare("BEGIN IMMEDIATE").unwrap();
+            assert!(begin.query([]).unwrap().next().unwrap().is_none());
+            drop(begin);
             *locking.neighbour.lock().unwrap() = Some(neighbour);
             taking.send(request)
         })
