@@ -181,6 +181,15 @@ pub enum Alarm {
         /// The endpoint.
         endpoint: EndpointId,
     },
+    /// Every attempt at an endpoint had failed for as long as the endpoint may, and a delivery had run out of
+    /// attempts: its deliveries wait until somebody enables it again.
+    #[non_exhaustive]
+    EndpointSuspended {
+        /// The app's slug.
+        app: String,
+        /// The endpoint.
+        endpoint: EndpointId,
+    },
     /// A call was told [`crate::StorageKind::OutcomeUnknown`], or was in the middle of retrying
     /// after it: look at the disk.
     #[non_exhaustive]
@@ -201,7 +210,7 @@ pub enum Alarm {
         error: StorageError,
     },
     /// The host's own code panicked. The panic was caught and counted as the answer that promises
-    /// least.
+    /// least; of a transport, as if nothing had been sent.
     #[non_exhaustive]
     HookPanicked {
         /// Which code.
@@ -253,6 +262,13 @@ pub(crate) fn raised_by(app: &str, subject: &Subject, happenings: &[Happening]) 
                 app: app.to_owned(),
                 charge: dispute.charge.clone(),
                 dispute: dispute.id.clone(),
+            })
+        }
+        Subject::Endpoint(endpoint) => {
+            let suspended = |happening: &Happening| happening.kind == EventKind::EndpointSuspended;
+            happenings.iter().any(suspended).then(|| Alarm::EndpointSuspended {
+                app: app.to_owned(),
+                endpoint: endpoint.id.clone(),
             })
         }
         _ => None,
@@ -390,6 +406,10 @@ impl fmt::Display for Alarm {
             Alarm::EndpointSealed { app, endpoint } => write!(
                 f,
                 "{app}: the secret of endpoint {endpoint} does not open with this engine's sealing key; its deliveries wait"
+            ),
+            Alarm::EndpointSuspended { app, endpoint } => write!(
+                f,
+                "{app}: endpoint {endpoint} has accepted nothing for too long and is suspended; its deliveries wait"
             ),
             Alarm::CommitUnknown { doing, error } => write!(f, "{doing}: {error}"),
             // Its kind says that nothing was written, which is of the call that failed and not of this.

@@ -160,6 +160,9 @@ kinds! {
     EndpointCreated = "endpoint.created",
     /// An endpoint got another signing secret; not sent to the endpoint itself.
     EndpointSecretRotated = "endpoint.secret_rotated",
+    /// An endpoint had failed for as long as it may: its deliveries wait until it is enabled again. Not sent to
+    /// the endpoint itself.
+    EndpointSuspended = "endpoint.suspended",
     /// Somebody asked for a test event; it goes to that endpoint alone, whatever it wants.
     EndpointPing = "endpoint.ping",
     /// An API key was made.

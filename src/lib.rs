@@ -61,7 +61,8 @@
 //!   ([`App::unresolved`]) and ends by a person's word, which is evidence like any other ([`App::resolve`]).
 //! * A row changes together with its event, the event's webhook bodies and their deliveries, or
 //!   not at all. Events form a chain of hashes that [`Engine::verify`] checks.
-//! * A webhook arrives at least once, with the same id and bytes each time.
+//! * A webhook arrives at least once, with the same id and bytes each time, and first tries about one object in
+//!   the order of its events; all of them, where an endpoint asks for it ([`webhook::DeliveryOrder`]).
 //!
 //! # Two times
 //! *Engine time* rules what sales are about: expiry, grants, history. It is kept per app and mode,
@@ -72,7 +73,7 @@
 //! Every call is synchronous and safe from any thread. No thread is started but by
 //! [`Engine::spawn_runner`]. In an async host, call it from a thread that may block, or take the
 //! beats apart: [`Sessions::begin_payment`], [`Engine::claim_asks`], [`Engine::settle`],
-//! [`Engine::claim_deliveries`], [`Engine::acknowledge`] are short, and the waiting between them is
+//! [`Engine::claim_deliveries`], [`Engine::acknowledge_all`] are short, and the waiting between them is
 //! the host's.
 //!
 //! # A payment service
@@ -193,8 +194,8 @@ pub use crate::{
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
         App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, Customers, Disputes,
-        Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment,
-        Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
+        Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Numbers, Page,
+        Payment, Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},

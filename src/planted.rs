@@ -109,6 +109,8 @@ faults! {
     DeliveredBeforeSent,
     /// A claimed delivery stays due for others.
     ClaimWithoutLease,
+    /// Two deliveries about one object are on their way at once.
+    OrderIgnored,
     /// The last of several events of one move is delivered to nobody.
     EventWithoutDelivery,
     /// A page that is full is taken for the last one.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 #[cfg(feature = "engine")]
-use chrono::{Months, NaiveDate};
+use chrono::{Months, NaiveDate, NaiveDateTime};
 
 use crate::error::{Error, Invalid};
 
@@ -75,6 +75,20 @@ impl Timestamp {
     #[must_use]
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(u64::try_from(self.0 - earlier.0).unwrap_or(0))
+    }
+
+    /// An instant from a date of HTTP, in the form that is sent or one of the two that were:
+    /// `Sun, 06 Nov 1994 08:49:37 GMT`, `Sunday, 06-Nov-94 08:49:37 GMT`, `Sun Nov  6 08:49:37 1994`.
+    #[cfg(feature = "engine")]
+    pub(crate) fn parse_http_date(text: &str) -> Option<Timestamp> {
+        const FORMS: [&str; 3] = [
+            "%a, %d %b %Y %H:%M:%S GMT",
+            "%A, %d-%b-%y %H:%M:%S GMT",
+            "%a %b %e %H:%M:%S %Y",
+        ];
+        let parsed = |form: &&str| NaiveDateTime::parse_from_str(text, form).ok();
+        let date = FORMS.iter().find_map(parsed)?;
+        Timestamp::from_millis(date.and_utc().timestamp_millis()).ok()
     }
 
     /// The first instant after a month, in UTC; none if there is no such month.
@@ -227,6 +241,12 @@ impl Interval {
 #[cfg(feature = "engine")]
 pub(crate) const fn days(days: u32) -> Duration {
     Duration::from_secs(86_400).saturating_mul(days)
+}
+
+/// A span in whole milliseconds.
+#[cfg(feature = "engine")]
+pub(crate) fn in_millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

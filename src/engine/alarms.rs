@@ -65,13 +65,6 @@ impl Alarms {
 }
 
 impl Core {
-    /// Tells the host if nobody knows the outcome of a commit.
-    pub(super) fn watched<T>(&self, doing: &'static str, answer: Result<T>) -> Result<T> {
-        self.alarms
-            .tell(in_doubt(doing, &answer).into_iter().chain(self.log_is_kept()));
-        answer
-    }
-
     /// The alarm that the log is not worked into the file any more, once.
     pub(super) fn log_is_kept(&self) -> Option<Alarm> {
         let error = self.store.backend().log_failure()?;

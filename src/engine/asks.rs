@@ -143,6 +143,7 @@ impl Core {
             *panicked = Some(alarm);
             "the processor's code panicked".to_owned()
         };
+        let counted = &self.counted.processor_calls;
         match ask.kind {
             // A process that slept has lost its lease: the attempt may have been looked up, found
             // nowhere and closed by now, and the buyer may have paid again.
@@ -150,8 +151,11 @@ impl Core {
                 why: "the call's time was over before it was made".to_owned(),
             }),
             AskKind::Execute => Answer::Executed(match processor {
-                Some(processor) => shielded(hook, || processor.execute(&ask.request, ask.deadline))
-                    .unwrap_or_else(|alarm| Outcome::Unknown { why: noted(alarm) }),
+                Some(processor) => {
+                    counted.add(1);
+                    shielded(hook, || processor.execute(&ask.request, ask.deadline))
+                        .unwrap_or_else(|alarm| Outcome::Unknown { why: noted(alarm) })
+                }
                 // Nothing was called, and nothing will be: this is certain.
                 None => Outcome::NotSent { why: nobody() },
             }),
@@ -161,6 +165,7 @@ impl Core {
                         request: &ask.request,
                         reference: ask.reference.as_deref(),
                     };
+                    counted.add(1);
                     shielded(hook, || processor.cancel(&key))
                         .unwrap_or_else(|alarm| Cancel::CannotTell { why: noted(alarm) })
                 }
@@ -172,6 +177,7 @@ impl Core {
                         request: &ask.request,
                         reference: ask.reference.as_deref(),
                     };
+                    counted.add(1);
                     shielded(hook, || processor.lookup(&key))
                         .unwrap_or_else(|alarm| Lookup::CannotTell { why: noted(alarm) })
                 }

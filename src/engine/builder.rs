@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::Engine;
 use super::alarms::{Alarms, OnAlarm};
 use super::core::{Core, Processors, Route};
+use super::numbers::Counters;
 use super::pace::{Bell, RealPace};
 use crate::alarm::Alarm;
 use crate::error::{Invalid, Result};
@@ -218,6 +219,7 @@ impl Builder {
                 alarms: Alarms::to(self.on_alarm),
                 shown: Arc::new(Shown::default()),
                 last_run: AtomicI64::new(-1),
+                counted: Counters::default(),
             }),
         };
         engine.recover(RECOVERED_AT_OPEN)?;

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::alarms::{Alarms, in_doubt, note};
+use super::numbers::Counters;
 use super::pace::Bell;
 use crate::access::Actor;
 use crate::alarm::Alarm;
@@ -48,6 +49,7 @@ pub(super) struct Core {
     pub(super) shown: Arc<Shown>,
     /// Host time of the newest `run_due`, or -1.
     pub(super) last_run: AtomicI64,
+    pub(super) counted: Counters,
 }
 
 impl Core {
@@ -113,15 +115,20 @@ impl Core {
         access: Access,
         moment: Moment,
         alarms: &mut Vec<Alarm>,
-        command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
+        mut command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let doing = moment.cause;
-        let answer = self.store.write(access, moment, command);
+        let answer = self.store.write(access, moment, move |tx| {
+            let value = command(tx)?;
+            Ok((value, tx.events()))
+        });
         self.bell.ring();
         for alarm in in_doubt(doing, &answer).into_iter().chain(self.log_is_kept()) {
             note(alarms, alarm);
         }
-        answer.map(|(value, raised)| {
+        answer.map(|((value, events), raised)| {
+            self.counted.commits.add(1);
+            self.counted.events.add(events);
             alarms.extend(raised);
             value
         })
@@ -134,7 +141,26 @@ impl Core {
         doing: &'static str,
         command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.watched(doing, self.store.write_raw(access, command))
+        let mut alarms = Vec::new();
+        let answer = self.write_raw_noting(access, doing, &mut alarms, command);
+        self.alarms.tell(alarms);
+        answer
+    }
+
+    /// The same, for a caller that tells of it later: what somebody has to look at is noted, once.
+    pub(super) fn write_raw_noting<T: Send + 'static>(
+        &self,
+        access: Access,
+        doing: &'static str,
+        alarms: &mut Vec<Alarm>,
+        command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let answer = self.store.write_raw(access, command);
+        for alarm in in_doubt(doing, &answer).into_iter().chain(self.log_is_kept()) {
+            note(alarms, alarm);
+        }
+        self.counted.commits.add(usize::from(answer.is_ok()));
+        answer
     }
 
     pub(super) fn view<T>(&self, world: World, query: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {

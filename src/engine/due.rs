@@ -158,8 +158,8 @@ impl Engine {
     /// writing that down sends it again.
     ///
     /// # Events
-    /// Those of [`Engine::settle`]; `checkout.session.expired`; `entitlement.expired`,
-    /// `entitlement.updated`.
+    /// Those of [`Engine::settle`] and [`Engine::acknowledge`]; `checkout.session.expired`;
+    /// `entitlement.expired`, `entitlement.updated`.
     pub fn run_due(&self, budget: Budget) -> Result<Ran> {
         let kinds: [(Work, Kind); 5] = [
             (Work::PAYMENTS, Engine::run_recovery),
@@ -321,11 +321,7 @@ impl Engine {
         let mut earliest: Option<Timestamp> = None;
         for world in self.core.store.read(store::app::worlds)? {
             let processors = &self.core.processors(world.mode).by_name;
-            let openable = if work.has(Work::DELIVERIES) {
-                self.core.openable(world, host_now)?
-            } else {
-                Vec::new()
-            };
+            let mut sealed = Vec::new();
             let found = self.core.view(world, |view| {
                 // Engine time runs with the host's; what is due in so long there is due in so long
                 // here.
@@ -348,9 +344,14 @@ impl Engine {
                     due.extend(store::idempotency::next_end(view.sql, view.world)?);
                     due.extend(store::retention::next_look(view.sql, view.world, host_now)?);
                 }
-                due.extend(store::queue::next_claimable(view.sql, view.world, host_now, &openable)?);
+                if work.has(Work::DELIVERIES) {
+                    let (next, shut) = self.core.next_claimable(view.sql, view.world, host_now)?;
+                    due.extend(next);
+                    sealed = shut;
+                }
                 Ok(due.into_iter().min())
             })?;
+            self.core.tell_sealed(world, sealed)?;
             earliest = earliest.into_iter().chain(found).min();
         }
         Ok(earliest)

@@ -40,7 +40,7 @@ impl Endpoints<'_> {
     /// # Errors
     /// [`Error::NoSealKey`] without a key to seal the secret, and if the secret of a repeated request
     /// was sealed with another; [`Error::Invalid`] for the URL, an event that the format does not
-    /// have, a URL in use, and the hundred-and-first endpoint; [`Error::IdempotencyConflict`];
+    /// have, a number out of range, a URL in use, and the hundred-and-first endpoint; [`Error::IdempotencyConflict`];
     /// [`Error::NoEntropy`]; [`Error::Storage`].
     ///
     /// # Durability
@@ -78,6 +78,10 @@ impl Endpoints<'_> {
                 format: new.format,
                 events: new.events.clone(),
                 state: EndpointState::Enabled,
+                ordering: new.ordering,
+                max_in_flight: new.max_in_flight,
+                min_gap: new.min_gap(),
+                suspend_after: new.suspend_after,
                 created_at: tx.now,
                 number,
                 url_key: url_key.clone(),
@@ -261,7 +265,7 @@ impl Endpoints<'_> {
         }
         self.0.core.view(self.0.world, |view| {
             Ok(page(
-                store::queue::list(view.sql, view.world, before, limit + 1)?,
+                store::outbox::list(view.sql, view.world, before, limit + 1)?,
                 limit,
             ))
         })

@@ -18,6 +18,12 @@ pub struct Health {
     pub oldest_due: Option<Timestamp>,
     /// Host time since which a delivery has been due; none if none is overdue.
     pub oldest_overdue_delivery: Option<Timestamp>,
+    /// Deliveries that wait for their next attempt; 1,000 in an app and mode stand for more.
+    pub pending_deliveries: u64,
+    /// Deliveries that somebody sends, or died sending; 1,000 in an app and mode stand for more.
+    pub deliveries_in_flight: u64,
+    /// Enabled endpoints that have accepted nothing since a failure.
+    pub failing_endpoints: u64,
     /// Charges, refunds and setups whose outcome is awaited.
     pub open_charges: u64,
     /// Attempts of charges, refunds and setups that somebody has to decide about, as many as
@@ -39,6 +45,9 @@ pub struct Health {
     /// [`crate::Alarm::LogKept`].
     pub log_failure: Option<StorageError>,
 }
+
+/// How many deliveries of a world are counted.
+const COUNTED: u32 = 1_000;
 
 impl Engine {
     /// How the engine is doing.
@@ -73,8 +82,12 @@ impl Engine {
                 health.open_charges += store::attempt::open_attempts(sql, world)?;
                 health.unresolved_charges += store::attempt::count_unresolved(sql, world, idle_since(host_now))?;
                 health.held_charges += store::payment::held(sql, world, "", 100)?.len() as u64;
-                let due = store::queue::next_due(sql, world)?.filter(|due| *due <= host_now);
+                let due = store::outbox::next_due(sql, world, host_now)?.filter(|due| *due <= host_now);
                 health.oldest_overdue_delivery = health.oldest_overdue_delivery.into_iter().chain(due).min();
+                let load = store::outbox::load(sql, world, COUNTED)?;
+                health.pending_deliveries += load.pending;
+                health.deliveries_in_flight += load.in_flight;
+                health.failing_endpoints += load.failing;
                 let all = [
                     expiry.map(on_host),
                     lapse.map(on_host),
@@ -88,7 +101,7 @@ impl Engine {
                 health.oldest_due = all.into_iter().flatten().min();
                 store::endpoint::all_sealed(sql, world, host_now)
             })?;
-            health.sealed_endpoints += core.by_seal(stored).1.len() as u64;
+            health.sealed_endpoints += core.count_sealed(&stored) as u64;
         }
         Ok(health)
     }

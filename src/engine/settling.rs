@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 /// For how long settling is tried again when the disk fails. What the processor answered is in
 /// memory only, so it is worth waiting for; after that the attempt is left to recovery, which asks
 /// once more. What a look-up found is found again by the next, and is not waited for.
-const SETTLE_PATIENCE: Duration = LEASE_MARGIN;
+pub(super) const SETTLE_PATIENCE: Duration = LEASE_MARGIN;
 
 /// The first pause between two tries; each is twice the one before.
 const SETTLE_PAUSE: Duration = Duration::from_millis(10);
@@ -155,28 +155,34 @@ pub(super) fn settle(core: &Core, ask: &Ask, answer: &Answer) -> Result<Settled>
         AskKind::Execute => SETTLE_PATIENCE,
         AskKind::LookUp | AskKind::Cancel => Duration::ZERO,
     };
+    let mut alarms = Vec::new();
+    let settled = patiently(core, patience, || work_in(core, ask.world, heard.clone(), &mut alarms));
+    core.alarms.tell(alarms);
+    settled
+}
+
+/// Writes, and tries again for so long while the disk fails, for who has in memory only what is to be
+/// written.
+pub(super) fn patiently<T>(core: &Core, patience: Duration, mut write: impl FnMut() -> Result<T>) -> Result<T> {
     let until = core.pace.now().saturating_add(patience);
     let mut pause = SETTLE_PAUSE;
-    let mut alarms = Vec::new();
     let mut in_doubt = None;
-    let settled = loop {
-        match work_in(core, ask.world, heard.clone(), &mut alarms) {
+    loop {
+        match write() {
             Err(Error::Storage(error)) => {
                 if error.kind == StorageKind::OutcomeUnknown {
                     in_doubt.get_or_insert_with(|| error.clone());
                 }
                 if !may_pass(error.kind) || core.pace.now() >= until {
                     // That the last try wrote nothing says nothing of those before it.
-                    break Err(in_doubt.unwrap_or(error).into());
+                    return Err(in_doubt.unwrap_or(error).into());
                 }
                 core.pace.sleep(pause);
                 pause *= 2;
             }
-            worked => break worked,
+            written => return written,
         }
-    };
-    core.alarms.tell(alarms);
-    settled
+    }
 }
 
 /// Whether a failure of the file may be over in a moment.

@@ -22,7 +22,8 @@ use crate::time::Timestamp;
 ///
 /// # What an answer means
 /// A status from 200 to 299 is final: the delivery is done. Every other status, and
-/// [`TransportOutcome::Failed`], is tried again on the schedule. A wrong answer is harmless: a
+/// [`TransportOutcome::Failed`], is tried again on the schedule. Code that panics is no answer: the delivery
+/// is tried again after five minutes, and it costs no attempt. A wrong answer is harmless: a
 /// receiver sees an event at least once and recognises a repetition by `webhook-id`.
 pub trait Transport: Send + Sync {
     /// Sends the request and waits for the reply.

@@ -8,8 +8,8 @@ use sha2::{Digest as _, Sha256};
 use super::codec::{self, mode_number};
 use super::head::Tx;
 use super::{
-    app, attempt, catalog, customer, dispute, endpoint, entitlement, idempotency, method, payment, refund, session,
-    setup,
+    app, attempt, catalog, customer, dispute, endpoint, entitlement, idempotency, method, outbox, payment, refund,
+    session, setup,
 };
 use crate::alarm;
 use crate::change::{Change, Entry};
@@ -30,7 +30,7 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
         every_grant_is_folded(change),
         "a reader may remember what is written here"
     );
-    let mut endpoints = endpoint::enabled(tx.sql, tx.world)?;
+    let mut endpoints = endpoint::listening(tx.sql, tx.world)?;
     for entry in &change.entries {
         put(tx, entry)?;
         for (at, happening) in entry.happenings.iter().enumerate() {
@@ -46,7 +46,7 @@ pub(crate) fn apply(tx: &mut Tx<'_>, change: &Change) -> Result<()> {
         tx.alarms
             .extend(alarm::raised_by(&tx.app, &entry.subject, &entry.happenings));
         if let Subject::Endpoint(_) = entry.subject {
-            endpoints = endpoint::enabled(tx.sql, tx.world)?;
+            endpoints = endpoint::listening(tx.sql, tx.world)?;
         }
     }
     for entry in &change.ledger {
@@ -195,7 +195,7 @@ fn put_event(
         return Ok(());
     }
     for endpoint in wanting {
-        put_delivery(tx, endpoint, seq)?;
+        put_delivery(tx, endpoint, seq, subject.id())?;
     }
     Ok(())
 }
@@ -241,21 +241,17 @@ fn bodies(wanting: &[&Endpoint], envelope: &Envelope<'_>, subject: &Subject, obj
         .collect()
 }
 
-fn put_delivery(tx: &mut Tx<'_>, endpoint: &Endpoint, event: i64) -> Result<()> {
-    let World { app, mode } = tx.world;
-    let id: DeliveryId = tx.mint.id(mode);
-    codec::one(tx.sql.exec(
-        "INSERT INTO tillite_delivery (app, mode, id, endpoint, event, generation, state, attempts, due_at, token, \
-         last_status) VALUES ($1, $2, $3, $4, $5, 1, 'pending', 0, $6, 0, NULL)",
-        &[
-            app.into(),
-            mode_number(mode).into(),
-            id.as_str().into(),
-            endpoint.number.into(),
-            event.into(),
-            tx.host_now.as_millis().into(),
-        ],
-    )?)
+fn put_delivery(tx: &mut Tx<'_>, endpoint: &Endpoint, event: i64, object: &str) -> Result<()> {
+    let id: DeliveryId = tx.mint.id(tx.world.mode);
+    let new = outbox::New {
+        id: &id,
+        endpoint,
+        event,
+        object,
+        generation: 1,
+        due_at: tx.host_now,
+    };
+    outbox::enqueue(tx.sql, tx.world, &new)
 }
 
 /// What the hash of an event covers. Bodies are covered by their own hashes, so that the chain can

@@ -1,6 +1,7 @@
 //! How values stand in columns: one place for each, both ways.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::Row;
 use crate::entitlement::Status;
@@ -15,7 +16,7 @@ use crate::payment::{
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
 use crate::time::Timestamp;
-use crate::webhook::{DeliveryState, EndpointState, Format};
+use crate::webhook::{DeliveryOrder, DeliveryState, EndpointState, Format};
 
 /// A stored value that this crate never writes.
 pub(super) fn corrupt(what: &str) -> Error {
@@ -228,6 +229,15 @@ pub(super) fn endpoint_state(text: &str) -> Result<EndpointState> {
 
 pub(super) fn delivery_state(text: &str) -> Result<DeliveryState> {
     word(&DeliveryState::ALL, DeliveryState::as_str, text)
+}
+
+pub(super) fn delivery_order(text: &str) -> Result<DeliveryOrder> {
+    word(&DeliveryOrder::ALL, DeliveryOrder::as_str, text)
+}
+
+/// A span that is stored in milliseconds.
+pub(super) fn span(millis: i64) -> Result<Duration> {
+    small(millis).map(Duration::from_millis)
 }
 
 pub(super) fn format(text: &str) -> Result<Format> {

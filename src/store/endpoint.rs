@@ -1,14 +1,16 @@
 //! Webhook endpoints and their sealed secrets.
 
-use super::codec::{self, corrupt, endpoint_state, format, id, instant, json, mode_number};
+use super::codec::{
+    self, corrupt, delivery_order, endpoint_state, format, id, instant, json, mode_number, small, span,
+};
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
 use crate::id::World;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, in_millis};
 use crate::webhook::{Endpoint, FreshSecrets, SealedSecret};
 
-const COLUMNS: &str = "SELECT id, url, url_key, format, types, state, created_at, number, revision \
-                       FROM tillite_endpoint WHERE app = $1 AND mode = $2";
+const COLUMNS: &str = "SELECT id, url, url_key, format, types, state, created_at, number, revision, \
+                       ordering, max_in_flight, min_gap, suspend_after FROM tillite_endpoint WHERE app = $1 AND mode = $2";
 
 fn from_row(row: &dyn Row) -> Result<Endpoint> {
     Ok(Endpoint {
@@ -21,6 +23,10 @@ fn from_row(row: &dyn Row) -> Result<Endpoint> {
         created_at: instant(row.int(6)?)?,
         number: row.int(7)?,
         revision: row.int(8)?,
+        ordering: delivery_order(&row.text(9)?)?,
+        max_in_flight: small(row.int(10)?)?,
+        min_gap: span(row.int(11)?)?,
+        suspend_after: row.maybe_int(12)?.map(span).transpose()?,
         fresh: None,
     })
 }
@@ -29,9 +35,23 @@ fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> R
     rows(sql, world, COLUMNS, rest, values, from_row)
 }
 
-/// The endpoints that get deliveries.
-pub(super) fn enabled(sql: &mut dyn Sql, world: World) -> Result<Vec<Endpoint>> {
-    query(sql, world, "AND state = 'enabled' ORDER BY number", &[])
+/// The endpoints that get deliveries, those included that get theirs later: nobody chose to lose what happens
+/// while an endpoint is suspended.
+pub(super) fn listening(sql: &mut dyn Sql, world: World) -> Result<Vec<Endpoint>> {
+    query(sql, world, "AND state IN ('enabled', 'suspended') ORDER BY number", &[])
+}
+
+/// An endpoint and the sealed secrets that sign for it at a host time; none if there is none of that number.
+pub(crate) fn with_sealed(
+    sql: &mut dyn Sql,
+    world: World,
+    number: i64,
+    host_now: Timestamp,
+) -> Result<Option<(Endpoint, Vec<SealedSecret>)>> {
+    match query(sql, world, "AND number = $3", &[number.into()])?.pop() {
+        Some(endpoint) => Ok(Some((endpoint, sealed_secrets(sql, world, number, host_now)?))),
+        None => Ok(None),
+    }
 }
 
 /// The endpoints that are not deleted, by age, after an id.
@@ -108,19 +128,25 @@ pub(crate) fn all_sealed(
 pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: i64) -> Result<()> {
     let mode = mode_number(world.mode);
     let types = json(&endpoint.events)?;
+    let suspend_after = endpoint.suspend_after.map(in_millis);
     if before != 0 {
         if let Some(fresh) = &endpoint.fresh {
             put_secrets(sql, world, endpoint, fresh)?;
         }
         return codec::one(sql.exec(
-            "UPDATE tillite_endpoint SET url = $1, url_key = $2, types = $3, state = $4, revision = $5 \
-             WHERE app = $6 AND mode = $7 AND number = $8 AND revision = $9",
+            "UPDATE tillite_endpoint SET url = $1, url_key = $2, types = $3, state = $4, revision = $5, ordering = $6, \
+             max_in_flight = $7, min_gap = $8, suspend_after = $9 \
+             WHERE app = $10 AND mode = $11 AND number = $12 AND revision = $13",
             &[
                 (&endpoint.url).into(),
                 (&endpoint.url_key).into(),
                 (&types).into(),
                 endpoint.state.as_str().into(),
                 endpoint.revision.into(),
+                endpoint.ordering.as_str().into(),
+                endpoint.max_in_flight.into(),
+                in_millis(endpoint.min_gap).into(),
+                suspend_after.into(),
                 world.app.into(),
                 mode.into(),
                 endpoint.number.into(),
@@ -129,8 +155,9 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: 
         )?);
     }
     codec::one(sql.exec(
-        "INSERT INTO tillite_endpoint (app, mode, number, id, url, url_key, format, types, state, created_at, revision) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+        "INSERT INTO tillite_endpoint (app, mode, number, id, url, url_key, format, types, state, created_at, revision, \
+         ordering, max_in_flight, min_gap, suspend_after) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         &[
             world.app.into(),
             mode.into(),
@@ -143,6 +170,10 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: 
             endpoint.state.as_str().into(),
             endpoint.created_at.as_millis().into(),
             endpoint.revision.into(),
+            endpoint.ordering.as_str().into(),
+            endpoint.max_in_flight.into(),
+            in_millis(endpoint.min_gap).into(),
+            suspend_after.into(),
         ],
     )?)?;
     match &endpoint.fresh {

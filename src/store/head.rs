@@ -239,6 +239,11 @@ impl Tx<'_> {
         apply::apply(self, change)
     }
 
+    /// How many events it has written so far.
+    pub(crate) fn events(&self) -> usize {
+        usize::try_from(self.seq - self.seq_at_begin).unwrap_or(0)
+    }
+
     /// Moves the world's test clock forward; answers the engine time afterwards.
     pub(crate) fn advance(&mut self, by: std::time::Duration) -> Result<Timestamp> {
         let World { app, mode } = self.world;

@@ -26,9 +26,9 @@ mod head;
 pub(crate) mod idempotency;
 pub(crate) mod method;
 pub(crate) mod notice;
+pub(crate) mod outbox;
 mod pace;
 pub(crate) mod payment;
-pub(crate) mod queue;
 pub(crate) mod refund;
 pub(crate) mod retention;
 pub(crate) mod session;
@@ -45,7 +45,6 @@ pub(crate) use idempotency::remembered;
 #[cfg(any(test, feature = "testing"))]
 pub(crate) use pace::ByHand;
 pub(crate) use pace::Pace;
-pub(crate) use queue::Claimed;
 pub(crate) use sqlite::{BUSY_WAIT, MEMORY, Place, Sqlite};
 pub(crate) use verify::Expect as ExpectHead;
 pub use verify::{Broken, Report};

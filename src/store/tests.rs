@@ -84,6 +84,9 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
         setups(SetupState::is_live),
         deliveries(|state| next_state(state, DeliveryEvent::Claim).is_ok()),
         deliveries(|state| state == DeliveryState::Blocked || next_state(state, DeliveryEvent::Claim).is_ok()),
+        words(&EndpointState::ALL, EndpointState::as_str, |state| {
+            matches!(state, EndpointState::Enabled | EndpointState::Suspended)
+        }),
         // One that expired leaves its order to another.
         sessions(|state| !matches!(state, SessionState::Expired(_))),
         notices(|state| matches!(state, NotificationState::Waiting | NotificationState::Parked)),
@@ -115,7 +118,7 @@ fn words_of(table: &str, column: &str) -> Vec<String> {
 #[test]
 fn every_word_that_a_column_may_hold_is_read_back() {
     type Reads = fn(&str) -> bool;
-    let columns: [(&str, &str, Reads); 17] = [
+    let columns: [(&str, &str, Reads); 18] = [
         ("tillite_app", "late_payments", |word| {
             codec::late_payments(word).is_ok()
         }),
@@ -127,6 +130,9 @@ fn every_word_that_a_column_may_hold_is_read_back() {
         ("tillite_charge", "state", |word| codec::charge_state(word).is_ok()),
         ("tillite_delivery", "state", |word| codec::delivery_state(word).is_ok()),
         ("tillite_dispute", "state", |word| codec::dispute_state(word).is_ok()),
+        ("tillite_endpoint", "ordering", |word| {
+            codec::delivery_order(word).is_ok()
+        }),
         ("tillite_endpoint", "state", |word| codec::endpoint_state(word).is_ok()),
         ("tillite_entitlement", "status", |word| codec::status(word).is_ok()),
         ("tillite_evidence", "source", |word| {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use crate::error::Refused;
 use crate::hook::{Answered, SignedRequest, TransportOutcome};
-use crate::id::{DeliveryId, EndpointId, EventId};
+use crate::id::{DeliveryId, EndpointId, EventId, World};
 use crate::text::kept;
 use crate::time::Timestamp;
 
-/// How long after the end of a failed attempt the next one starts: after the first failure a
-/// minute, then 5 minutes, 30 minutes, 2 hours. After the fifth failure there is no other.
-pub(crate) const GAPS: [Duration; 4] = [
+/// How long after the end of a failed attempt the next one starts at the earliest: after the first
+/// failure a minute, then 5 minutes, 30 minutes, 2 hours. After the fifth failure there is no other.
+const GAPS: [Duration; 4] = [
     Duration::from_secs(60),
     Duration::from_secs(300),
     Duration::from_secs(1_800),
@@ -30,8 +30,19 @@ pub(crate) const LEASE: Duration = Duration::from_secs(90);
 /// What must be left of a lease beyond the timeout when an attempt starts.
 pub(crate) const MARGIN: Duration = Duration::from_secs(5);
 
-/// The most deliveries of one endpoint that are on their way at once.
-pub(crate) const MAX_IN_FLIGHT: i64 = 4;
+/// How long a delivery waits that could not be sent because the transport's own code failed.
+pub(crate) const AFTER_PANIC: Duration = Duration::from_secs(300);
+
+/// The longest that a receiver can have an endpoint left alone: twice the longest gap.
+pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(14_400);
+
+/// How far ahead a lease can end. One that ends later was given while the host's clock was ahead by
+/// more than a lease, and counts as over; a clock that is set back by less only makes it longer.
+pub(crate) const FURTHEST_LEASE: Duration = Duration::from_secs(2 * LEASE.as_secs());
+
+/// How far ahead a delivery can be due that waits for its attempt after so many, in milliseconds, for as
+/// many as can be claimed. What is due later was put off while the host's clock was ahead.
+pub(crate) const FURTHEST_DUE: [i64; 5] = [300_000, 120_000, 600_000, 3_600_000, 14_400_000];
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +75,8 @@ pub(crate) enum DeliveryEvent {
     Failed,
     /// The last attempt failed, or was never heard of again.
     FailedLast,
+    /// The one before it in its lane is done.
+    Promoted,
 }
 
 /// The whole machine. What is not listed is refused.
@@ -72,8 +85,9 @@ pub(crate) enum DeliveryEvent {
 /// the endpoint has the event, and sending it again would serve nobody.
 pub(crate) fn next(state: DeliveryState, event: DeliveryEvent) -> Result<DeliveryState, Refused> {
     use DeliveryEvent as On;
-    use DeliveryState::{Delivered, Exhausted, InFlight, Pending};
+    use DeliveryState::{Blocked, Delivered, Exhausted, InFlight, Pending};
     Ok(match (state, event) {
+        (Blocked, On::Promoted) => Pending,
         (Pending | InFlight, On::Claim) => InFlight,
         (InFlight, On::GiveBack | On::Failed) => Pending,
         (InFlight | Pending | Exhausted, On::Accepted) => Delivered,
@@ -120,6 +134,7 @@ impl DeliveryEvent {
             DeliveryEvent::Accepted => "acceptance",
             DeliveryEvent::Failed => "a failed attempt",
             DeliveryEvent::FailedLast => "the last failed attempt",
+            DeliveryEvent::Promoted => "the end of the one before it",
         }
     }
 }
@@ -157,9 +172,12 @@ pub struct ClaimedDelivery {
     pub request: SignedRequest,
     /// Host time until which this caller holds it.
     pub lease_until: Timestamp,
-    pub(crate) endpoint: EndpointId,
-    pub(crate) world: crate::id::World,
+    /// The endpoint that it goes to.
+    pub endpoint: EndpointId,
+    pub(crate) world: World,
     pub(crate) token: i64,
+    /// Host time at which it was due when it was claimed.
+    pub(crate) was_due: Timestamp,
 }
 
 /// What one attempt came to.
@@ -171,13 +189,36 @@ pub(crate) struct Attempted {
     pub(crate) outcome: &'static str,
     pub(crate) status: Option<u16>,
     pub(crate) detail: Option<String>,
+    /// Whether the endpoint seems to have more to do than it can: it did not answer, or with 5xx.
+    pub(crate) is_overloaded: bool,
+    /// Host time until which the endpoint asked to be left alone.
+    pub(crate) pause_until: Option<Timestamp>,
+}
+
+impl Attempted {
+    /// The last attempt was never heard of again.
+    pub(crate) fn lost() -> Attempted {
+        Attempted {
+            event: DeliveryEvent::FailedLast,
+            next: None,
+            outcome: "lost",
+            status: None,
+            detail: None,
+            is_overloaded: false,
+            pause_until: None,
+        }
+    }
 }
 
 /// Weighs what came of an attempt that ended at a host time: any 2xx is final, everything else is
-/// tried again while attempts are left.
-pub(crate) fn weigh(attempt: u32, outcome: &TransportOutcome, ended: Timestamp) -> Attempted {
-    let (word, status, detail) = match outcome {
-        TransportOutcome::Answered(Answered { status, body, .. }) => {
+/// tried again while attempts are left. `chance` is random: it spreads what failed together.
+pub(crate) fn weigh(attempt: u32, outcome: &TransportOutcome, ended: Timestamp, chance: u64) -> Attempted {
+    let (word, status, detail, asked) = match outcome {
+        TransportOutcome::Answered(Answered {
+            status,
+            body,
+            retry_after,
+        }) => {
             // More than is kept, so that a card number is masked before it is cut.
             let body = &body[..body.len().min(2 * Answered::MAX_BODY)];
             let snippet = kept(&String::from_utf8_lossy(body), Answered::MAX_BODY);
@@ -186,25 +227,52 @@ pub(crate) fn weigh(attempt: u32, outcome: &TransportOutcome, ended: Timestamp) 
             } else {
                 "refused"
             };
-            (word, Some(*status), Some(snippet).filter(|snippet| !snippet.is_empty()))
+            let asked = retry_after.as_deref().and_then(|asked| put_off(asked, ended));
+            let snippet = Some(snippet).filter(|snippet| !snippet.is_empty());
+            (word, Some(*status), snippet, asked)
         }
-        TransportOutcome::Failed { why } => ("failed", None, Some(kept(why, 500))),
+        TransportOutcome::Failed { why } => ("failed", None, Some(kept(why, 500)), None),
     };
-    let gap = usize::try_from(attempt)
-        .ok()
-        .and_then(|attempt| GAPS.get(attempt.checked_sub(1)?));
-    let (event, next) = match (word, gap) {
-        ("delivered", _) => (DeliveryEvent::Accepted, None),
-        (_, Some(gap)) => (DeliveryEvent::Failed, Some(ended.plus(*gap))),
-        (_, None) => (DeliveryEvent::FailedLast, None),
+    let accepted = word == "delivered";
+    let gap = attempt.checked_sub(1).and_then(|failed| GAPS.get(failed as usize));
+    let (event, next) = match gap {
+        _ if accepted => (DeliveryEvent::Accepted, None),
+        Some(gap) => {
+            let asked = asked.unwrap_or_default().min(*gap * 2);
+            (DeliveryEvent::Failed, Some(ended.plus(later(*gap, chance).max(asked))))
+        }
+        None => (DeliveryEvent::FailedLast, None),
     };
+    let pauses = matches!(status, Some(429 | 503));
+    let longest = gap.map_or(LONGEST_PAUSE, |gap| *gap * 2);
     Attempted {
         event,
         next,
         outcome: word,
         status,
         detail,
+        is_overloaded: status.is_none_or(|status| (500..600).contains(&status)),
+        pause_until: asked
+            .filter(|asked| pauses && !asked.is_zero())
+            .map(|asked| ended.plus(asked.min(longest))),
     }
+}
+
+/// A gap, made longer by up to a tenth of it: what failed at one moment does not come back at one.
+fn later(gap: Duration, chance: u64) -> Duration {
+    let share = u32::try_from(chance % 1_001).unwrap_or(0);
+    gap + gap * share / 10_000
+}
+
+/// How long after a moment a reply wants to be asked again, by its header `Retry-After`: seconds, or a
+/// date of HTTP. None if it is neither.
+fn put_off(asked: &str, now: Timestamp) -> Option<Duration> {
+    let asked = asked.trim_matches([' ', '\t']);
+    if !asked.is_empty() && asked.bytes().all(|byte| byte.is_ascii_digit()) {
+        // A number that no integer holds is a very long time.
+        return Some(Duration::from_secs(asked.parse().unwrap_or(u64::MAX)));
+    }
+    Timestamp::parse_http_date(asked).map(|at| at.since(now))
 }
 
 #[cfg(test)]

@@ -2,13 +2,13 @@ use std::time::Duration;
 
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::Format;
+use super::{DeliveryOrder, Format};
 use crate::digest::Fields;
 use crate::error::{Error, Invalid};
 use crate::id::EndpointId;
 use crate::secret::Secret;
 use crate::text::{self, Url};
-use crate::time::Timestamp;
+use crate::time::{Timestamp, days, in_millis};
 
 /// Where webhooks of one app and mode go. An endpoint speaks one format.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +24,14 @@ pub struct Endpoint {
     pub events: Vec<String>,
     /// Whether it gets deliveries.
     pub state: EndpointState,
+    /// In which order it gets events about one object.
+    pub ordering: DeliveryOrder,
+    /// How many deliveries are on their way to it at once, at the most.
+    pub max_in_flight: u32,
+    /// How far apart two attempts start at the least; zero: as they come.
+    pub min_gap: Duration,
+    /// For how long every attempt may fail before it is suspended; none: it never is.
+    pub suspend_after: Option<Duration>,
     /// Engine time.
     pub created_at: Timestamp,
     pub(crate) number: i64,
@@ -108,6 +116,18 @@ pub struct AddedEndpoint {
     pub public_key: Option<String>,
 }
 
+/// How many deliveries are on their way to an endpoint at once, unless it is told otherwise.
+pub(crate) const IN_FLIGHT: u32 = 4;
+
+/// The most that an endpoint can be told.
+const MAX_IN_FLIGHT: u32 = 64;
+
+/// The furthest that two attempts can be kept apart.
+pub(crate) const MAX_GAP: Duration = Duration::from_secs(3_600);
+
+/// For how long every attempt may have to fail before an endpoint is suspended: at least, at most.
+const SUSPEND_AFTER: [Duration; 2] = [Duration::from_secs(60), days(365)];
+
 /// An endpoint to be added; given to `endpoints().add`.
 #[derive(Clone, Debug)]
 pub struct NewEndpoint {
@@ -115,6 +135,10 @@ pub struct NewEndpoint {
     pub(crate) format: Format,
     pub(crate) events: Vec<String>,
     pub(crate) ed25519: bool,
+    pub(crate) ordering: DeliveryOrder,
+    pub(crate) max_in_flight: u32,
+    rate: Option<(u32, Duration)>,
+    pub(crate) suspend_after: Option<Duration>,
     pub(crate) idempotency_key: Option<String>,
 }
 
@@ -127,6 +151,10 @@ impl NewEndpoint {
             format,
             events: vec!["*".to_owned()],
             ed25519: false,
+            ordering: DeliveryOrder::default(),
+            max_in_flight: IN_FLIGHT,
+            rate: None,
+            suspend_after: None,
             idempotency_key: None,
         }
     }
@@ -146,6 +174,36 @@ impl NewEndpoint {
         self
     }
 
+    /// Gets events about one object in this order; unless told, [`DeliveryOrder::Soft`].
+    #[must_use]
+    pub fn ordering(mut self, ordering: DeliveryOrder) -> Self {
+        self.ordering = ordering;
+        self
+    }
+
+    /// Has at most so many deliveries on their way to it at once, 1 to 64; unless told, four.
+    #[must_use]
+    pub fn max_in_flight(mut self, deliveries: u32) -> Self {
+        self.max_in_flight = deliveries;
+        self
+    }
+
+    /// Gets at most so many attempts in such a time. They are spread: each starts at least
+    /// `per` / `attempts` after the one before, in whole milliseconds, from one to an hour.
+    #[must_use]
+    pub fn at_most(mut self, attempts: u32, per: Duration) -> Self {
+        self.rate = Some((attempts, per));
+        self
+    }
+
+    /// Is suspended once every attempt has failed for so long, a minute to a year, and a delivery has run
+    /// out of attempts in that time. Its deliveries wait then, and so do those of what happens meanwhile.
+    #[must_use]
+    pub fn suspend_after(mut self, failing: Duration) -> Self {
+        self.suspend_after = Some(failing);
+        self
+    }
+
     /// The same key gives the same endpoint with its secret, after a retry and after a crash: 1 to 255
     /// visible ASCII characters.
     #[must_use]
@@ -158,18 +216,56 @@ impl NewEndpoint {
     pub(crate) fn fingerprint(&self) -> [u8; 32] {
         let fields = Fields::new().text(&self.url).text(self.format.as_str());
         let names = self.events.iter().fold(fields, |fields, name| fields.text(name));
-        // Without the key it is what it was before there were any: stored keys go on to fit.
-        if self.ed25519 {
-            names.maybe(None).finish()
-        } else {
-            names.finish()
+        // Where nothing of this is asked for it is what it was before it could be: stored keys go on to fit.
+        let keyed = if self.ed25519 { names.maybe(None) } else { names };
+        let flow = (self.ordering, self.max_in_flight, self.rate, self.suspend_after);
+        if flow == (DeliveryOrder::default(), IN_FLIGHT, None, None) {
+            return keyed.finish();
+        }
+        let suspend_after = self.suspend_after.map_or(0, in_millis);
+        keyed
+            .maybe(Some(self.ordering.as_str()))
+            .int(i64::from(self.max_in_flight))
+            .int(in_millis(self.min_gap()))
+            .int(suspend_after)
+            .finish()
+    }
+
+    /// How far apart two attempts start at the least: whole milliseconds, rather more than less.
+    pub(crate) fn min_gap(&self) -> Duration {
+        let millis = |(attempts, per): (u32, Duration)| {
+            let gap = per.as_millis().div_ceil(u128::from(attempts.max(1)));
+            Duration::from_millis(u64::try_from(gap).unwrap_or(u64::MAX))
+        };
+        self.rate.map_or(Duration::ZERO, millis)
+    }
+
+    /// Checks how fast deliveries are to leave.
+    fn check_flow(&self) -> Result<(), Invalid> {
+        if !(1..=MAX_IN_FLIGHT).contains(&self.max_in_flight) {
+            return Err(Invalid::new("max_in_flight", self.max_in_flight, "1 to 64"));
+        }
+        if let Some((attempts, per)) = self.rate
+            && (attempts == 0 || per.is_zero() || self.min_gap() > MAX_GAP)
+        {
+            let allowed = "at least one attempt, and attempts that are at most an hour apart";
+            return Err(Invalid::new("at_most", format!("{attempts} in {per:?}"), allowed));
+        }
+        match self.suspend_after {
+            Some(after) if !(SUSPEND_AFTER[0]..=SUSPEND_AFTER[1]).contains(&after) => Err(Invalid::new(
+                "suspend_after",
+                format!("{after:?}"),
+                "a minute to 365 days",
+            )),
+            _ => Ok(()),
         }
     }
 
-    /// Checks URL and names; `known` says whether the format has an event of a name.
+    /// Checks URL, names and numbers; `known` says whether the format has an event of a name.
     pub(crate) fn checked(mut self, known: impl Fn(&str) -> bool) -> Result<(NewEndpoint, Url), Error> {
         let url = Url::parse_endpoint("url", &self.url)?;
         text::key("idempotency_key", self.idempotency_key.as_deref())?;
+        self.check_flow()?;
         if self.ed25519 && self.format == Format::XPaySubscriptions {
             let allowed = "any format but xpay-subscriptions, which has no place for a second signature";
             return Err(Invalid::new("ed25519", self.format.as_str(), allowed).into());

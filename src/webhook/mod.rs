@@ -13,7 +13,8 @@
 //!    lost is made again with the same id and bytes, and one that failed comes after those that followed it.
 //! 4. It acts on the event in that transaction, and commits.
 //! 5. It answers with a 2xx status within 30 seconds; any other answer is a failure and is tried again after
-//!    1 minute, 5 minutes, 30 minutes and 2 hours.
+//!    1 minute, 5 minutes, 30 minutes and 2 hours, or up to a tenth later. `Retry-After` makes that up to twice
+//!    as long, and with 429 or 503 it holds for everything else that is due, too.
 //!
 //! An endpoint speaks one [`Format`]. To all but `xpay-subscriptions` the headers of Standard Webhooks go too,
 //! under the same secret; a receiver that is free to choose verifies [`Format::Standard`], where the id is
@@ -42,6 +43,8 @@ mod delivery;
 mod ed25519;
 #[cfg(feature = "engine")]
 mod endpoint;
+#[cfg(feature = "engine")]
+mod flow;
 mod format;
 mod inbox;
 mod key;
@@ -50,7 +53,8 @@ mod verify;
 
 #[cfg(feature = "engine")]
 pub(crate) use delivery::{
-    Attempted, DeliveryEvent, LEASE, MARGIN, MAX_ATTEMPTS, MAX_IN_FLIGHT, TIMEOUT, next as next_state, weigh,
+    AFTER_PANIC, Attempted, DeliveryEvent, FURTHEST_DUE, FURTHEST_LEASE, LEASE, MARGIN, MAX_ATTEMPTS, TIMEOUT,
+    next as next_state, weigh,
 };
 #[cfg(feature = "engine")]
 pub use delivery::{ClaimedDelivery, Delivery, DeliveryState};
@@ -60,6 +64,10 @@ pub(crate) use ed25519::{draw_pair, is_signing_key, public_half};
 pub use endpoint::{AddedEndpoint, Endpoint, EndpointState, NewEndpoint};
 #[cfg(feature = "engine")]
 pub(crate) use endpoint::{FreshSecrets, OVERLAP, SealedSecret, draw_secret};
+#[cfg(feature = "engine")]
+pub use flow::DeliveryOrder;
+#[cfg(feature = "engine")]
+pub(crate) use flow::Flow;
 pub use format::Format;
 pub use inbox::{Arrival, Arrived, Inbox, InboxStore};
 #[cfg(feature = "engine")]

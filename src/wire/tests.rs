@@ -1,6 +1,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
@@ -24,7 +25,7 @@ use crate::samples::{
 use crate::session::{Completion, ExpiredReason, Line, Session, SessionState};
 use crate::text::Metadata;
 use crate::time::Interval;
-use crate::webhook::{Endpoint, EndpointState};
+use crate::webhook::{DeliveryOrder, Endpoint, EndpointState};
 
 const FORMATS: &[Format] = Format::ALL;
 
@@ -179,9 +180,10 @@ fn subject(kind: EventKind) -> Subject {
         EventKind::EntitlementUpdated => of_entitlement(2, Status::Active, Some(86_400)),
         EventKind::EntitlementExpired => of_entitlement(3, Status::Expired, Some(86_400)),
         EventKind::EntitlementRevoked => of_entitlement(3, Status::Revoked, Some(60)),
-        EventKind::EndpointCreated | EventKind::EndpointSecretRotated | EventKind::EndpointPing => {
-            Subject::Endpoint(endpoint())
-        }
+        EventKind::EndpointCreated
+        | EventKind::EndpointSecretRotated
+        | EventKind::EndpointSuspended
+        | EventKind::EndpointPing => Subject::Endpoint(endpoint()),
         EventKind::ApiKeyCreated => Subject::ApiKey(api_key()),
         EventKind::ApiKeyRevoked => Subject::ApiKey(ApiKey {
             revoked_at: Some(at(60)),
@@ -297,6 +299,10 @@ fn endpoint() -> Endpoint {
         format: Format::XPay,
         events: vec!["charge.failed".to_owned(), "charge.succeeded".to_owned()],
         state: EndpointState::Enabled,
+        ordering: DeliveryOrder::Strict,
+        max_in_flight: 4,
+        min_gap: Duration::ZERO,
+        suspend_after: None,
         created_at: at(0),
         number: 1,
         url_key: "https://shop.example/hook".to_owned(),

@@ -243,8 +243,9 @@ pub fn documented() -> BTreeMap<String, String> {
     ];
     let mut found = BTreeMap::new();
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    for path in files.filter(|path| path.is_file()) {
+        let text = std::fs::read_to_string(path).unwrap();
         let (mut handle, mut doc) = (String::new(), String::new());
         for line in text.lines() {
             if let Some(rest) = line.strip_prefix("impl ") {

@@ -25,6 +25,8 @@ mod endpoints;
 mod entitlement;
 mod fakes;
 mod file;
+mod flow;
+mod flow_model;
 mod holding;
 mod house;
 mod idempotency;

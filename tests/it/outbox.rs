@@ -60,7 +60,7 @@ fn every_attempt_is_signed_anew_over_the_same_bytes_under_the_same_id() {
     }
     sell(&shop, "u_1").unwrap();
     for gap in [0, 60, 300, 1_800, 7_200] {
-        shop.clock.turn(Duration::from_secs(gap));
+        shop.clock.turn(Duration::from_secs(gap + gap / 10));
         deliver(&shop);
     }
     let received = shop.receiver.requests();
@@ -148,9 +148,11 @@ fn a_failure_is_tried_again_after_its_gap_from_the_end_of_the_attempt_and_then_k
         let delivery = only(&shop);
         let gap = Duration::from_secs(gap);
         assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, made));
-        assert_eq!(delivery.due_at, Some(shop.clock.now().plus(gap)), "attempt {made}");
+        // Never sooner, and up to a tenth later.
+        let wait = delivery.due_at.unwrap().since(shop.clock.now());
+        assert!((gap..=gap + gap / 10).contains(&wait), "attempt {made}: {wait:?}");
         assert_eq!(shop.engine.next_due().unwrap(), delivery.due_at);
-        shop.clock.turn(gap.checked_sub(millisecond).unwrap());
+        shop.clock.turn(wait.checked_sub(millisecond).unwrap());
         assert_eq!(deliver(&shop), (0, 0), "too early");
         shop.clock.turn(millisecond);
     }
@@ -209,7 +211,7 @@ fn any_2xx_is_final_and_everything_else_is_a_failure() {
 }
 
 #[test]
-fn a_transport_that_panics_has_failed_and_nothing_more() {
+fn a_transport_that_panics_costs_a_delivery_five_minutes_and_no_attempt() {
     let (clock, till) = (ManualClock::new(), Till::new());
     let engine = builder(&clock, &till, &Receiver::new())
         .transport(|_: &SignedRequest| -> TransportOutcome { panic!("told to panic") })
@@ -218,9 +220,18 @@ fn a_transport_that_panics_has_failed_and_nothing_more() {
     let shop = Shop::with(engine, Mode::Test, clock, till, Receiver::new());
     endpoint(&shop, "shop.example", Format::XPay);
     sell(&shop, "u_1").unwrap();
-    assert_eq!(deliver(&shop), (0, 1));
-    let delivery = only(&shop);
-    assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, 1));
+    let five_minutes = Duration::from_secs(300);
+    // More often than there are attempts.
+    for _ in 0..7 {
+        assert_eq!(deliver(&shop), (0, 1));
+        let delivery = only(&shop);
+        assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Pending, 0));
+        assert_eq!(delivery.due_at, Some(shop.clock.now().plus(five_minutes)));
+        shop.clock.turn(five_minutes);
+    }
+    assert_eq!(shop.engine.health().unwrap().failing_endpoints, 0, "it was never asked");
+    let numbers = shop.engine.numbers();
+    assert_eq!((numbers.claimed, numbers.given_back, numbers.failed), (7, 7, 0));
     sell(&shop, "u_2").unwrap();
     shop.clean();
 }

@@ -364,6 +364,10 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Engine::apps", Reads(|at| shown(at.shop.engine.apps(100, None)))),
     ("Engine::authenticate", Reads(|at| shown(at.shop.engine.authenticate(at.key.secret.expose())))),
     ("Engine::claim_asks", Spent(|at| shown(at.shop.engine.claim_asks(100).map(|asks| asks.len())))),
+    ("Engine::acknowledge_all", Spent(|at| {
+        let outcome = TransportOutcome::Answered(Answered::status(204));
+        shown(at.shop.engine.acknowledge_all(&[(at.delivery.clone(), outcome)]))
+    })),
     ("Engine::claim_deliveries", Spent(|at| shown(at.shop.engine.claim_deliveries(100).map(|claimed| claimed.len())))),
     ("Engine::backup", Reads(|at| {
         let folder = tempfile::tempdir().unwrap();
@@ -372,6 +376,7 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Engine::close", Reads(|at| shown(at.shop.engine.clone().close()))),
     ("Engine::dump", Reads(|at| at.shop.engine.dump())),
     ("Engine::find_app", Reads(|at| shown(at.shop.engine.find_app("lixblogs", Mode::Live)))),
+    ("Engine::numbers", Reads(|at| Ok(format!("{}", at.shop.engine.numbers().exhausted)))),
     ("Engine::health", Reads(|at| shown(at.shop.engine.health()))),
     ("Engine::next_due", Reads(|at| shown(at.shop.engine.next_due()))),
     ("Engine::reset_seal", State(|at| shown(at.shop.engine.reset_seal()))),

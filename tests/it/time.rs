@@ -64,7 +64,8 @@ fn the_test_clock_moves_sales_and_not_the_wire() {
     shop.engine.run_due(Budget::items(100)).unwrap();
     let sent = shop.receiver.requests().len();
     let failed = due_deliveries(&shop);
-    assert_eq!(failed, [shop.clock.now().plus(MINUTE)]);
+    let wait = failed[0].since(shop.clock.now());
+    assert!(failed.len() == 1 && (MINUTE..=MINUTE + MINUTE / 10).contains(&wait));
     let claim_of = || shop.engine.claim_deliveries(100).unwrap().len();
     assert_eq!(claim_of(), 0);
 

@@ -441,6 +441,22 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         &["attempts_within_schedule"],
     ),
     (
+        "a delivery that waits for nobody",
+        &["UPDATE tillite_delivery SET state = 'blocked', lane = 7 WHERE state = 'pending'"],
+        &["blocked_waits_for_another_in_its_lane"],
+    ),
+    (
+        "two deliveries of a lane at once",
+        &["UPDATE tillite_delivery SET state = 'pending', lane = 7"],
+        &["one_at_a_time_in_a_lane"],
+    ),
+    (
+        "failures that began at no time",
+        &["INSERT INTO tillite_endpoint_flow (app, mode, endpoint, failures) \
+           SELECT app, mode, number, 3 FROM tillite_endpoint"],
+        &["an_endpoint_fails_since_its_first_failure"],
+    ),
+    (
         "delivered without an answer",
         &["DELETE FROM tillite_delivery_attempt"],
         &["delivered_has_its_acceptance"],

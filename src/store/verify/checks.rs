@@ -345,6 +345,25 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "SELECT id FROM tillite_delivery WHERE attempts > 5 OR (state = 'exhausted' AND attempts <> 5)",
     ),
     (
+        "blocked_waits_for_another_in_its_lane",
+        "tillite_delivery",
+        "SELECT b.id FROM tillite_delivery b WHERE b.state = 'blocked' AND NOT EXISTS (SELECT 1 \
+         FROM tillite_delivery d WHERE d.app = b.app AND d.mode = b.mode AND d.endpoint = b.endpoint \
+         AND d.lane = b.lane AND d.state IN ('pending', 'in_flight'))",
+    ),
+    (
+        "one_at_a_time_in_a_lane",
+        "tillite_delivery",
+        "SELECT max(id) FROM tillite_delivery WHERE lane IS NOT NULL AND state IN ('pending', 'in_flight') \
+         GROUP BY app, mode, endpoint, lane HAVING count(*) > 1",
+    ),
+    (
+        "an_endpoint_fails_since_its_first_failure",
+        "tillite_endpoint",
+        "SELECT w.id FROM tillite_endpoint_flow f JOIN tillite_endpoint w ON w.app = f.app AND w.mode = f.mode \
+         AND w.number = f.endpoint WHERE (f.failures = 0) <> (f.failing_since IS NULL) OR f.exhausted > f.failures",
+    ),
+    (
         "delivered_has_its_acceptance",
         "tillite_delivery",
         // Attempts that were kept long enough are gone, and only those.

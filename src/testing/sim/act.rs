@@ -1,6 +1,6 @@
 //! What a host does with an engine, and whether what it was answered can be.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::catalog::NewPrice;
 use crate::engine::{App, Ask, Budget, Engine};
 use crate::entitlement::NewGrant;
 use crate::error::{Error, Result, StorageKind};
-use crate::hook::{Clock as _, Transport as _};
+use crate::hook::{Clock as _, SignedRequest, Transport as _};
 use crate::id::SessionId;
 use crate::money::Currency;
 use crate::session::{NewLine, NewSession, Session};
@@ -405,6 +405,13 @@ impl Host<'_> {
     /// Delivers with the host's own hands, or takes what is due and forgets it.
     fn send(&self, items: usize, forgets: bool) -> Seen {
         self.answered(self.engine.claim_deliveries(items), |claimed| {
+            let mut objects = BTreeSet::new();
+            for delivery in &claimed {
+                let object = object_of(&delivery.request);
+                if object.is_some() && !objects.insert((&delivery.endpoint, object)) {
+                    return violated(Invariant::OneAtATime, format!("{} is the second", delivery.id));
+                }
+            }
             let mut counted = 0;
             for delivery in claimed.iter().filter(|_| !forgets) {
                 if self.world.clock.now().plus(ENOUGH) > delivery.lease_until {
@@ -444,12 +451,7 @@ impl Host<'_> {
                 Ok(format!("{} {} v{}", after.tier, after.active, after.version))
             }
             Err(Error::IdempotencyConflict { .. }) => {
-                let tried = self
-                    .world
-                    .beliefs()
-                    .to_grant
-                    .get(&key)
-                    .map_or(0, std::collections::BTreeSet::len);
+                let tried = self.world.beliefs().to_grant.get(&key).map_or(0, BTreeSet::len);
                 if before == Some((buyer, days)) || tried < 2 {
                     return violated(Invariant::OneAnswerPerKey, format!("key {key} conflicts with itself"));
                 }
@@ -458,4 +460,10 @@ impl Host<'_> {
             Err(error) => self.answered(Err::<(), _>(error), |()| Ok(String::new())),
         }
     }
+}
+
+/// The object that a webhook is about.
+fn object_of(request: &SignedRequest) -> Option<String> {
+    let body: serde_json::Value = serde_json::from_slice(&request.body).ok()?;
+    body["data"]["id"].as_str().map(str::to_owned)
 }

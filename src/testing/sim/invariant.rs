@@ -50,6 +50,8 @@ pub enum Invariant {
     SignaturesAreGood,
     /// Attempts of a delivery are as far apart, and as many, as the schedule has them.
     AttemptsFollowSchedule,
+    /// Of the deliveries about one object to one endpoint, one is on its way at a time.
+    OneAtATime,
     /// Each attempt of a delivery brings the same bytes.
     SameBytesAgain,
     /// A list, read page by page, is whole and in order.
@@ -99,6 +101,7 @@ impl Invariant {
             Invariant::DeliveredWasReceived => "what was delivered was received",
             Invariant::SignaturesAreGood => "signatures are good",
             Invariant::AttemptsFollowSchedule => "attempts follow the schedule",
+            Invariant::OneAtATime => "deliveries about one object leave one at a time",
             Invariant::SameBytesAgain => "a repetition has the same bytes",
             Invariant::ListsAreWhole => "lists are whole and in order",
             Invariant::TimeNeverGoesBack => "time never goes back",

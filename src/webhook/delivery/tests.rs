@@ -1,19 +1,24 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::samples::{at, check_machine};
+use crate::time::in_millis;
 
-const EVENTS: [DeliveryEvent; 5] = [
+const EVENTS: [DeliveryEvent; 6] = [
     DeliveryEvent::Claim,
     DeliveryEvent::GiveBack,
     DeliveryEvent::Accepted,
     DeliveryEvent::Failed,
     DeliveryEvent::FailedLast,
+    DeliveryEvent::Promoted,
 ];
 
 #[test]
 fn every_event_in_every_state_moves_as_listed_or_is_refused() {
     use DeliveryEvent as On;
-    use DeliveryState::{Delivered, Exhausted, InFlight, Pending};
+    use DeliveryState::{Blocked, Delivered, Exhausted, InFlight, Pending};
     let listed = [
+        (Blocked, On::Promoted, Pending),
         (Pending, On::Claim, InFlight),
         (Pending, On::Accepted, Delivered),
         (InFlight, On::Claim, InFlight),
@@ -48,8 +53,10 @@ fn only_a_2xx_is_acceptance_and_it_ends_the_delivery() {
                 outcome: "delivered",
                 status: Some(status),
                 detail: None,
+                is_overloaded: false,
+                pause_until: None,
             };
-            assert_eq!(weigh(attempt, &answered(status, b""), at(0)), expected, "{status}");
+            assert_eq!(weigh(attempt, &answered(status, b""), at(0), 7), expected, "{status}");
         }
     }
 }
@@ -72,7 +79,7 @@ fn everything_else_is_tried_again_on_the_schedule_and_after_the_fifth_time_never
             (5, None),
             (6, None),
         ] {
-            let found = weigh(attempt, &outcome, at(1_000));
+            let found = weigh(attempt, &outcome, at(1_000), 0);
             let event = match gap {
                 Some(_) => DeliveryEvent::Failed,
                 None => DeliveryEvent::FailedLast,
@@ -84,6 +91,8 @@ fn everything_else_is_tried_again_on_the_schedule_and_after_the_fifth_time_never
                 "attempt {attempt}: {outcome:?}"
             );
             assert_eq!((found.outcome, found.status), (word, status));
+            let is_overloaded = matches!(status, None | Some(500));
+            assert_eq!((found.is_overloaded, found.pause_until), (is_overloaded, None));
         }
     }
 }
@@ -92,7 +101,7 @@ fn everything_else_is_tried_again_on_the_schedule_and_after_the_fifth_time_never
 fn the_start_of_a_reply_is_kept_without_card_numbers() {
     let card = "4242424242424242";
     let check = |body: &str, expected: Option<String>| {
-        let found = weigh(1, &answered(500, body.as_bytes()), at(0));
+        let found = weigh(1, &answered(500, body.as_bytes()), at(0), 0);
         assert_eq!(found.detail, expected, "{body:?}");
     };
     check("", None);
@@ -101,13 +110,90 @@ fn the_start_of_a_reply_is_kept_without_card_numbers() {
     check(&format!("no {card}!"), Some(format!("no {}!", "*".repeat(16))));
     let cut = "x".repeat(1_014);
     check(&format!("{cut}{card}"), Some(format!("{cut}{}", "*".repeat(10))));
-    let found = weigh(1, &answered(500, &[0xff, b'a', 0]), at(0));
+    let found = weigh(1, &answered(500, &[0xff, b'a', 0]), at(0), 0);
     assert_eq!(found.detail.as_deref(), Some("\u{fffd}a "));
     let failed = TransportOutcome::Failed {
         why: format!("{card} {}", "x".repeat(1_000)),
     };
-    let detail = weigh(1, &failed, at(0)).detail.unwrap();
+    let detail = weigh(1, &failed, at(0), 0).detail.unwrap();
     assert_eq!(detail, format!("{} {}", "*".repeat(16), "x".repeat(483)));
+}
+
+/// How long after its end an attempt that was answered so is followed by the next, and for how long the
+/// endpoint is left alone, in milliseconds.
+fn waits(attempt: u32, status: u16, retry_after: &str, chance: u64) -> (Option<u128>, Option<u128>) {
+    let now = Timestamp::from_millis(784_111_777_000).unwrap();
+    let outcome = TransportOutcome::Answered(Answered::status(status).retry_after(retry_after));
+    let found = weigh(attempt, &outcome, now, chance);
+    let wait = |at: Timestamp| at.since(now).as_millis();
+    (found.next.map(wait), found.pause_until.map(wait))
+}
+
+proptest! {
+    #[test]
+    fn the_next_attempt_is_never_sooner_than_its_gap_and_at_most_a_tenth_later_unless_more_is_asked_for(
+        attempt in 1..=4_u32,
+        status in prop::sample::select(vec![404, 429, 500, 503]),
+        asked in prop::option::of(0..40_000_u64),
+        chance in any::<u64>(),
+    ) {
+        let gap = GAPS[attempt as usize - 1].as_millis();
+        let text = asked.map_or_else(|| "soon".to_owned(), |asked| asked.to_string());
+        let (next, pause) = waits(attempt, status, &text, chance);
+        let asked = u128::from(asked.unwrap_or(0)) * 1_000;
+        let next = next.unwrap();
+        prop_assert!(next >= gap.max(asked.min(2 * gap)));
+        prop_assert!(next <= (gap + gap / 10).max(asked.min(2 * gap)));
+        let pauses = asked > 0 && (status == 429 || status == 503);
+        prop_assert_eq!(pause, pauses.then_some(asked.min(2 * gap)));
+    }
+}
+
+#[test]
+fn what_failed_together_is_spread_over_a_tenth_of_the_gap() {
+    let of = |chance| waits(1, 500, "", chance).0.unwrap();
+    assert_eq!([of(0), of(500), of(1_000), of(1_001)], [60_000, 63_000, 66_000, 60_000]);
+}
+
+#[test]
+fn a_receiver_may_ask_for_up_to_twice_the_gap_in_seconds_or_by_a_date_of_any_form() {
+    // A hundred seconds after the moment of the attempt.
+    let dates = [
+        "100",
+        "Sun, 06 Nov 1994 08:51:17 GMT",
+        "Sunday, 06-Nov-94 08:51:17 GMT",
+        "Sun Nov  6 08:51:17 1994",
+        " 100\t",
+    ];
+    for asked in dates {
+        assert_eq!(waits(1, 429, asked, 0), (Some(100_000), Some(100_000)), "{asked:?}");
+        assert_eq!(waits(1, 500, asked, 0), (Some(100_000), None), "{asked:?}");
+    }
+    for too_long in ["121", "99999999999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        assert_eq!(
+            waits(1, 503, too_long, 0),
+            (Some(120_000), Some(120_000)),
+            "{too_long:?}"
+        );
+    }
+    let nothing = [
+        "",
+        "-1",
+        "1.5",
+        "soon",
+        "0",
+        "Sun, 06 Nov 1994 08:49:37 GMT",
+        "Thu, 01 Jan 1970 00:00:00 GMT",
+        "Sun, 06 Nov 1994 08:51:17 CET",
+        "1994-11-06T08:51:17Z",
+        "\u{663}0",
+        "Mon, 31 Feb 2000 00:00:00 GMT",
+    ];
+    for asked in nothing {
+        assert_eq!(waits(1, 429, asked, 0), (Some(60_000), None), "{asked:?}");
+    }
+    // The last attempt is followed by none, and the endpoint is left alone all the same.
+    assert_eq!(waits(5, 429, "999999", 0), (None, Some(14_400_000)));
 }
 
 #[test]
@@ -115,4 +201,9 @@ fn a_claim_that_dies_is_due_again_within_two_minutes_and_one_that_lives_keeps_it
     assert!(LEASE <= Duration::from_secs(120));
     assert!(TIMEOUT + MARGIN < LEASE);
     assert_eq!(GAPS.len() + 1, MAX_ATTEMPTS as usize);
+    // What counts as put off by a clock that was ahead is further ahead than any delivery is put off.
+    let furthest: Vec<i64> = GAPS.iter().map(|gap| in_millis(*gap * 2)).collect();
+    assert_eq!(FURTHEST_DUE[1..], furthest);
+    assert_eq!(FURTHEST_DUE[0], in_millis(AFTER_PANIC));
+    assert_eq!(in_millis(LONGEST_PAUSE), FURTHEST_DUE[4]);
 }

@@ -163,11 +163,16 @@ pub const VERBS: &[(&str, Effect)] = &[
         Ok(format!("{}", app.is_some()))
     })),
     ("Engine::claim_asks", Spent(|at| shown(at.engine.claim_asks(100).map(|asks| asks.len())))),
+    ("Engine::acknowledge_all", Spent(|at| {
+        let outcome = TransportOutcome::Answered(Answered::status(204));
+        shown(at.engine.acknowledge_all(&[(at.known.delivery.clone(), outcome)]))
+    })),
     ("Engine::claim_deliveries", Spent(|at| shown(at.engine.claim_deliveries(100).map(|claimed| claimed.len())))),
     ("Engine::backup", Nothing("it copies to the operating system's files")),
     ("Engine::close", Once(|at| shown(at.engine.clone().close()))),
     ("Engine::dump", Reads(|at| at.engine.dump())),
     ("Engine::find_app", Reads(|at| shown(at.engine.find_app("lixblogs", Mode::Live)))),
+    ("Engine::numbers", Nothing("counters in memory")),
     ("Engine::health", Reads(|at| shown(at.engine.health()))),
     ("Engine::next_due", Reads(|at| shown(at.engine.next_due()))),
     // With another sealing key than the one that sealed what is there.
