@@ -129,6 +129,8 @@ mod catalog;
 #[cfg(feature = "engine")]
 mod change;
 #[cfg(feature = "engine")]
+mod consumer;
+#[cfg(feature = "engine")]
 mod customer;
 #[cfg(feature = "engine")]
 mod decide;
@@ -184,11 +186,12 @@ pub use crate::{
     access::{Actor, ApiKey, NewApiKey},
     alarm::{Alarm, Hook},
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
+    consumer::{Consumer, ConsumerError, Follow, HostRow, HostTx, HostValue},
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
-        App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, Customers, Disputes,
-        Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Page, Payment,
-        Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
+        App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, ConsumerProgress,
+        Consumers, Customers, Disputes, Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment,
+        Notifications, Page, Payment, Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::alarms::{Alarms, in_doubt, note};
+use super::consumers::Followers;
 use super::pace::Bell;
 use crate::access::Actor;
 use crate::alarm::Alarm;
@@ -39,6 +40,7 @@ pub(super) struct Core {
     pub(super) route: Option<Box<Route>>,
     pub(super) resolved_by_hand: BTreeSet<String>,
     pub(super) transport: Option<Arc<dyn Transport>>,
+    pub(super) followers: Followers,
     pub(super) seal: Option<SealKey>,
     /// How long an idempotency key is kept.
     pub(super) keep_keys: Duration,

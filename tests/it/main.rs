@@ -16,6 +16,7 @@ mod abort;
 mod alarm;
 mod backup;
 mod challenge;
+mod consumer;
 mod crash;
 mod customer;
 mod dispute;
