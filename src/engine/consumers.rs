@@ -51,6 +51,12 @@ impl Followers {
         })
     }
 
+    /// The name of each, and whether it begins behind what there is.
+    pub(super) fn names(&self) -> Vec<(String, bool)> {
+        let named = |following: &Following| (following.name.clone(), following.follow.is_from_now());
+        self.all.iter().map(named).collect()
+    }
+
     /// The consumers of a world that have events before them, and from when on each may try.
     fn waiting(&self, sql: &mut dyn Sql, world: World) -> Result<Vec<(&Following, Timestamp)>> {
         let (head, _) = store::event::head(sql, world)?;
@@ -97,31 +103,30 @@ struct Took {
 impl Engine {
     /// Gives each consumer a place in every world that there is: from then on it misses nothing.
     pub(super) fn place_consumers(&self) -> Result<()> {
-        let all: Vec<(String, bool)> = self.core.followers.all.iter().map(named).collect();
-        if all.is_empty() {
-            return Ok(());
-        }
-        let place = move |sql: &mut dyn Sql, writes: bool| {
-            let mut missing = 0;
+        let followers = &self.core.followers;
+        let worlds = self.core.store.read(|sql| {
+            let mut without = Vec::new();
             for world in store::app::worlds(sql)? {
-                for (name, from_now) in &all {
-                    if store::consumer::place(sql, world, name)?.is_some() {
-                        continue;
-                    }
-                    missing += 1;
-                    if writes {
-                        let (head, _) = store::event::head(sql, world)?;
-                        store::consumer::put(sql, world, &Place::at(name, if *from_now { head } else { 0 }))?;
+                for following in &followers.all {
+                    if store::consumer::place(sql, world, &following.name)?.is_none() {
+                        without.push(world);
+                        break;
                     }
                 }
             }
-            Ok(missing)
-        };
-        if self.core.store.read(|sql| place(sql, false))? > 0 {
-            self.core
-                .write_raw(Access::Alone, "open", move |sql| place(sql, true))?;
+            Ok(without)
+        })?;
+        if worlds.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        let names = followers.names();
+        self.core.write_raw(Access::Alone, "open", move |sql| {
+            for world in &worlds {
+                let (head, _) = store::event::head(sql, *world)?;
+                place(sql, *world, &names, |from_now| if from_now { head } else { 0 })?;
+            }
+            Ok(())
+        })
     }
 
     /// Has consumers take events. They have their turns one after the other, each in one world.
@@ -186,8 +191,14 @@ impl Engine {
     }
 }
 
-fn named(following: &Following) -> (String, bool) {
-    (following.name.clone(), following.follow.is_from_now())
+/// Gives consumers their places in a world, those that have none yet.
+pub(super) fn place(sql: &mut dyn Sql, world: World, names: &[(String, bool)], at: impl Fn(bool) -> i64) -> Result<()> {
+    for (name, from_now) in names {
+        if store::consumer::place(sql, world, name)?.is_none() {
+            store::consumer::put(sql, world, &Place::at(name, at(*from_now)))?;
+        }
+    }
+    Ok(())
 }
 
 /// The batch: as many events as the consumer takes, and its place behind them, in the transaction that is
@@ -348,7 +359,8 @@ impl ConsumerProgress {
 impl Consumers<'_> {
     /// How far each has come, in the order of their names, up to `limit` (1 to 100) after one: those of this
     /// engine, and all that have a place here, be they of another program or of none any more. A consumer gets
-    /// its place when an engine is opened with it; in an app that is made later, when it first takes an event.
+    /// its place when an engine is opened with it or makes an app; in an app that another engine makes, when it
+    /// first takes an event.
     ///
     /// # Errors
     /// [`Error::Invalid`] for the limit; [`Error::Storage`].

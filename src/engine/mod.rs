@@ -110,8 +110,13 @@ impl Engine {
             return Ok(self.handle(World { app, mode }));
         }
         let host_now = self.core.clock.now();
+        let followers = self.core.followers.names();
         let app = self.core.write_raw(Access::Shared, "app", move |sql| {
-            store::app::ensure(sql, &slug, host_now)
+            let app = store::app::ensure(sql, &slug, host_now)?;
+            for mode in [Mode::Test, Mode::Live] {
+                consumers::place(sql, World { app, mode }, &followers, |_| 0)?;
+            }
+            Ok(app)
         })?;
         Ok(self.handle(World { app, mode }))
     }

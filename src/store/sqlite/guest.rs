@@ -53,16 +53,17 @@ impl Guard {
     /// Puts the authorizer in place.
     pub(super) fn watch(self: &Arc<Self>, connection: &mut Connection) -> Result<()> {
         let guard = Arc::clone(self);
-        let hook = move |context: AuthContext<'_>| guard.allows(&context.action);
+        let hook = move |context: AuthContext<'_>| guard.allows(&context);
         connection.authorizer(Some(hook)).placed()
     }
 
-    fn allows(&self, action: &AuthAction<'_>) -> Authorization {
+    fn allows(&self, context: &AuthContext<'_>) -> Authorization {
         if !self.on.load(Ordering::Acquire) {
             return Authorization::Allow;
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        match refusal(action, watched.names_ours) {
+        let is_temporary = context.database_name == Some("temp");
+        match refusal(&context.action, is_temporary, watched.names_ours) {
             None => Authorization::Allow,
             Some(why) => {
                 watched.refused.get_or_insert(why);
@@ -119,13 +120,15 @@ impl Placed for rusqlite::Result<()> {
 /// How the name of everything begins that is the engine's.
 const OURS: &str = "tillite_";
 
+const TEMPORARY: &str = "what is temporary is gone with the connection, at any time; make a table";
+
 fn is_ours(name: &str) -> bool {
     name.get(..OURS.len())
         .is_some_and(|start| start.eq_ignore_ascii_case(OURS))
 }
 
 /// Why a statement of the host's may not do this; none if it may. What is not known here is refused.
-fn refusal(action: &AuthAction<'_>, names_ours: bool) -> Option<String> {
+fn refusal(action: &AuthAction<'_>, is_temporary: bool, names_ours: bool) -> Option<String> {
     let unless_ours = |names: &[&str]| {
         let ours = names.iter().find(|name| is_ours(name))?;
         Some(format!("{ours} is the engine's; write what is named otherwise"))
@@ -142,6 +145,15 @@ fn refusal(action: &AuthAction<'_>, names_ours: bool) -> Option<String> {
         } => {
             let secret = is_secret(table_name, column_name);
             secret.then(|| format!("{table_name}.{column_name} holds a secret; name the columns that you want"))
+        }
+        AuthAction::CreateTable { .. }
+        | AuthAction::CreateVtable { .. }
+        | AuthAction::CreateView { .. }
+        | AuthAction::CreateIndex { .. }
+        | AuthAction::CreateTrigger { .. }
+            if is_temporary =>
+        {
+            Some(TEMPORARY.to_owned())
         }
         AuthAction::Insert { table_name }
         | AuthAction::Update { table_name, .. }
@@ -184,9 +196,7 @@ fn refusal(action: &AuthAction<'_>, names_ours: bool) -> Option<String> {
         AuthAction::CreateTempTable { .. }
         | AuthAction::CreateTempView { .. }
         | AuthAction::CreateTempIndex { .. }
-        | AuthAction::CreateTempTrigger { .. } => {
-            Some("what is temporary is gone with the connection, at any time; make a table".to_owned())
-        }
+        | AuthAction::CreateTempTrigger { .. } => Some(TEMPORARY.to_owned()),
         _ => Some("that is not for consumers".to_owned()),
     }
 }
@@ -381,9 +391,13 @@ pub(super) fn commit(connection: &Connection) -> std::result::Result<(), Uncommi
 /// In the definition of a trigger, statements end before it does; there it says so or ignores the rest.
 fn has_second_statement(sql: &str) -> bool {
     let mut rest = after_blanks(sql);
-    let is = |word: Option<&str>, known: &str| word.is_some_and(|word| word.eq_ignore_ascii_case(known));
-    let mut words = rest.split_ascii_whitespace();
-    if is(words.next(), "create") && is(words.next(), "trigger") {
+    let words: Vec<String> = rest
+        .split_ascii_whitespace()
+        .take(3)
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let is = |at: usize, known: &str| words.get(at).is_some_and(|word| word == known);
+    if is(0, "create") && (is(1, "trigger") || is(2, "trigger")) {
         return false;
     }
     while let Some(next) = rest.chars().next() {
@@ -392,8 +406,7 @@ fn has_second_statement(sql: &str) -> bool {
             ';' => return !after_blanks(tail).is_empty(),
             '\'' | '"' | '`' => behind(tail, next),
             '[' => behind(tail, ']'),
-            '-' | '/' if after_blanks(rest).len() < rest.len() => after_blanks(rest),
-            _ => tail,
+            _ => behind_comment(rest).unwrap_or(tail),
         };
     }
     false
@@ -409,10 +422,18 @@ fn after_blanks(text: &str) -> &str {
     let mut rest = text;
     loop {
         rest = rest.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == ';');
-        rest = match rest.get(..2) {
-            Some("--") => behind(rest, '\n'),
-            Some("/*") => rest[2..].split_once("*/").map_or("", |(_, rest)| rest),
-            _ => return rest,
-        };
+        match behind_comment(rest) {
+            Some(next) => rest = next,
+            None => return rest,
+        }
+    }
+}
+
+/// What stands behind the comment that a text begins with; none if it begins with something else.
+fn behind_comment(text: &str) -> Option<&str> {
+    match text.get(..2)? {
+        "--" => Some(behind(text, '\n')),
+        "/*" => Some(text[2..].split_once("*/").map_or("", |(_, rest)| rest)),
+        _ => None,
     }
 }

@@ -145,6 +145,8 @@ fn everything_that_is_forbidden_is_refused_and_touches_nothing() {
         "CREATE TEMP VIEW tillite_head AS SELECT 1",
         "CREATE TEMP TRIGGER t AFTER INSERT ON tillite_event BEGIN SELECT 1; END",
         "CREATE TABLE temp.tillite_event (seq INTEGER)",
+        "CREATE TABLE temp.anything (seq INTEGER)",
+        "CREATE VIEW temp.anything AS SELECT 1",
         // Secrets.
         "SELECT sealed FROM tillite_endpoint_secret",
         "SELECT * FROM tillite_endpoint_secret",
@@ -172,6 +174,7 @@ fn everything_that_is_forbidden_is_refused_and_touches_nothing() {
         "INSERT INTO mine VALUES (2, 'a'); INSERT INTO mine VALUES (3, 'b')",
         "SELECT 1; DELETE FROM mine",
         "SELECT ';' /* ; */ -- ;\n; SELECT 2",
+        "SELECT [;], \";\", `;` FROM mine; SELECT 2",
     ];
     let (heard, before, after) = answers(OUR_TABLES, FORBIDDEN);
     for (sql, answer) in FORBIDDEN.iter().zip(&heard) {
@@ -179,6 +182,13 @@ fn everything_that_is_forbidden_is_refused_and_touches_nothing() {
     }
     assert_eq!(heard.len(), FORBIDDEN.len());
     assert_eq!(before, after);
+    // Two statements are seen by the guard itself: some versions of the library ignore the second.
+    let two = |answer: &&Result<u64, Error>| {
+        answer
+            .as_ref()
+            .is_err_and(|error| error.to_string().contains("one by one"))
+    };
+    assert_eq!(heard.iter().filter(two).count(), 4);
 }
 
 #[test]
