@@ -62,6 +62,7 @@
 //! * A row changes together with its event, the event's webhook bodies and their deliveries, or
 //!   not at all. Events form a chain of hashes that [`Engine::verify`] checks.
 //! * A webhook arrives at least once, with the same id and bytes each time.
+//! * The host's own tables can follow the events exactly once ([`Consumer`]).
 //!
 //! # Two times
 //! *Engine time* rules what sales are about: expiry, grants, history. It is kept per app and mode,
@@ -90,6 +91,8 @@
 //! * `engine` (default): everything. Without it: ids, money, and [`webhook::verify`] for programs
 //!   that only receive, with no database in the tree.
 //! * `ed25519` (part of `engine`): checking webhooks by a public key.
+//! * `tracing`: what the engine does, told through the crate of that name: writes with their outcome, calls of
+//!   processors, deliveries, turns of consumers. Names and ids of its own, never a body, a secret or a buyer.
 //! * `testing`: the kit for a host's tests, [`testing`](https://docs.rs/tillite/latest/tillite/testing/):
 //!   a clock, a payment service, a receiver, a disk that loses power, and a simulation of all of them.
 //! * `bundled` (default): compiles SQLite in. Without it the system's is linked; how new it

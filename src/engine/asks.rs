@@ -8,6 +8,7 @@ use super::Engine;
 use super::alarms::shielded;
 use super::core::Core;
 use super::settling::{Settled, settle};
+use super::trace;
 use crate::alarm::{Alarm, Hook};
 use crate::error::{Error, Result};
 use crate::hook::{Answer, Cancel, Capabilities, Lookup, LookupKey, Outcome, Request};
@@ -143,7 +144,7 @@ impl Core {
             *panicked = Some(alarm);
             "the processor's code panicked".to_owned()
         };
-        match ask.kind {
+        let answer = match ask.kind {
             // A process that slept has lost its lease: the attempt may have been looked up, found
             // nowhere and closed by now, and the buyer may have paid again.
             AskKind::Execute if self.clock.now() > ask.deadline => Answer::Executed(Outcome::NotSent {
@@ -177,7 +178,9 @@ impl Core {
                 }
                 None => Lookup::CannotTell { why: nobody() },
             }),
-        }
+        };
+        trace::asked(ask, &answer);
+        answer
     }
 
     /// What each processor of a mode can do. One whose code panics says the least.

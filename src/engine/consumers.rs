@@ -2,6 +2,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use super::trace;
 use super::{App, Budget, Engine, Page, Ran, page, page_size};
 use crate::alarm::{Alarm, Hook};
 use crate::consumer::{Consumer, Following, HostTx};
@@ -97,6 +98,8 @@ struct Took {
     given: usize,
     /// Whether its place moved.
     moved: bool,
+    /// Whether it failed at the last of them.
+    failed: bool,
     alarms: Vec<Alarm>,
 }
 
@@ -104,6 +107,9 @@ impl Engine {
     /// Gives each consumer a place in every world that there is: from then on it misses nothing.
     pub(super) fn place_consumers(&self) -> Result<()> {
         let followers = &self.core.followers;
+        if followers.all.is_empty() {
+            return Ok(());
+        }
         let worlds = self.core.store.read(|sql| {
             let mut without = Vec::new();
             for world in store::app::worlds(sql)? {
@@ -135,7 +141,6 @@ impl Engine {
         if followers.all.is_empty() {
             return Ok(());
         }
-        let mut all = Ok(());
         let host_now = self.core.clock.now();
         let mut due = self.core.store.read(|sql| {
             let mut due = Vec::new();
@@ -152,18 +157,15 @@ impl Engine {
             let Some(left) = self.left(budget, *ran) else {
                 break;
             };
-            let took = self.take(world, following, left.min(BATCH));
-            match took {
-                Ok(took) => {
-                    // A stretch that was passed over is one item.
-                    ran.consumed += took.given.max(usize::from(took.moved));
-                    self.core.alarms.tell(took.alarms);
-                }
-                Err(error) if all.is_ok() => all = Err(error),
-                Err(_) => {}
-            }
+            // Where the file fails it is no consumer's failure, and the others would meet it too.
+            let took = self.take(world, following, left.min(BATCH))?;
+            let outcome = if took.failed { "failed" } else { "ok" };
+            trace::consumed(&following.name, world, took.given, outcome);
+            // A stretch that was passed over is one item.
+            ran.consumed += took.given.max(usize::from(took.moved));
+            self.core.alarms.tell(took.alarms);
         }
-        all
+        Ok(())
     }
 
     /// Has a consumer take up to `limit` events of a world in one transaction.
@@ -223,6 +225,7 @@ fn take(sql: &mut dyn Sql, world: World, following: &Following, host_now: Timest
             continue;
         };
         store::consumer::undo(sql)?;
+        took.failed = true;
         if failure.panicked {
             let name = following.name.clone();
             took.alarms.push(Alarm::HookPanicked {
@@ -248,7 +251,7 @@ fn undone(sql: &mut dyn Sql, world: World, following: &Following, host_now: Time
     let (events, _) = store::consumer::ahead(sql, world, place.position, following.follow.kinds(), 1)?;
     // Somebody else may have tried it meanwhile.
     if let Some(event) = events.first().filter(|_| place.due_at <= host_now) {
-        took.given = 1;
+        (took.given, took.failed) = (1, true);
         place = standing_before(place, event);
         took.alarms.extend(fail(sql, world, &mut place, host_now, why)?);
     }

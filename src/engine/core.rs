@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::alarms::{Alarms, in_doubt, note};
 use super::consumers::Followers;
 use super::pace::Bell;
+use super::trace;
 use crate::access::Actor;
 use crate::alarm::Alarm;
 use crate::entitlement::Entitlement;
@@ -117,8 +118,9 @@ impl Core {
         alarms: &mut Vec<Alarm>,
         command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let doing = moment.cause;
+        let (doing, world) = (moment.cause, moment.world);
         let answer = self.store.write(access, moment, command);
+        trace::verb(doing, Some(world), &answer);
         self.bell.ring();
         for alarm in in_doubt(doing, &answer).into_iter().chain(self.log_is_kept()) {
             note(alarms, alarm);
@@ -136,7 +138,9 @@ impl Core {
         doing: &'static str,
         command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        self.watched(doing, self.store.write_raw(access, command))
+        let answer = self.store.write_raw(access, command);
+        trace::verb(doing, None, &answer);
+        self.watched(doing, answer)
     }
 
     pub(super) fn view<T>(&self, world: World, query: impl FnOnce(&mut View<'_>) -> Result<T>) -> Result<T> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::pace::Patience;
 use super::settling::may_pass;
+use super::trace;
 use super::{Engine, entitlements, sessions};
 use crate::access::Actor;
 use crate::error::{Error, Result};
@@ -207,8 +208,9 @@ impl Engine {
                 break;
             }
         }
-        all.and(self.run_retention(budget, &mut ran))?;
-        Ok(ran)
+        let answer = all.and(self.run_retention(budget, &mut ran)).map(|()| ran);
+        trace::ran(&answer);
+        answer
     }
 
     fn run_recovery(&self, budget: Budget, ran: &mut Ran) -> Result<()> {

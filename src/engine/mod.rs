@@ -31,6 +31,7 @@ mod runner;
 mod sessions;
 mod settling;
 mod setups;
+mod trace;
 mod unasked;
 mod weighing;
 

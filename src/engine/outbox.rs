@@ -3,6 +3,7 @@
 use super::Engine;
 use super::alarms::shielded;
 use super::core::Core;
+use super::trace;
 use crate::alarm::{Alarm, Hook};
 use crate::error::Result;
 use crate::hook::{Answered, SignedRequest, TransportOutcome};
@@ -182,6 +183,7 @@ impl Core {
             let alarm = last.then(|| exhausted(sql, world, endpoint.clone(), id.clone()));
             Ok((counted, alarm.transpose()?))
         })?;
+        trace::delivered(delivery, answered_status(outcome));
         self.bell.ring();
         self.alarms.tell(alarm);
         Ok(counted)
@@ -192,6 +194,14 @@ impl Core {
         self.write_raw(Access::Shared, "give_back", move |sql| {
             store::queue::give_back(sql, world, &id, token, host_now)
         })
+    }
+}
+
+/// The status that an endpoint answered; none if it did not.
+fn answered_status(outcome: &TransportOutcome) -> Option<u16> {
+    match outcome {
+        TransportOutcome::Answered(answer) => Some(answer.status),
+        TransportOutcome::Failed { .. } => None,
     }
 }
 

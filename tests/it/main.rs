@@ -51,5 +51,7 @@ mod simulation;
 mod size;
 mod sweep;
 mod time;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod verifiers;
 mod verify;
