@@ -441,7 +441,7 @@ impl Consumers<'_> {
 
     /// Puts a consumer where it is to be, if that is somewhere else.
     fn moved(
-        &self,
+        self,
         name: &str,
         doing: &'static str,
         to: impl Fn(&Place) -> Result<Option<i64>> + Send + 'static,

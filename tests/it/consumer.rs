@@ -15,6 +15,7 @@ use tillite::{
     Mode, NewCustomer, Work,
 };
 
+use crate::file::sql;
 use crate::kit::{ManualClock, Receiver, SeededEntropy, Shop, Till, builder, clean, locked};
 
 /// What a row of the host's table says of an event.
@@ -204,7 +205,7 @@ fn what_a_consumer_did_not_take_is_undone_and_comes_again() {
         for rest in [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300] {
             let due = engine.next_due().unwrap().unwrap();
             assert_eq!(due.since(tillite::Clock::now(&place.clock)), Duration::from_secs(rest));
-            place.clock.turn(Duration::from_secs(rest) - Duration::from_millis(1));
+            place.clock.turn(Duration::from_millis(rest * 1_000 - 1));
             assert_eq!(run(&engine), 0);
             place.clock.turn(Duration::from_millis(1));
             assert_eq!(run(&engine), 1);
@@ -301,9 +302,10 @@ fn a_failure_behind_unwanted_events_is_at_the_wanted_one() {
         let place = Place::new();
         let engine = place.open(|builder| {
             let only = Follow::only([EventKind::CustomerDeleted]);
-            match undone {
-                true => builder.consumer_of("c", only, undoes),
-                false => builder.consumer_of("c", only, Told::at(0).fails()),
+            if undone {
+                builder.consumer_of("c", only, undoes)
+            } else {
+                builder.consumer_of("c", only, Told::at(0).fails())
             }
         });
         let app = engine.app("a", Mode::Test).unwrap();
@@ -467,13 +469,13 @@ fn work_that_waits_for_the_writer_is_busy_and_not_failing() {
     let app = engine.app("a", Mode::Test).unwrap();
     customers(&app, 0, 2);
     let other = rusqlite::Connection::open(place.path()).unwrap();
-    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    sql(&other, "BEGIN IMMEDIATE");
     let busy = engine.run_due(Budget::items(10).work(Work::CONSUMERS)).unwrap_err();
     assert!(
         matches!(&busy, Error::Storage(error) if error.kind == tillite::StorageKind::Busy),
         "{busy}"
     );
-    other.execute_batch("ROLLBACK").unwrap();
+    sql(&other, "ROLLBACK");
     assert_eq!(app.consumers().list(1, None).unwrap().data[0].failures, 0);
     run(&engine);
     assert_eq!(seen(&place.path(), "a", Mode::Test), logged(&app));

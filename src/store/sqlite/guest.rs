@@ -38,6 +38,8 @@ pub(super) fn not_inside() -> Result<()> {
 pub(super) struct Guard {
     /// Whether a statement of the host's is at work.
     on: AtomicBool,
+    /// Whether the host's own code has run in the transaction that is open.
+    has_hosted: AtomicBool,
     watched: Mutex<Watched>,
 }
 
@@ -55,6 +57,11 @@ impl Guard {
         let guard = Arc::clone(self);
         let hook = move |context: AuthContext<'_>| guard.allows(&context);
         connection.authorizer(Some(hook)).placed()
+    }
+
+    /// Whether the host's own code has run since this was asked before.
+    pub(super) fn take_hosted(&self) -> bool {
+        self.has_hosted.swap(false, Ordering::AcqRel)
     }
 
     fn allows(&self, context: &AuthContext<'_>) -> Authorization {
@@ -222,6 +229,7 @@ impl Sql for Hosting<'_> {
     }
 
     fn host(&mut self, work: &mut dyn FnMut(&mut dyn Statements)) -> Result<()> {
+        self.guard.has_hosted.store(true, Ordering::Release);
         let _inside = Inside::enter();
         work(self);
         self.check_open()
@@ -372,14 +380,14 @@ pub(super) enum Uncommitted {
     InDoubt(Error),
 }
 
-/// Commits.
-pub(super) fn commit(connection: &Connection) -> std::result::Result<(), Uncommitted> {
+/// Commits a transaction in which the host's own code has run, or has not.
+pub(super) fn commit(connection: &Connection, hosted: bool) -> std::result::Result<(), Uncommitted> {
     let committed = connection
         .prepare_cached("COMMIT")
         .and_then(|mut statement| statement.execute([]));
     committed.map(|_| ()).map_err(|found| {
         let is_broken = found.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
-        if is_broken && !connection.is_autocommit() {
+        if hosted && is_broken && !connection.is_autocommit() {
             Uncommitted::Refused(statement_error(&format!("at the commit: {found}")))
         } else {
             Uncommitted::InDoubt(error(&found))

@@ -127,7 +127,7 @@ impl Writer {
         let batch = Batch::run(Hosting { connection, guard }, access, leading, pace);
         #[cfg(tillite_planted)]
         let batch = batch.answered_early();
-        let ended = batch.end(connection, self.place.on_disk().is_some());
+        let ended = batch.end(connection, self.place.on_disk().is_some(), guard.take_hosted());
         let commands = ended.steps.len();
         self.held.ended = pace.now();
         if let Some(error) = ended.in_doubt {
@@ -311,11 +311,11 @@ impl<'g> Batch<'g> {
 
     /// Commits. On a file of the operating system a commit for which there was no room is undone for
     /// certain: what it writes last is what would make it one, and nothing behind that.
-    fn end(mut self, connection: &Connection, is_undone_when_full: bool) -> Ended<'g> {
+    fn end(mut self, connection: &Connection, is_undone_when_full: bool, hosted: bool) -> Ended<'g> {
         let mut in_doubt = None;
         if !connection.is_autocommit() {
             if self.undone.is_none() && self.steps.iter().any(|(_, _, step)| matches!(step, Step::Written)) {
-                match commit(connection) {
+                match commit(connection, hosted) {
                     Ok(()) => {}
                     Err(Uncommitted::InDoubt(error)) => in_doubt = Some(error),
                     Err(Uncommitted::Refused(error)) => {

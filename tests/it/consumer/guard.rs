@@ -6,7 +6,8 @@ use tillite::{
     Budget, Consumer, ConsumerError, Engine, Error, Event, HostTx, HostValue, Mode, NewCustomer, StorageKind, Work,
 };
 
-use crate::kit::{SEAL_KEY, SeededEntropy, clean, locked};
+use crate::file::sql;
+use crate::kit::{ManualClock, SEAL_KEY, SeededEntropy, clean, locked};
 
 const OUR_TABLES: &str = "CREATE TABLE mine (id INTEGER PRIMARY KEY, what TEXT);
     CREATE TABLE watched (id INTEGER);
@@ -19,16 +20,25 @@ const OUR_TABLES: &str = "CREATE TABLE mine (id INTEGER PRIMARY KEY, what TEXT);
 /// Opens a file with tables of the host's, an endpoint and a key, has a consumer run once, and answers the
 /// engine.
 fn with_consumer(path: &std::path::Path, tables: &str, consumer: impl Consumer + 'static) -> Engine {
-    let open = || Engine::builder().entropy(SeededEntropy::new(7)).seal_key(SEAL_KEY);
-    let engine = open().open(path).unwrap();
+    let open = |seed| {
+        Engine::builder()
+            .clock(ManualClock::new())
+            .entropy(SeededEntropy::new(seed))
+            .seal_key(SEAL_KEY)
+    };
+    let engine = open(7).open(path).unwrap();
     let app = engine.app("a", Mode::Test).unwrap();
     let endpoint = tillite::webhook::NewEndpoint::new("https://shop.example/hooks", tillite::webhook::Format::Standard);
     app.endpoints().add(endpoint).unwrap();
     app.keys().create().unwrap();
     app.customers().set(NewCustomer::uid("u_1")).unwrap();
     drop((app, engine));
-    rusqlite::Connection::open(path).unwrap().execute_batch(tables).unwrap();
-    open()
+    let file = rusqlite::Connection::open(path).unwrap();
+    for statement in tables.lines() {
+        sql(&file, statement);
+    }
+    drop(file);
+    open(8)
         .consumer_of(
             "c",
             tillite::Follow::only([tillite::EventKind::CustomerCreated]),
@@ -257,7 +267,7 @@ fn a_statement_of_the_engines_own_is_no_way_around() {
     );
     assert!(heard.iter().all(Result::is_err), "{heard:?}");
     let (heard, ..) = answers(
-        &format!("{OUR_TABLES} CREATE TRIGGER late AFTER UPDATE ON mine BEGIN {moves}; END;"),
+        &format!("{OUR_TABLES}\nCREATE TRIGGER late AFTER UPDATE ON mine BEGIN {moves}; END;"),
         &["UPDATE mine SET what = 'x'"],
     );
     assert!(heard[0].is_err());
@@ -372,7 +382,7 @@ fn values_of_all_four_types_come_back_as_they_were() {
 
 #[test]
 fn a_disk_that_fails_is_not_the_consumers_failure() {
-    use tillite::testing::{Disk, Fault, ManualClock};
+    use tillite::testing::{Disk, Fault};
     let disk = Disk::new(3);
     let open = || {
         let builder = Engine::builder()

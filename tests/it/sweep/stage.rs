@@ -239,10 +239,8 @@ impl Template {
         drop(app);
         engine.close().unwrap();
         leave(&world, start);
-        assert_eq!(
-            world.disk.files().contains(&format!("{FILE}-wal")),
-            start != Start::AtRest
-        );
+        let has_log = world.disk.files().contains(&format!("{FILE}-wal"));
+        assert_eq!(has_log, start != Start::AtRest);
         let mut booked = world.till.charges();
         booked.extend(world.till.refunds());
         Template {
