@@ -216,6 +216,19 @@ pub enum Alarm {
         /// Which code.
         hook: Hook,
     },
+    /// A consumer did not take an event, and stays before it until it does: look at
+    /// [`crate::Consumers::list`], which says why. Told of the first failure in a row.
+    #[non_exhaustive]
+    ConsumerFailing {
+        /// The app's slug.
+        app: String,
+        /// The mode.
+        mode: Mode,
+        /// The consumer's name.
+        consumer: String,
+        /// The event's position.
+        position: i64,
+    },
     /// A thread of a runner failed, rests, and tries again. Told again only after it has worked in
     /// between.
     #[non_exhaustive]
@@ -241,6 +254,12 @@ pub enum Hook {
     Route,
     /// The transport.
     Transport,
+    /// A consumer.
+    #[non_exhaustive]
+    Consumer {
+        /// The name that it was given.
+        name: String,
+    },
 }
 
 /// What somebody has to look at in what happened to an object.
@@ -415,6 +434,16 @@ impl fmt::Display for Alarm {
             // Its kind says that nothing was written, which is of the call that failed and not of this.
             Alarm::LogKept { error } => f.write_str(&error.detail),
             Alarm::HookPanicked { hook } => write!(f, "{hook} panicked"),
+            Alarm::ConsumerFailing {
+                app,
+                mode,
+                consumer,
+                position,
+            } => write!(
+                f,
+                "{app}: consumer {consumer:?} does not take event {position} of {mode} mode and stays before it; \
+                 App::consumers says why"
+            ),
             Alarm::RunnerRests { error: Some(error) } => write!(f, "a thread of the runner rests: {error}"),
             Alarm::RunnerRests { error: None } => f.write_str("a thread of the runner rests: it panicked"),
         }
@@ -427,6 +456,7 @@ impl fmt::Display for Hook {
             Hook::Processor { name, mode } => write!(f, "the processor {name:?} of {mode} mode"),
             Hook::Route => f.write_str("the rule that chooses a processor"),
             Hook::Transport => f.write_str("the transport"),
+            Hook::Consumer { name } => write!(f, "the consumer {name:?}"),
         }
     }
 }

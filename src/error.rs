@@ -195,6 +195,21 @@ pub enum Error {
     #[error("the source of randomness failed; nothing was written")]
     NoEntropy,
 
+    /// A statement of a consumer's was refused or failed; nothing of it was written.
+    #[error("a consumer's statement: {why}")]
+    Statement {
+        /// What is wrong with it, without any value of it.
+        why: String,
+    },
+
+    /// An engine was called from within a consumer, whose transaction keeps everybody else from writing;
+    /// nothing was done.
+    #[error(
+        "an engine was called from within a consumer; use the consumer's own HostTx, or write down what is to be done \
+         and do it after run_due"
+    )]
+    InConsumer,
+
     /// The file was migrated by another process since this one opened it; nothing was written.
     #[error(
         "the file is at schema version {found}, this process opened it at {opened}; restart with the newer program"
@@ -248,6 +263,8 @@ impl Error {
             | Error::NotificationRefused { .. }
             | Error::MethodUnusable { .. }
             | Error::BeyondProcessor { .. }
+            | Error::Statement { .. }
+            | Error::InConsumer
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
             Error::PaymentInProgress { .. } | Error::CallInFlight { .. } => WhatNow::RetryLater,
             // What is being paid may fail; what was paid stays paid.
@@ -291,6 +308,8 @@ impl Error {
             Error::NotificationRefused { .. } => "notification_refused",
             Error::NotificationUnread { .. } => "notification_unread",
             Error::BeyondProcessor { .. } => "beyond_processor",
+            Error::Statement { .. } => "statement",
+            Error::InConsumer => "in_consumer",
             Error::NoSealKey(_) => "no_seal_key",
             Error::NoEntropy => "no_entropy",
             Error::SchemaMoved { .. } => "schema_moved",

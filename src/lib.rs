@@ -63,6 +63,7 @@
 //!   not at all. Events form a chain of hashes that [`Engine::verify`] checks.
 //! * A webhook arrives at least once, with the same id and bytes each time, and first tries about one object in
 //!   the order of its events; all of them, where an endpoint asks for it ([`webhook::DeliveryOrder`]).
+//! * The host's own tables can follow the events exactly once ([`Consumer`]).
 //!
 //! # Two times
 //! *Engine time* rules what sales are about: expiry, grants, history. It is kept per app and mode,
@@ -92,6 +93,8 @@
 //!   that only receive, with no database in the tree.
 //! * `ed25519` (part of `engine`): checking webhooks by a public key.
 //! * `ureq`: [`transport`], a [`Transport`] over http and https that dials only what it should.
+//! * `tracing`: what the engine does, told through the crate of that name: writes with their outcome, calls of
+//!   processors, deliveries, turns of consumers. Names and ids of its own, never a body, a secret or a buyer.
 //! * `testing`: the kit for a host's tests, [`testing`](https://docs.rs/tillite/latest/tillite/testing/):
 //!   a clock, a payment service, a receiver, a disk that loses power, and a simulation of all of them; and a
 //!   trial for transports.
@@ -133,6 +136,8 @@ mod card;
 mod catalog;
 #[cfg(feature = "engine")]
 mod change;
+#[cfg(feature = "engine")]
+mod consumer;
 #[cfg(feature = "engine")]
 mod customer;
 #[cfg(feature = "engine")]
@@ -191,11 +196,12 @@ pub use crate::{
     access::{Actor, ApiKey, NewApiKey},
     alarm::{Alarm, Hook},
     catalog::{MAIN_LINE, NewPrice, NewProduct, Price, Product, Terms},
+    consumer::{Consumer, ConsumerError, Follow, HostRow, HostTx, HostValue},
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
-        App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, Customers, Disputes,
-        Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment, Notifications, Numbers, Page,
-        Payment, Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
+        App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, ConsumerProgress,
+        Consumers, Customers, Disputes, Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment,
+        Notifications, Numbers, Page, Payment, Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::{Catalog, Customers, Disputes, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions, Setups};
+use super::{
+    Catalog, Consumers, Customers, Disputes, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions, Setups,
+};
 use crate::access::Actor;
 use crate::error::{Error, Invalid, Refused, Result, shortened};
 use crate::id::{Mode, World};
@@ -97,6 +99,12 @@ impl App {
     #[must_use]
     pub fn endpoints(&self) -> Endpoints<'_> {
         Endpoints(self)
+    }
+
+    /// The host's own programs that follow the events.
+    #[must_use]
+    pub fn consumers(&self) -> Consumers<'_> {
+        Consumers(self)
     }
 
     /// API keys.

@@ -8,6 +8,7 @@ use super::Engine;
 use super::alarms::shielded;
 use super::core::Core;
 use super::settling::{Settled, settle};
+use super::trace;
 use crate::alarm::{Alarm, Hook};
 use crate::error::{Error, Result};
 use crate::hook::{Answer, Cancel, Capabilities, Lookup, LookupKey, Outcome, Request};
@@ -144,7 +145,7 @@ impl Core {
             "the processor's code panicked".to_owned()
         };
         let counted = &self.counted.processor_calls;
-        match ask.kind {
+        let answer = match ask.kind {
             // A process that slept has lost its lease: the attempt may have been looked up, found
             // nowhere and closed by now, and the buyer may have paid again.
             AskKind::Execute if self.clock.now() > ask.deadline => Answer::Executed(Outcome::NotSent {
@@ -183,7 +184,9 @@ impl Core {
                 }
                 None => Lookup::CannotTell { why: nobody() },
             }),
-        }
+        };
+        trace::asked(ask, &answer);
+        answer
     }
 
     /// What each processor of a mode can do. One whose code panics says the least.

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use super::Engine;
 use super::alarms::{Alarms, OnAlarm};
+use super::consumers::Followers;
 use super::core::{Core, Processors, Route};
 use super::numbers::Counters;
 use super::pace::{Bell, RealPace};
 use crate::alarm::Alarm;
+use crate::consumer::{Consumer, Follow, Following};
 use crate::error::{Invalid, Result};
 use crate::hook::{Clock, Entropy, Processor, RouteInput, SystemClock, SystemEntropy, Transport};
 use crate::sandbox;
@@ -30,6 +32,7 @@ pub struct Builder {
     route: Option<Box<Route>>,
     resolved_by_hand: BTreeSet<String>,
     transport: Option<Arc<dyn Transport>>,
+    consumers: Vec<Following>,
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     seal_key: Option<[u8; 32]>,
@@ -47,6 +50,7 @@ impl Builder {
             route: None,
             resolved_by_hand: BTreeSet::new(),
             transport: None,
+            consumers: Vec::new(),
             clock: Arc::new(SystemClock),
             entropy: Arc::new(SystemEntropy::new()),
             seal_key: None,
@@ -90,6 +94,23 @@ impl Builder {
     /// Carries webhooks.
     pub fn transport(mut self, transport: impl Transport + 'static) -> Self {
         self.transport = Some(Arc::new(transport));
+        self
+    }
+
+    /// Has code of the host follow every event of the file, in every app and both modes, from the first one
+    /// on, and write tables of its own in the same transaction; [`Consumer`] says how. The name (1 to 64
+    /// visible ASCII characters) is what its place is stored under: another name begins anew.
+    pub fn consumer(self, name: impl Into<String>, consumer: impl Consumer + 'static) -> Self {
+        self.consumer_of(name, Follow::all(), consumer)
+    }
+
+    /// The same for some kinds of events only, or from now on only.
+    pub fn consumer_of(mut self, name: impl Into<String>, follow: Follow, consumer: impl Consumer + 'static) -> Self {
+        self.consumers.push(Following {
+            name: name.into(),
+            follow,
+            consumer: Arc::new(consumer),
+        });
         self
     }
 
@@ -141,7 +162,7 @@ impl Builder {
     /// became of them is looked up by `run_due`.
     ///
     /// # Errors
-    /// [`crate::Error::Invalid`] for a bad processor name or one that is given twice, and for keys kept
+    /// [`crate::Error::Invalid`] for a bad name of a processor or consumer or one that is given twice, and for keys kept
     /// too short or too long; [`crate::Error::NewerSchema`] for a file of a newer program, which is
     /// not touched; [`crate::Error::Storage`] for a path that cannot be opened, a file that is no
     /// database, damage, or a lock held for too long.
@@ -200,6 +221,7 @@ impl Builder {
             return Err(Invalid::new("keep_idempotency_keys", found, "a day to 366 days").into());
         }
         let live = named(self.live)?;
+        let followers = Followers::of(self.consumers)?;
         let seal = self.seal_key.map(|key| SealKey::new(&key)).transpose()?;
         let sqlite = Sqlite::open(place.clone(), self.clock.now(), Arc::clone(&self.pace))?;
         let engine = Engine {
@@ -213,6 +235,7 @@ impl Builder {
                 route: self.route,
                 resolved_by_hand: self.resolved_by_hand,
                 transport: self.transport,
+                followers,
                 seal,
                 keep_keys: self.keep_keys,
                 bell: Bell::default(),
@@ -222,6 +245,7 @@ impl Builder {
                 counted: Counters::default(),
             }),
         };
+        engine.place_consumers()?;
         engine.recover(RECOVERED_AT_OPEN)?;
         Ok(engine)
     }

@@ -6,8 +6,10 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::alarms::{Alarms, in_doubt, note};
+use super::consumers::Followers;
 use super::numbers::Counters;
 use super::pace::Bell;
+use super::trace;
 use crate::access::Actor;
 use crate::alarm::Alarm;
 use crate::entitlement::Entitlement;
@@ -40,6 +42,7 @@ pub(super) struct Core {
     pub(super) route: Option<Box<Route>>,
     pub(super) resolved_by_hand: BTreeSet<String>,
     pub(super) transport: Option<Arc<dyn Transport>>,
+    pub(super) followers: Followers,
     pub(super) seal: Option<SealKey>,
     /// How long an idempotency key is kept.
     pub(super) keep_keys: Duration,
@@ -117,11 +120,12 @@ impl Core {
         alarms: &mut Vec<Alarm>,
         mut command: impl FnMut(&mut Tx<'_>) -> Result<T> + Send + 'static,
     ) -> Result<T> {
-        let doing = moment.cause;
+        let (doing, world) = (moment.cause, moment.world);
         let answer = self.store.write(access, moment, move |tx| {
             let value = command(tx)?;
             Ok((value, tx.events()))
         });
+        trace::verb(doing, Some(world), &answer);
         self.bell.ring();
         for alarm in in_doubt(doing, &answer).into_iter().chain(self.log_is_kept()) {
             note(alarms, alarm);
@@ -156,6 +160,7 @@ impl Core {
         command: impl FnMut(&mut dyn Sql) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let answer = self.store.write_raw(access, command);
+        trace::verb(doing, None, &answer);
         for alarm in in_doubt(doing, &answer).into_iter().chain(self.log_is_kept()) {
             note(alarms, alarm);
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::pace::Patience;
 use super::settling::may_pass;
+use super::trace;
 use super::{Engine, entitlements, sessions};
 use crate::access::Actor;
 use crate::error::{Error, Result};
@@ -15,9 +16,9 @@ use crate::time::Timestamp;
 
 /// How much one call of [`Engine::run_due`] may do.
 ///
-/// Lost calls, notices, what is asked of processors, what time changes and deliveries share it: each
+/// Lost calls, notices, what is asked of processors, what time changes, deliveries and consumers share it: each
 /// gets its part in turn, up to 32 items at a time, until nothing is due or the budget is spent, so that a
-/// pile of one keeps none of the others waiting. With fewer than five items it is only the first of them, in
+/// pile of one keeps none of the others waiting. With fewer than six items it is only the first of them, in
 /// this order, that are sure of one. Forgetting takes what is left in the end.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
@@ -29,7 +30,7 @@ pub struct Budget {
 
 impl Budget {
     /// Up to this many items of all kinds of work together. An item is a call, a notice, a session,
-    /// an entitlement, a delivery, or something to forget.
+    /// an entitlement, a delivery, an event that a consumer is given, or something to forget.
     pub const fn items(items: usize) -> Budget {
         Budget {
             items,
@@ -72,8 +73,10 @@ impl Work {
     pub const DELIVERIES: Work = Work(4);
     /// Forgetting idempotency keys whose time is over and old attempts of deliveries: calls nobody.
     pub const RETENTION: Work = Work(8);
+    /// Giving events to consumers: calls them.
+    pub const CONSUMERS: Work = Work(16);
     /// Everything.
-    pub const ALL: Work = Work(15);
+    pub const ALL: Work = Work(31);
 
     pub(super) fn has(self, kind: Work) -> bool {
         self.0 & kind.0 != 0
@@ -108,6 +111,9 @@ pub struct Ran {
     pub delivered: usize,
     /// Deliveries that were not, and wait for their next attempt or are exhausted.
     pub undelivered: usize,
+    /// Events that consumers were given, taken or not; a stretch of events that one does not want counts as
+    /// one.
+    pub consumed: usize,
     /// Idempotency keys and attempts of deliveries that were forgotten.
     pub forgotten: usize,
 }
@@ -124,6 +130,7 @@ impl Ran {
             + self.called_off
             + self.delivered
             + self.undelivered
+            + self.consumed
             + self.forgotten
     }
 }
@@ -146,7 +153,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 impl Engine {
     /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
     /// calls as unknown, applies notices, looks up attempts, asks for refunds, closes sessions, writes down
-    /// lapses and delivers webhooks, in turns ([`Budget`] says how they share), and forgets what was kept long
+    /// lapses, delivers webhooks and gives events to consumers, in turns ([`Budget`] says how they share), and forgets what was kept long
     /// enough. Safe to call from many
     /// threads and processes at once; each item is done by one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
     ///
@@ -161,12 +168,13 @@ impl Engine {
     /// Those of [`Engine::settle`] and [`Engine::acknowledge`]; `checkout.session.expired`;
     /// `entitlement.expired`, `entitlement.updated`.
     pub fn run_due(&self, budget: Budget) -> Result<Ran> {
-        let kinds: [(Work, Kind); 5] = [
+        let kinds: [(Work, Kind); 6] = [
             (Work::PAYMENTS, Engine::run_recovery),
             (Work::PAYMENTS, Engine::run_notices),
             (Work::PAYMENTS, Engine::run_asks),
             (Work::TIME, Engine::run_time),
             (Work::DELIVERIES, Engine::run_deliveries),
+            (Work::CONSUMERS, Engine::run_consumers),
         ];
         let mut ran = Ran::default();
         self.core.ran(self.core.clock.now());
@@ -200,8 +208,9 @@ impl Engine {
                 break;
             }
         }
-        all.and(self.run_retention(budget, &mut ran))?;
-        Ok(ran)
+        let answer = all.and(self.run_retention(budget, &mut ran)).map(|()| ran);
+        trace::ran(&answer);
+        answer
     }
 
     fn run_recovery(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
@@ -312,7 +321,7 @@ impl Engine {
     fn own_work(&self) -> Work {
         match self.core.transport {
             Some(_) => Work::ALL,
-            None => Work::PAYMENTS | Work::TIME | Work::RETENTION,
+            None => Work::PAYMENTS | Work::TIME | Work::RETENTION | Work::CONSUMERS,
         }
     }
 
@@ -348,6 +357,9 @@ impl Engine {
                     let (next, shut) = self.core.next_claimable(view.sql, view.world, host_now)?;
                     due.extend(next);
                     sealed = shut;
+                }
+                if work.has(Work::CONSUMERS) {
+                    due.extend(self.core.followers.next_due(view.sql, view.world)?);
                 }
                 Ok(due.into_iter().min())
             })?;

@@ -37,6 +37,8 @@ pub struct Health {
     pub held_charges: u64,
     /// Endpoints whose secret this engine cannot open; their deliveries wait.
     pub sealed_endpoints: u64,
+    /// Consumers that fail, counted in each app and mode: [`crate::App::consumers`] says at what.
+    pub failing_consumers: u64,
     /// Whether there is a transport to deliver with.
     pub has_transport: bool,
     /// Bytes in the write-ahead log.
@@ -82,6 +84,7 @@ impl Engine {
                 health.open_charges += store::attempt::open_attempts(sql, world)?;
                 health.unresolved_charges += store::attempt::count_unresolved(sql, world, idle_since(host_now))?;
                 health.held_charges += store::payment::held(sql, world, "", 100)?.len() as u64;
+                health.failing_consumers += store::consumer::failing(sql, world)?;
                 let due = store::outbox::next_due(sql, world, host_now)?.filter(|due| *due <= host_now);
                 health.oldest_overdue_delivery = health.oldest_overdue_delivery.into_iter().chain(due).min();
                 let load = store::outbox::load(sql, world, COUNTED)?;

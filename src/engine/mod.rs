@@ -7,6 +7,7 @@ mod backup;
 mod builder;
 mod catalog;
 mod challenge;
+mod consumers;
 mod core;
 mod customers;
 mod disputes;
@@ -31,6 +32,7 @@ mod runner;
 mod sessions;
 mod settling;
 mod setups;
+mod trace;
 mod unasked;
 mod weighing;
 
@@ -38,6 +40,7 @@ pub use app::App;
 pub use asks::{Ask, AskKind};
 pub use builder::Builder;
 pub use catalog::Catalog;
+pub use consumers::{ConsumerProgress, Consumers};
 pub use customers::Customers;
 pub use disputes::Disputes;
 pub use due::{Budget, Ran, Work};
@@ -110,8 +113,13 @@ impl Engine {
             return Ok(self.handle(World { app, mode }));
         }
         let host_now = self.core.clock.now();
+        let followers = self.core.followers.names();
         let app = self.core.write_raw(Access::Shared, "app", move |sql| {
-            store::app::ensure(sql, &slug, host_now)
+            let app = store::app::ensure(sql, &slug, host_now)?;
+            for mode in [Mode::Test, Mode::Live] {
+                consumers::place(sql, World { app, mode }, &followers, |_| 0)?;
+            }
+            Ok(app)
         })?;
         Ok(self.handle(World { app, mode }))
     }

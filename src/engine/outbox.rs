@@ -7,6 +7,7 @@ use super::Engine;
 use super::alarms::shielded;
 use super::core::Core;
 use super::settling::{SETTLE_PATIENCE, patiently};
+use super::trace;
 use crate::access::Actor;
 use crate::alarm::{Alarm, Hook};
 use crate::change::Change;
@@ -331,6 +332,9 @@ impl Core {
                 return Err(error);
             }
         };
+        for (delivery, outcome) in outcomes {
+            trace::delivered(delivery, answered_status(outcome));
+        }
         self.bell.ring();
         let mut counted = Vec::new();
         let mut to_suspend = BTreeSet::new();
@@ -406,6 +410,14 @@ fn serves(secrets: &[Secret]) -> bool {
 fn chance(delivery: &ClaimedDelivery) -> u64 {
     let hash = Fields::new().int(delivery.token).text(delivery.id.as_str()).finish();
     hash.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+}
+
+/// The status that an endpoint answered; none if it did not.
+fn answered_status(outcome: &TransportOutcome) -> Option<u16> {
+    match outcome {
+        TransportOutcome::Answered(answer) => Some(answer.status),
+        TransportOutcome::Failed { .. } => None,
+    }
 }
 
 /// What somebody has to look at once it is committed that a delivery has no attempt left.

@@ -1,7 +1,7 @@
 //! What the host supplies: how money moves, how a webhook travels, what time it is, where
 //! randomness comes from.
 //!
-//! Every hook is called without a lock held and with no transaction open, so it may be slow, may
+//! Every hook but a [`crate::Consumer`] is called without a lock held and with no transaction open, so it may be slow, may
 //! block, and may call back into the engine. Hooks are shared between threads. A processor, transport
 //! or routing rule that panics does not take the host down: the panic is caught and counts as the
 //! answer that promises least; [`crate::Alarm::HookPanicked`] tells of it. A panic of the clock or the

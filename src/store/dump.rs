@@ -52,6 +52,12 @@ const LEFT_OUT: &[(&str, &str)] = &[
     ("tillite_api_key", "lookup"),
 ];
 
+/// Whether a column is one of those.
+pub(super) fn is_secret(table: &str, column: &str) -> bool {
+    let is_it = |known: &&(&str, &str)| known.0.eq_ignore_ascii_case(table) && known.1.eq_ignore_ascii_case(column);
+    LEFT_OUT.iter().any(|known| is_it(&known))
+}
+
 /// The dump.
 pub(crate) fn dump(sql: &mut dyn Sql) -> Result<String> {
     let mut text = String::new();
@@ -60,7 +66,7 @@ pub(crate) fn dump(sql: &mut dyn Sql) -> Result<String> {
         sql.each(&format!("SELECT * FROM {table} ORDER BY {order}"), &[], &mut |row| {
             text.push_str(table);
             for (column, name) in names.iter().enumerate() {
-                if !LEFT_OUT.contains(&(table, name.as_str())) {
+                if !is_secret(table, name) {
                     // Writing to a string cannot fail.
                     let _ = write!(text, " {name}={}", row.shown(column)?);
                 }

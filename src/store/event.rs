@@ -3,7 +3,7 @@
 use super::codec::{self, digest, id, instant, mode_number};
 use super::{Row, Sql, Value, rows};
 use crate::error::Result;
-use crate::event::Event;
+use crate::event::{Event, EventKind};
 use crate::id::World;
 
 const COLUMNS: &str = "SELECT seq, id, type, object_id, object_seq, from_state, to_state, cause, actor, created_at, body \
@@ -37,6 +37,30 @@ pub(crate) fn after(sql: &mut dyn Sql, world: World, position: i64, limit: u32) 
         "AND seq > $3 ORDER BY seq LIMIT $4",
         &[position.into(), limit.into()],
     )
+}
+
+/// Events of some kinds after a position and up to another, in order.
+pub(crate) fn of_kinds(
+    sql: &mut dyn Sql,
+    world: World,
+    (after, to): (i64, i64),
+    kinds: &[EventKind],
+    limit: u32,
+) -> Result<Vec<Event>> {
+    if kinds.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut values: Vec<Value<'_>> = vec![after.into(), to.into()];
+    values.extend(kinds.iter().map(|kind| Value::Text(kind.as_str())));
+    // The placeholders stand in order of first appearance: the kinds before the limit.
+    let listed: Vec<String> = (5..5 + kinds.len()).map(|number| format!("${number}")).collect();
+    let rest = format!(
+        "AND seq > $3 AND seq <= $4 AND type IN ({}) ORDER BY seq LIMIT ${}",
+        listed.join(", "),
+        5 + kinds.len()
+    );
+    values.push(limit.into());
+    query(sql, world, &rest, &values)
 }
 
 /// What happened to one object after its n-th event, in order.

@@ -15,6 +15,7 @@ pub(crate) mod attempt;
 mod cache;
 pub(crate) mod catalog;
 mod codec;
+pub(crate) mod consumer;
 mod current;
 pub(crate) mod customer;
 pub(crate) mod dispute;
@@ -51,7 +52,8 @@ pub use verify::{Broken, Report};
 
 use self::cache::{Cache, Trail, UnderWay};
 use crate::alarm::Alarm;
-use crate::error::{Result, StorageError};
+use crate::consumer::Statements;
+use crate::error::{Result, StorageError, StorageKind};
 use crate::id::World;
 
 /// A parameter of a statement: the whole type system of the schema.
@@ -157,6 +159,13 @@ pub(crate) trait Sql {
 
     /// The names of a table's columns, in the order in which they stand in a row.
     fn columns(&mut self, table: &str) -> Result<Vec<String>>;
+
+    /// Has the host's own code run statements in this transaction, kept off what is the engine's. While it
+    /// runs, a call of an engine on its thread is refused. Fails if it undid the transaction.
+    fn host(&mut self, _work: &mut dyn FnMut(&mut dyn Statements)) -> Result<()> {
+        let detail = "the host's code was to write where one can only read";
+        Err(StorageError::new(StorageKind::Unsupported, detail).into())
+    }
 }
 
 /// A connection that reads committed rows.

@@ -14,7 +14,7 @@ const FLOORS: &[&[&str]] = &[
     &["entitlement", "payment", "transport"],
     &["sandbox", "session", "webhook"],
     &["event"],
-    &["alarm", "change", "wire"],
+    &["alarm", "change", "consumer", "wire"],
     &["decide", "store"],
     &["engine"],
     &["testing"],

@@ -5,8 +5,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tillite::webhook::{self, Format, NewEndpoint};
 use tillite::{
-    Amount, App, Builder, Currency, Engine, Lookup, Mode, NewPrice, NewProduct, Outcome, Request, Secret,
-    SignedRequest, Timestamp, sandbox,
+    Amount, App, Builder, Currency, Engine, Event, HostTx, Lookup, Mode, NewPrice, NewProduct, Outcome, Request,
+    Secret, SignedRequest, Timestamp, sandbox,
 };
 
 pub use tillite::testing::{FakeProcessor as Till, FakeReceiver as Receiver, ManualClock, SeededEntropy, Told};
@@ -55,6 +55,25 @@ const AT_THE_SANDBOX: i64 = 3_20;
 
 /// The currency for which a method is saved at the sandbox.
 pub const AT_THE_SANDBOX_IN: Currency = Currency::GBP;
+
+/// With a consumer that takes every event, and one that never takes the third.
+pub fn with_consumers(builder: Builder) -> Builder {
+    let note = |tx: &mut HostTx<'_>, event: &Event| {
+        tx.execute("CREATE TABLE IF NOT EXISTS notes (mode TEXT, position INTEGER)", &[])?;
+        let mode = tx.mode().as_str();
+        tx.execute(
+            "INSERT INTO notes VALUES ($1, $2)",
+            &[mode.into(), event.position.into()],
+        )?;
+        Ok(())
+    };
+    builder
+        .consumer("notes", note)
+        .consumer("stops", |_: &mut HostTx<'_>, event: &Event| match event.position {
+            3 => Err("it never takes the third".into()),
+            _ => Ok(()),
+        })
+}
 
 /// With the sandbox beside the other processors, for one amount and one currency.
 pub fn with_sandbox(builder: Builder) -> Builder {

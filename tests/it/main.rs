@@ -17,6 +17,7 @@ mod alarm;
 mod backup;
 mod canary;
 mod challenge;
+mod consumer;
 mod crash;
 mod customer;
 mod delivering;
@@ -55,6 +56,8 @@ mod simulation;
 mod size;
 mod sweep;
 mod time;
+#[cfg(feature = "tracing")]
+mod tracing;
 mod transport;
 mod verifiers;
 mod verify;

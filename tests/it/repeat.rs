@@ -20,7 +20,7 @@ use tillite::{
 
 use crate::kit::{
     self, ManualClock, Receiver, Shop, Till, Told, builder, challenged, documented, euro, setup_challenged,
-    with_sandbox,
+    with_consumers, with_sandbox,
 };
 
 /// What a repetition of a verb does.
@@ -96,7 +96,7 @@ struct Stage {
 impl Stage {
     fn new() -> Stage {
         let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
-        let engine = with_sandbox(builder(&clock, &till, &receiver))
+        let engine = with_consumers(with_sandbox(builder(&clock, &till, &receiver)))
             .open_in_memory()
             .unwrap();
         let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
@@ -166,6 +166,7 @@ impl Stage {
         assert!(shop.till.act_on_setup(&setup_acting.id, true));
         let (surplus, undecided) = held_back(&shop);
         let key = app.keys().create().unwrap();
+        shop.engine.run_due(Budget::items(100).work(Work::CONSUMERS)).unwrap();
         let drawn = app.keys().draw().unwrap();
         Stage {
             open,
@@ -283,6 +284,7 @@ const VERBS: &[(&str, Repeat)] = &[
     ("App::attempt", Reads(|at| shown(at.shop.app.attempt(&at.undecided.id)))),
     ("App::attempts_about", Reads(|at| shown(at.shop.app.attempts_about(&at.undecided.about, 100, None)))),
     ("App::catalog", Reads(|at| Ok(format!("{:?}", at.shop.app.catalog())))),
+    ("App::consumers", Reads(|at| Ok(format!("{:?}", at.shop.app.consumers())))),
     ("App::customers", Reads(|at| Ok(format!("{:?}", at.shop.app.customers())))),
     ("App::disputes", Reads(|at| Ok(format!("{:?}", at.shop.app.disputes())))),
     ("App::endpoints", Reads(|at| Ok(format!("{:?}", at.shop.app.endpoints())))),
@@ -313,6 +315,9 @@ const VERBS: &[(&str, Repeat)] = &[
         shown(at.shop.app.catalog().set(product))
     })),
     ("Catalog::set_price", State(|at| shown(at.shop.app.catalog().set_price(NewPrice::new("iron", euro(1_00)))))),
+    ("Consumers::list", Reads(|at| shown(at.shop.app.consumers().list(100, None)))),
+    ("Consumers::rewind", State(|at| shown(at.shop.app.consumers().rewind("notes", 1)))),
+    ("Consumers::skip", State(|at| shown(at.shop.app.consumers().skip("stops", 3)))),
     ("Customers::by_uid", Reads(|at| shown(at.shop.app.customers().by_uid("u_1")))),
     ("Customers::create", Key(|at, key, other| {
         let new = NewCustomer::uid(if other { "u_8" } else { "u_9" });

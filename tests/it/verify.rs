@@ -108,6 +108,10 @@ fn story() -> (Vec<u8>, JournalHead) {
     let head = shop.app.journal_head().unwrap();
     shop.engine.clone().close().unwrap();
     drop(shop);
+    sql(
+        &disk.raw(),
+        "INSERT INTO tillite_consumer (app, mode, name, position) VALUES (1, 0, 'notes', 2)",
+    );
     (fs::read(disk.path()).unwrap(), head)
 }
 
@@ -460,6 +464,11 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         "delivered without an answer",
         &["DELETE FROM tillite_delivery_attempt"],
         &["delivered_has_its_acceptance"],
+    ),
+    (
+        "a consumer ahead of the events",
+        &["UPDATE tillite_consumer SET position = 100000"],
+        &["consumers_within_events"],
     ),
     (
         "a test session under a live id",

@@ -9,6 +9,7 @@
 
 mod backup;
 mod group;
+mod guest;
 mod log;
 mod migrate;
 mod open;
@@ -64,6 +65,7 @@ type Read<'a> = &'a mut dyn FnMut(&mut dyn Reading) -> Result<()>;
 impl Sqlite {
     /// Opens a file, makes it if it is not there, and brings it to the current schema.
     pub(crate) fn open(place: Place, host_now: Timestamp, pace: Arc<dyn Pace>) -> Result<Sqlite> {
+        guest::not_inside()?;
         let Opened { connection, identity } = open::open(&place, host_now)?;
         let trust = Arc::default();
         Ok(Sqlite {
@@ -90,6 +92,7 @@ impl Sqlite {
 
     /// Lends a connection that reads.
     fn reading<T>(&self, work: impl FnOnce(&Connection, Looking<'_>) -> Result<T>) -> Result<T> {
+        guest::not_inside()?;
         if self.path().is_none() {
             // A database in memory lives in its one connection.
             let mut writer = self.writer();
@@ -143,6 +146,7 @@ impl Backend for Sqlite {
     }
 
     fn write(&self, access: Access, command: Box<dyn Command>) -> Result<()> {
+        guest::not_inside()?;
         let until = self.pace.now().saturating_add(self.place.busy_wait());
         let ticket = self.group.join(access, until, command);
         loop {
@@ -192,6 +196,7 @@ impl Backend for Sqlite {
     }
 
     fn backup(&self, to: &Path) -> Result<()> {
+        guest::not_inside()?;
         if self.path().is_some() && self.place.on_disk().is_none() {
             let detail = "only a file of the operating system can be copied to one";
             return Err(StorageError::new(StorageKind::Unsupported, detail).into());
@@ -211,6 +216,7 @@ impl Backend for Sqlite {
     }
 
     fn checkpoint(&self) -> Result<()> {
+        guest::not_inside()?;
         if self.path().is_none() {
             return Ok(());
         }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 
 use super::group::{Answer, Leading, Reply, Taken, busy};
+use super::guest::{Guard, Hosting, Uncommitted, commit};
 use super::log::{Log, Trust};
 use super::open::{self, wait_for_locks};
 use super::statement::{Live, run};
@@ -29,6 +30,8 @@ pub(super) struct Writer {
     place: Place,
     /// None after a failure that left it in doubt.
     connection: Option<Connection>,
+    /// What keeps statements of the host's off the engine's tables.
+    guard: Arc<Guard>,
     held: Held,
     pub(super) log: Log,
 }
@@ -47,13 +50,15 @@ impl Writer {
             log: Log::of(place.clone(), trust),
             place,
             connection: None,
+            guard: Arc::default(),
             held: Held::default(),
         };
         writer.adopt(connection)?;
         Ok(writer)
     }
 
-    fn adopt(&mut self, connection: Connection) -> Result<()> {
+    fn adopt(&mut self, mut connection: Connection) -> Result<()> {
+        self.guard.watch(&mut connection)?;
         // The lock is polled for here, so that how long and how often is decided in one place.
         wait_for_locks(&connection, Duration::ZERO)?;
         if planted!(CommitsDoNotWait) {
@@ -118,10 +123,11 @@ impl Writer {
         let Some(connection) = &self.connection else {
             return;
         };
-        let batch = Batch::run(connection, access, leading, pace);
+        let guard = &*self.guard;
+        let batch = Batch::run(Hosting { connection, guard }, access, leading, pace);
         #[cfg(tillite_planted)]
         let batch = batch.answered_early();
-        let ended = batch.end(connection, self.place.on_disk().is_some());
+        let ended = batch.end(connection, self.place.on_disk().is_some(), guard.take_hosted());
         let commands = ended.steps.len();
         self.held.ended = pace.now();
         if let Some(error) = ended.in_doubt {
@@ -253,7 +259,7 @@ struct Ended<'g> {
 }
 
 impl<'g> Batch<'g> {
-    fn run(connection: &Connection, access: Access, leading: &Leading<'g>, pace: &dyn Pace) -> Batch<'g> {
+    fn run(hosting: Hosting<'_>, access: Access, leading: &Leading<'g>, pace: &dyn Pace) -> Batch<'g> {
         let began = pace.now();
         let mut batch = Batch {
             steps: Vec::new(),
@@ -263,9 +269,9 @@ impl<'g> Batch<'g> {
             leading.next(access, batch.steps.len(), pace.now().saturating_sub(began))
         {
             let (step, undoing_failed) = if batch.steps.is_empty() {
-                (first_step(connection, &mut *command), false)
+                (first_step(hosting, &mut *command), false)
             } else {
-                later_step(connection, &mut *command)
+                later_step(hosting, &mut *command)
             };
             let failed = !matches!(step, Step::Written);
             batch.steps.push((command, reply, step));
@@ -275,7 +281,7 @@ impl<'g> Batch<'g> {
             }
             // Some failures undo the whole transaction behind the library's back; and where a step
             // cannot be undone alone, everything is.
-            if undoing_failed || connection.is_autocommit() {
+            if undoing_failed || hosting.connection.is_autocommit() {
                 batch.undone = Some(batch.cause());
                 break;
             }
@@ -305,11 +311,19 @@ impl<'g> Batch<'g> {
 
     /// Commits. On a file of the operating system a commit for which there was no room is undone for
     /// certain: what it writes last is what would make it one, and nothing behind that.
-    fn end(mut self, connection: &Connection, is_undone_when_full: bool) -> Ended<'g> {
+    fn end(mut self, connection: &Connection, is_undone_when_full: bool, hosted: bool) -> Ended<'g> {
         let mut in_doubt = None;
         if !connection.is_autocommit() {
             if self.undone.is_none() && self.steps.iter().any(|(_, _, step)| matches!(step, Step::Written)) {
-                in_doubt = run(connection, "COMMIT").err();
+                match commit(connection, hosted) {
+                    Ok(()) => {}
+                    Err(Uncommitted::InDoubt(error)) => in_doubt = Some(error),
+                    Err(Uncommitted::Refused(error)) => {
+                        self.undone = Some(error);
+                        // Where even this fails, the next transaction cannot begin, and the connection goes.
+                        let _ = run(connection, "ROLLBACK");
+                    }
+                }
                 if planted!(FailedCommitIsSuccess) {
                     in_doubt = None;
                 }
@@ -341,8 +355,9 @@ impl<'g> Batch<'g> {
 }
 
 /// Runs the first command of a transaction. What it did is undone with the transaction.
-fn first_step(connection: &Connection, command: &mut dyn Command) -> Step {
-    let step = call(connection, command);
+fn first_step(hosting: Hosting<'_>, command: &mut dyn Command) -> Step {
+    let connection = hosting.connection;
+    let step = call(hosting, command);
     if !matches!(step, Step::Written) && !connection.is_autocommit() {
         // Should this fail, nothing is committed all the same.
         let _ = run(connection, "ROLLBACK");
@@ -352,11 +367,12 @@ fn first_step(connection: &Connection, command: &mut dyn Command) -> Step {
 
 /// Runs a further command of a transaction, so that it can be undone alone. Answers also whether that
 /// failed, so that nothing of the transaction can be kept.
-fn later_step(connection: &Connection, command: &mut dyn Command) -> (Step, bool) {
+fn later_step(hosting: Hosting<'_>, command: &mut dyn Command) -> (Step, bool) {
+    let connection = hosting.connection;
     if let Err(error) = run(connection, "SAVEPOINT tillite_step") {
         return (Step::Refused(error), false);
     }
-    let step = call(connection, command);
+    let step = call(hosting, command);
     if connection.is_autocommit() {
         return (step, false);
     }
@@ -370,8 +386,8 @@ fn later_step(connection: &Connection, command: &mut dyn Command) -> (Step, bool
     }
 }
 
-fn call(connection: &Connection, command: &mut dyn Command) -> Step {
-    match catch_unwind(AssertUnwindSafe(|| command.run(&mut Live(connection)))) {
+fn call(mut hosting: Hosting<'_>, command: &mut dyn Command) -> Step {
+    match catch_unwind(AssertUnwindSafe(|| command.run(&mut hosting))) {
         Ok(Ok(())) => Step::Written,
         Ok(Err(error)) => Step::Refused(error),
         Err(panic) => Step::Panicked(panic),

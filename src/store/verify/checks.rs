@@ -373,6 +373,12 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
          AND a.outcome = 'delivered')",
     ),
     (
+        "consumers_within_events",
+        "tillite_consumer",
+        "SELECT c.name FROM tillite_consumer c LEFT JOIN tillite_head h ON h.app = c.app AND h.mode = c.mode \
+         WHERE h.seq IS NULL OR c.position > h.seq",
+    ),
+    (
         "test_and_live_never_meet",
         "tillite_event",
         "SELECT id FROM tillite_event WHERE (mode = 0) <> (id LIKE 'evt\\_test\\_%' ESCAPE '\\') \

@@ -16,7 +16,7 @@ use tillite::{
 };
 
 use crate::file::sql;
-use crate::kit::{SEAL_KEY, challenged, clean, declined, euro, locked, setup_challenged, with_sandbox};
+use crate::kit::{SEAL_KEY, challenged, clean, declined, euro, locked, setup_challenged, with_consumers, with_sandbox};
 
 pub const FILE: &str = "shop.db";
 const SLUG: &str = "lixblogs";
@@ -64,7 +64,7 @@ impl World {
     /// The same with a key that seals anew, or with another one, which opens no secret of the file.
     pub fn open_with(&self, seed: u64, other_key: bool) -> Result<Engine> {
         let processors = Engine::builder().test_processor("till", self.till.clone());
-        with_sandbox(processors)
+        with_consumers(with_sandbox(processors))
             .clock(self.clock.clone())
             .entropy(SeededEntropy::new(seed))
             .transport(self.receiver.clone())
@@ -233,15 +233,14 @@ impl Template {
             .receive("till", &first.headers(), &first.body)
             .unwrap();
         let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
+        engine.run_due(Budget::items(20).work(Work::CONSUMERS)).unwrap();
         let delivery = engine.claim_deliveries(1).unwrap().remove(0);
         clean(&engine);
         drop(app);
         engine.close().unwrap();
         leave(&world, start);
-        assert_eq!(
-            world.disk.files().contains(&format!("{FILE}-wal")),
-            start != Start::AtRest
-        );
+        let has_log = world.disk.files().contains(&format!("{FILE}-wal"));
+        assert_eq!(has_log, start != Start::AtRest);
         let mut booked = world.till.charges();
         booked.extend(world.till.refunds());
         Template {

@@ -82,6 +82,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("App::attempt", Reads(|at| shown(at.app.attempt(&at.known.unanswered)))),
     ("App::attempts_about", Reads(|at| shown(at.app.attempts_about(at.known.late.as_str(), 100, None)))),
     ("App::catalog", Nothing(HANDLE)),
+    ("App::consumers", Nothing(HANDLE)),
     ("App::customers", Nothing(HANDLE)),
     ("App::disputes", Nothing(HANDLE)),
     ("App::endpoints", Nothing(HANDLE)),
@@ -115,6 +116,9 @@ pub const VERBS: &[(&str, Effect)] = &[
         shown(at.app.catalog().set(NewProduct::new("silver", "Silver").line("metals").price(price)))
     })),
     ("Catalog::set_price", Once(|at| shown(at.app.catalog().set_price(NewPrice::new("iron", euro(1_00)))))),
+    ("Consumers::list", Reads(|at| shown(at.app.consumers().list(100, None)))),
+    ("Consumers::rewind", Once(|at| shown(at.app.consumers().rewind("notes", 1)))),
+    ("Consumers::skip", Once(|at| shown(at.app.consumers().skip("stops", 3)))),
     ("Customers::by_uid", Reads(|at| shown(at.app.customers().by_uid("u_1")))),
     ("Customers::create", Once(|at| {
         shown(at.app.customers().create(NewCustomer::uid("u_9").name("Ada").idempotency_key("new")))
@@ -181,6 +185,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Engine::run_due", Spent(|at| run(at, Work::TIME, 10))),
     ("Engine::run_due", Works(|at| run(at, Work::DELIVERIES, 2))),
     ("Engine::run_due", Spent(|at| run(at, Work::RETENTION, 10))),
+    ("Engine::run_due", Spent(|at| run(at, Work::CONSUMERS, 1_000))),
     ("Engine::settle", Once(|at| {
         let money = at.known.ask.request.money()?;
         shown(at.engine.settle(&at.known.ask, &Answer::Executed(Outcome::succeeded("till_1", money))))

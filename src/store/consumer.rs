@@ -1,0 +1,146 @@
+//! The places of consumers: how far each has come in each world.
+
+use super::codec::{self, instant, maybe_instant, mode_number};
+use super::{Row, Sql, Value, event, rows};
+use crate::error::Result;
+use crate::event::{Event, EventKind};
+use crate::id::World;
+use crate::time::Timestamp;
+
+/// Where a consumer stands in a world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) name: String,
+    /// The position of the last event that it has taken or passed over; 0: none.
+    pub(crate) position: i64,
+    /// Failures in a row at the event after it.
+    pub(crate) failures: i64,
+    /// Host time of the first of them.
+    pub(crate) failing_since: Option<Timestamp>,
+    /// Host time before which it is not tried again.
+    pub(crate) due_at: Timestamp,
+    /// What the newest failure said.
+    pub(crate) error: Option<String>,
+}
+
+impl Place {
+    /// A consumer that has taken everything up to a position, and fails at nothing.
+    pub(crate) fn at(name: &str, position: i64) -> Place {
+        Place {
+            name: name.to_owned(),
+            position,
+            failures: 0,
+            failing_since: None,
+            due_at: Timestamp::MIN,
+            error: None,
+        }
+    }
+}
+
+const COLUMNS: &str = "SELECT name, position, failures, failing_since, due_at, error FROM tillite_consumer \
+                       WHERE app = $1 AND mode = $2";
+
+fn from_row(row: &dyn Row) -> Result<Place> {
+    Ok(Place {
+        name: row.text(0)?,
+        position: row.int(1)?,
+        failures: row.int(2)?,
+        failing_since: maybe_instant(row.maybe_int(3)?)?,
+        due_at: instant(row.int(4)?)?,
+        error: row.maybe_text(5)?,
+    })
+}
+
+/// Where a consumer stands; none if it has no place in the world yet.
+pub(crate) fn place(sql: &mut dyn Sql, world: World, name: &str) -> Result<Option<Place>> {
+    let found = rows(sql, world, COLUMNS, "AND name = $3", &[name.into()], from_row)?;
+    Ok(found.into_iter().next())
+}
+
+/// Where consumers stand, in the order of their names, after one.
+pub(crate) fn places(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> Result<Vec<Place>> {
+    rows(
+        sql,
+        world,
+        COLUMNS,
+        "AND name > $3 ORDER BY name LIMIT $4",
+        &[after.into(), limit.into()],
+        from_row,
+    )
+}
+
+/// Writes down where a consumer stands.
+pub(crate) fn put(sql: &mut dyn Sql, world: World, place: &Place) -> Result<()> {
+    codec::one(sql.exec(
+        "INSERT INTO tillite_consumer (app, mode, name, position, failures, failing_since, due_at, error) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (app, mode, name) DO UPDATE SET \
+         position = excluded.position, failures = excluded.failures, failing_since = excluded.failing_since, \
+         due_at = excluded.due_at, error = excluded.error",
+        &[
+            world.app.into(),
+            mode_number(world.mode).into(),
+            (&place.name).into(),
+            place.position.into(),
+            place.failures.into(),
+            place.failing_since.map(Timestamp::as_millis).into(),
+            place.due_at.as_millis().into(),
+            place.error.as_deref().into(),
+        ],
+    )?)
+}
+
+/// How many positions one look for wanted events goes over: reading a row that is passed over costs about a
+/// microsecond, and others wait.
+const STRETCH: i64 = 1_000;
+
+/// The next wanted events behind a position, and the position up to which there is no other.
+pub(crate) fn ahead(
+    sql: &mut dyn Sql,
+    world: World,
+    position: i64,
+    kinds: Option<&[EventKind]>,
+    limit: u32,
+) -> Result<(Vec<Event>, i64)> {
+    let (head, _) = event::head(sql, world)?;
+    let (events, reach) = match kinds {
+        None => (event::after(sql, world, position, limit)?, head),
+        Some(kinds) => {
+            let to = head.min(position.saturating_add(STRETCH));
+            (event::of_kinds(sql, world, (position, to), kinds, limit)?, to)
+        }
+    };
+    let is_full = events.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
+    let to = events.last().filter(|_| is_full).map_or(reach, |last| last.position);
+    Ok((events, to))
+}
+
+/// Marks the place to which [`undo`] goes back.
+pub(crate) fn mark(sql: &mut dyn Sql) -> Result<()> {
+    sql.exec("SAVEPOINT tillite_event", &[]).map(|_| ())
+}
+
+/// Keeps what was written since the mark.
+pub(crate) fn keep(sql: &mut dyn Sql) -> Result<()> {
+    sql.exec("RELEASE tillite_event", &[]).map(|_| ())
+}
+
+/// Undoes what was written since the mark.
+pub(crate) fn undo(sql: &mut dyn Sql) -> Result<()> {
+    sql.exec("ROLLBACK TO tillite_event", &[])?;
+    keep(sql)
+}
+
+/// How many consumers fail.
+pub(crate) fn failing(sql: &mut dyn Sql, world: World) -> Result<u64> {
+    let mut count = 0;
+    let values: [Value<'_>; 2] = [world.app.into(), mode_number(world.mode).into()];
+    sql.each(
+        "SELECT count(*) FROM tillite_consumer WHERE app = $1 AND mode = $2 AND failures > 0",
+        &values,
+        &mut |row| {
+            count = u64::try_from(row.int(0)?).unwrap_or(0);
+            Ok(())
+        },
+    )?;
+    Ok(count)
+}
