@@ -206,10 +206,11 @@ CREATE TABLE tillite_endpoint (
     types TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('enabled', 'disabled', 'suspended', 'deleted')),
     created_at INTEGER NOT NULL,
-    revision INTEGER NOT NULL, ordering TEXT NOT NULL DEFAULT 'soft' CHECK (ordering IN ('none', 'soft', 'strict')), max_in_flight INTEGER NOT NULL DEFAULT 4 CHECK (max_in_flight BETWEEN 1 AND 64), min_gap INTEGER NOT NULL DEFAULT 0 CHECK (min_gap >= 0), suspend_after INTEGER CHECK (suspend_after > 0),
+    revision INTEGER NOT NULL, ordering TEXT NOT NULL DEFAULT 'soft' CHECK (ordering IN ('none', 'soft', 'strict')), max_in_flight INTEGER NOT NULL DEFAULT 4 CHECK (max_in_flight BETWEEN 1 AND 64), min_gap INTEGER NOT NULL DEFAULT 0 CHECK (min_gap >= 0), suspend_after INTEGER CHECK (suspend_after > 0), canceling INTEGER NOT NULL DEFAULT 0 CHECK (canceling IN (0, 1)),
     PRIMARY KEY (app, mode, number),
     UNIQUE (app, mode, id)
 ) STRICT;
+CREATE INDEX tillite_endpoint_canceling ON tillite_endpoint (app, mode, number) WHERE canceling = 1;
 CREATE TABLE tillite_endpoint_flow (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),

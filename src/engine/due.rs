@@ -70,7 +70,8 @@ impl Work {
     pub const TIME: Work = Work(2);
     /// Sending webhooks: calls the transport.
     pub const DELIVERIES: Work = Work(4);
-    /// Forgetting idempotency keys whose time is over and old attempts of deliveries: calls nobody.
+    /// Canceling what waits for endpoints that are deleted, forgetting idempotency keys whose time is over and old
+    /// attempts of deliveries: calls nobody.
     pub const RETENTION: Work = Work(8);
     /// Everything.
     pub const ALL: Work = Work(15);
@@ -108,6 +109,8 @@ pub struct Ran {
     pub delivered: usize,
     /// Deliveries that were not, and wait for their next attempt or are exhausted.
     pub undelivered: usize,
+    /// Deliveries that were canceled because their endpoint is deleted.
+    pub canceled: usize,
     /// Idempotency keys and attempts of deliveries that were forgotten.
     pub forgotten: usize,
 }
@@ -124,6 +127,7 @@ impl Ran {
             + self.called_off
             + self.delivered
             + self.undelivered
+            + self.canceled
             + self.forgotten
     }
 }
@@ -345,6 +349,8 @@ impl Engine {
                     due.extend(store::notice::next_due(view.sql, view.world)?);
                 }
                 if work.has(Work::RETENTION) {
+                    let canceling = store::delivery::canceling(view.sql, view.world)?;
+                    due.extend(canceling.map(|_| host_now));
                     due.extend(store::idempotency::next_end(view.sql, view.world)?);
                     due.extend(store::retention::next_look(view.sql, view.world, host_now)?);
                 }

@@ -1,4 +1,4 @@
-//! Forgetting what nobody needs any more, a little at a time.
+//! Canceling and forgetting what nobody needs any more, a little at a time.
 
 use super::Engine;
 use super::due::{Budget, Ran, Work};
@@ -20,6 +20,13 @@ impl Engine {
         // What was looked at and kept costs as much as what went.
         let mut kept = 0;
         for world in self.core.store.read(store::app::worlds)? {
+            while let Some(left) = self.left(budget, *ran) {
+                let canceled = self.cancel_deliveries(world, left.min(BATCH))?;
+                ran.canceled += canceled;
+                if canceled == 0 {
+                    break;
+                }
+            }
             for forget in [Engine::forget_keys, Engine::forget_attempts] {
                 while let Some(left) = self.left(budget, *ran) {
                     let left = left.saturating_sub(kept).min(BATCH);
@@ -36,6 +43,18 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Cancels some of what waits for endpoints that are deleted.
+    fn cancel_deliveries(&self, world: World, limit: usize) -> Result<usize> {
+        let waiting = self.core.store.read(|sql| store::delivery::canceling(sql, world))?;
+        if waiting.is_none() {
+            return Ok(0);
+        }
+        let limit = u32::try_from(limit).unwrap_or(u32::MAX);
+        self.core.write_raw(Access::Alone, "run_due.cancel", move |sql| {
+            store::delivery::cancel(sql, world, limit)
+        })
     }
 
     /// Forgets some idempotency keys.

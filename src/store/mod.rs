@@ -17,6 +17,7 @@ pub(crate) mod catalog;
 mod codec;
 mod current;
 pub(crate) mod customer;
+pub(crate) mod delivery;
 pub(crate) mod dispute;
 pub(crate) mod dump;
 pub(crate) mod endpoint;

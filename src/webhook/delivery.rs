@@ -64,6 +64,8 @@ pub(crate) enum DeliveryEvent {
     Failed,
     /// The last attempt failed, or was never heard of again.
     FailedLast,
+    /// Its endpoint was deleted.
+    Cancel,
 }
 
 /// The whole machine. What is not listed is refused.
@@ -72,12 +74,13 @@ pub(crate) enum DeliveryEvent {
 /// the endpoint has the event, and sending it again would serve nobody.
 pub(crate) fn next(state: DeliveryState, event: DeliveryEvent) -> Result<DeliveryState, Refused> {
     use DeliveryEvent as On;
-    use DeliveryState::{Delivered, Exhausted, InFlight, Pending};
+    use DeliveryState::{Blocked, Canceled, Delivered, Exhausted, InFlight, Pending};
     Ok(match (state, event) {
         (Pending | InFlight, On::Claim) => InFlight,
         (InFlight, On::GiveBack | On::Failed) => Pending,
         (InFlight | Pending | Exhausted, On::Accepted) => Delivered,
         (InFlight, On::FailedLast) => Exhausted,
+        (Pending | Blocked | InFlight, On::Cancel) => Canceled,
         (state, event) => {
             return Err(Refused {
                 object: "delivery",
@@ -120,6 +123,7 @@ impl DeliveryEvent {
             DeliveryEvent::Accepted => "acceptance",
             DeliveryEvent::Failed => "a failed attempt",
             DeliveryEvent::FailedLast => "the last failed attempt",
+            DeliveryEvent::Cancel => "being canceled",
         }
     }
 }

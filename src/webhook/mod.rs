@@ -57,9 +57,11 @@ pub use delivery::{ClaimedDelivery, Delivery, DeliveryState};
 #[cfg(feature = "engine")]
 pub(crate) use ed25519::{draw_pair, is_signing_key, public_half};
 #[cfg(feature = "engine")]
-pub use endpoint::{AddedEndpoint, Endpoint, EndpointState, NewEndpoint};
+pub use endpoint::{AddedEndpoint, Endpoint, EndpointState, EndpointUpdate, NewEndpoint};
 #[cfg(feature = "engine")]
-pub(crate) use endpoint::{FreshSecrets, OVERLAP, SealedSecret, draw_secret};
+pub(crate) use endpoint::{
+    EndpointEvent, FreshSecrets, OVERLAP, SealedSecret, draw_secret, next as next_endpoint_state,
+};
 pub use format::Format;
 pub use inbox::{Arrival, Arrived, Inbox, InboxStore};
 #[cfg(feature = "engine")]

@@ -179,9 +179,13 @@ fn subject(kind: EventKind) -> Subject {
         EventKind::EntitlementUpdated => of_entitlement(2, Status::Active, Some(86_400)),
         EventKind::EntitlementExpired => of_entitlement(3, Status::Expired, Some(86_400)),
         EventKind::EntitlementRevoked => of_entitlement(3, Status::Revoked, Some(60)),
-        EventKind::EndpointCreated | EventKind::EndpointSecretRotated | EventKind::EndpointPing => {
-            Subject::Endpoint(endpoint())
-        }
+        EventKind::EndpointCreated
+        | EventKind::EndpointUpdated
+        | EventKind::EndpointEnabled
+        | EventKind::EndpointSecretRotated
+        | EventKind::EndpointPing => Subject::Endpoint(endpoint()),
+        EventKind::EndpointDisabled => Subject::Endpoint(endpoint_in(EndpointState::Disabled)),
+        EventKind::EndpointDeleted => Subject::Endpoint(endpoint_in(EndpointState::Deleted)),
         EventKind::ApiKeyCreated => Subject::ApiKey(api_key()),
         EventKind::ApiKeyRevoked => Subject::ApiKey(ApiKey {
             revoked_at: Some(at(60)),
@@ -288,6 +292,10 @@ fn of_entitlement(number: i64, status: Status, expires: Option<i64>) -> Subject 
             changed_at: at(60),
         },
     }))
+}
+
+fn endpoint_in(state: EndpointState) -> Endpoint {
+    Endpoint { state, ..endpoint() }
 }
 
 fn endpoint() -> Endpoint {

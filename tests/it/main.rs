@@ -28,6 +28,7 @@ mod house;
 mod idempotency;
 mod input;
 mod kit;
+mod lifecycle;
 mod limits;
 mod money;
 mod notification;

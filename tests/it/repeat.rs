@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tillite::sandbox::Challenge;
 use tillite::testing::Posted;
-use tillite::webhook::{Format, NewEndpoint};
+use tillite::webhook::{EndpointUpdate, Format, NewEndpoint};
 use tillite::{
     Actor, Answer, Answered, Ask, AttemptRecord, Begun, BegunRefund, BegunSetup, Budget, ChargeId, ClaimedDelivery,
     Currency, CustomerUpdate, Dispute, DisputeState, EndpointId, Error, Expect, JournalHead, LatePayments, Metadata,
@@ -88,6 +88,9 @@ struct Stage {
     undecided: AttemptRecord,
     /// A charge whose money came when another had paid.
     surplus: ChargeId,
+    endpoint: EndpointId,
+    /// An endpoint that was switched off.
+    disabled: EndpointId,
     /// A key in force.
     key: NewApiKey,
     drawn: NewApiKey,
@@ -102,6 +105,10 @@ impl Stage {
         let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
         let app = &shop.app;
         shop.endpoint(Format::XPay);
+        let endpoint = app.endpoints().list(1, None).unwrap().data.remove(0).id;
+        let off = NewEndpoint::new("https://shop.example/off", Format::XPay);
+        let disabled = app.endpoints().add(off).unwrap().endpoint.id;
+        app.endpoints().disable(&disabled).unwrap();
         app.customers().set(NewCustomer::uid("u_1")).unwrap();
         let price = app.catalog().set_price(NewPrice::new("gold", euro(5_00))).unwrap();
         app.entitlements().grant(NewGrant::tier("u_1", "gold")).unwrap();
@@ -184,6 +191,8 @@ impl Stage {
             posted,
             surplus,
             undecided,
+            endpoint,
+            disabled,
             key,
             drawn,
             shop,
@@ -239,12 +248,12 @@ fn shown<T: Debug>(answer: Result<T>) -> Result<String> {
     answer.map(|answer| format!("{answer:?}"))
 }
 
-/// A builder's step that is taken where there is a key.
-/// The endpoint of the shop.
+/// The endpoint of the shop that is sent to.
 fn endpoint(at: &Stage) -> Result<EndpointId> {
-    Ok(at.shop.app.endpoints().list(1, None)?.data.remove(0).id)
+    Ok(at.endpoint.clone())
 }
 
+/// A builder's step that is taken where there is a key.
 fn keyed<T>(new: T, key: Option<&str>, give: fn(T, &str) -> T) -> T {
     match key {
         Some(key) => give(new, key),
@@ -346,6 +355,14 @@ const VERBS: &[(&str, Repeat)] = &[
         let added = at.shop.app.endpoints().add(new)?;
         Ok(format!("{:?} {}", added.endpoint, added.secret.expose()))
     }, Without::Refused)),
+    ("Endpoints::delete", State(|at| shown(at.shop.app.endpoints().delete(&endpoint(at)?)))),
+    ("Endpoints::disable", State(|at| shown(at.shop.app.endpoints().disable(&endpoint(at)?)))),
+    ("Endpoints::enable", State(|at| shown(at.shop.app.endpoints().enable(&at.disabled)))),
+    ("Endpoints::get", Reads(|at| shown(at.shop.app.endpoints().get(&endpoint(at)?)))),
+    ("Endpoints::update", State(|at| {
+        let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]);
+        shown(at.shop.app.endpoints().update(&endpoint(at)?, update))
+    })),
     ("Endpoints::deliveries", Reads(|at| shown(at.shop.app.endpoints().deliveries(100, None)))),
     ("Endpoints::ping", Again(|at| shown(at.shop.app.endpoints().ping(&endpoint(at)?)))),
     ("Endpoints::public_key", Reads(|at| shown(at.shop.app.endpoints().public_key(&endpoint(at)?)))),

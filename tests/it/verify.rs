@@ -100,6 +100,12 @@ fn story() -> (Vec<u8>, JournalHead) {
     let Begun::Ask(_) = shop.app.sessions().begin_payment(&flying.id, "tok").unwrap() else {
         panic!("nothing to ask");
     };
+    let gone = NewEndpoint::new("https://shop.example/gone", Format::Standard).events(["customer.created"]);
+    let gone = shop.app.endpoints().add(gone).unwrap().endpoint.id;
+    shop.app.customers().create(NewCustomer::uid("u_gone")).unwrap();
+    shop.app.endpoints().delete(&gone).unwrap();
+    let retention = Budget::items(100).work(Work::RETENTION);
+    shop.engine.run_due(retention).unwrap();
     shop.app
         .customers()
         .set(NewCustomer::uid("u_paid").name("Ada"))
@@ -495,6 +501,31 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         "an entitlement that is to end and never does",
         &["UPDATE tillite_entitlement SET next_at = folded_at + 1 WHERE next_at IS NULL"],
         &["entitlement_knows_its_next_change"],
+    ),
+    (
+        "a secret of an endpoint that was deleted",
+        &["UPDATE tillite_endpoint_secret SET endpoint = 3 WHERE endpoint = 2"],
+        &["secret_of_an_endpoint_that_is_not_deleted"],
+    ),
+    (
+        "an endpoint that nobody switched off",
+        &["UPDATE tillite_endpoint SET state = 'disabled' WHERE number = 1"],
+        &["endpoint_state_is_its_newest_event"],
+    ),
+    (
+        "an endpoint that changed unseen",
+        &["UPDATE tillite_endpoint SET revision = revision + 1 WHERE number = 1"],
+        &["no_endpoint_without_its_event"],
+    ),
+    (
+        "a delivery that waits for an endpoint that was deleted",
+        &["UPDATE tillite_delivery SET state = 'pending' WHERE state = 'canceled'"],
+        &["delivery_canceled_with_its_endpoint"],
+    ),
+    (
+        "a delivery that nobody canceled",
+        &["UPDATE tillite_delivery SET state = 'canceled' WHERE endpoint = 1 AND state = 'pending'"],
+        &["delivery_canceled_with_its_endpoint"],
     ),
     (
         "a byte of an event's body",

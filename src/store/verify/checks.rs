@@ -332,6 +332,35 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
          WHERE e.app = c.app AND e.mode = c.mode AND e.object_id = c.id)",
     ),
     (
+        "secret_of_an_endpoint_that_is_not_deleted",
+        "tillite_endpoint",
+        "SELECT w.id FROM tillite_endpoint w WHERE (w.state = 'deleted') = EXISTS (SELECT 1 \
+         FROM tillite_endpoint_secret s WHERE s.app = w.app AND s.mode = w.mode AND s.endpoint = w.number \
+         AND s.expires_at IS NULL)",
+    ),
+    (
+        "endpoint_state_is_its_newest_event",
+        "tillite_endpoint",
+        "SELECT w.id FROM tillite_endpoint w WHERE w.state <> (SELECT e.to_state FROM tillite_event e \
+         WHERE e.app = w.app AND e.mode = w.mode AND e.object_id = w.id AND e.to_state IS NOT NULL \
+         ORDER BY e.object_seq DESC LIMIT 1)",
+    ),
+    (
+        "no_endpoint_without_its_event",
+        "tillite_endpoint",
+        "SELECT w.id FROM tillite_endpoint w WHERE w.revision <> (SELECT count(*) FROM tillite_event e \
+         WHERE e.app = w.app AND e.mode = w.mode AND e.object_id = w.id)",
+    ),
+    (
+        "delivery_canceled_with_its_endpoint",
+        "tillite_delivery",
+        // What waits for an endpoint that was deleted is canceled, perhaps not yet; nothing else is.
+        "SELECT d.id FROM tillite_delivery d JOIN tillite_endpoint w \
+         ON w.app = d.app AND w.mode = d.mode AND w.number = d.endpoint \
+         WHERE (d.state = 'canceled' AND w.state <> 'deleted') \
+         OR (d.state IN ('pending', 'blocked', 'in_flight') AND w.state = 'deleted' AND w.canceling = 0)",
+    ),
+    (
         "delivery_has_its_body",
         "tillite_delivery",
         "SELECT d.id FROM tillite_delivery d JOIN tillite_endpoint w \

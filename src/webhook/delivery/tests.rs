@@ -1,18 +1,19 @@
 use super::*;
 use crate::samples::{at, check_machine};
 
-const EVENTS: [DeliveryEvent; 5] = [
+const EVENTS: [DeliveryEvent; 6] = [
     DeliveryEvent::Claim,
     DeliveryEvent::GiveBack,
     DeliveryEvent::Accepted,
     DeliveryEvent::Failed,
     DeliveryEvent::FailedLast,
+    DeliveryEvent::Cancel,
 ];
 
 #[test]
 fn every_event_in_every_state_moves_as_listed_or_is_refused() {
     use DeliveryEvent as On;
-    use DeliveryState::{Delivered, Exhausted, InFlight, Pending};
+    use DeliveryState::{Blocked, Canceled, Delivered, Exhausted, InFlight, Pending};
     let listed = [
         (Pending, On::Claim, InFlight),
         (Pending, On::Accepted, Delivered),
@@ -22,6 +23,9 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         (InFlight, On::Failed, Pending),
         (InFlight, On::FailedLast, Exhausted),
         (Exhausted, On::Accepted, Delivered),
+        (Pending, On::Cancel, Canceled),
+        (Blocked, On::Cancel, Canceled),
+        (InFlight, On::Cancel, Canceled),
     ];
     check_machine(&DeliveryState::ALL, &EVENTS, &listed, next, |state, event| Refused {
         object: "delivery",

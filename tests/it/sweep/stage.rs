@@ -129,6 +129,8 @@ pub struct Known {
     pub price: PriceId,
     pub customer: CustomerId,
     pub endpoint: EndpointId,
+    /// An endpoint that was switched off.
+    pub disabled: EndpointId,
     /// A key in force.
     pub key: NewApiKey,
     /// A key that is not added yet.
@@ -210,6 +212,9 @@ impl Template {
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
         let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
         let endpoint = app.endpoints().add(endpoint).unwrap().endpoint.id;
+        let off = NewEndpoint::new("https://shop.example/off", Format::XPay);
+        let disabled = app.endpoints().add(off).unwrap().endpoint.id;
+        app.endpoints().disable(&disabled).unwrap();
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         let held = sessions.create(new("u_6").capture_later()).unwrap().id;
@@ -270,6 +275,7 @@ impl Template {
                 price,
                 customer,
                 endpoint,
+                disabled,
                 key,
                 drawn,
             },

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use tillite::sandbox::Challenge;
-use tillite::webhook::{Format, NewEndpoint};
+use tillite::webhook::{EndpointUpdate, Format, NewEndpoint};
 use tillite::{
     Answer, Answered, Begun, BegunRefund, BegunSetup, Budget, Currency, CustomerUpdate, Expect, GrantEffect,
     LatePayments, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund,
@@ -143,6 +143,14 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Endpoints::add", Refused(|at| {
         let new = NewEndpoint::new("https://shop.example/new", Format::XPay);
         shown(at.app.endpoints().add(new).map(|added| added.endpoint))
+    })),
+    ("Endpoints::delete", Once(|at| shown(at.app.endpoints().delete(&at.known.endpoint)))),
+    ("Endpoints::disable", Once(|at| shown(at.app.endpoints().disable(&at.known.endpoint)))),
+    ("Endpoints::enable", Once(|at| shown(at.app.endpoints().enable(&at.known.disabled)))),
+    ("Endpoints::get", Reads(|at| shown(at.app.endpoints().get(&at.known.endpoint)))),
+    ("Endpoints::update", Once(|at| {
+        let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]);
+        shown(at.app.endpoints().update(&at.known.endpoint, update))
     })),
     ("Endpoints::deliveries", Reads(|at| shown(at.app.endpoints().deliveries(100, None)))),
     ("Endpoints::ping", Again(|at| shown(at.app.endpoints().ping(&at.known.endpoint)))),
