@@ -164,16 +164,10 @@ CREATE TABLE tillite_delivery_attempt (
 CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, state, due_at, event)
     WHERE state IN ('pending', 'in_flight');
 CREATE INDEX tillite_delivery_exhausted ON tillite_delivery (app, mode, endpoint, event) WHERE state = 'exhausted';
+CREATE INDEX tillite_delivery_held_up ON tillite_delivery (app, mode, state, id) WHERE state IN ('blocked', 'exhausted', 'canceled');
 CREATE INDEX tillite_delivery_lane ON tillite_delivery (app, mode, endpoint, lane, event)
     WHERE lane IS NOT NULL AND state IN ('pending', 'blocked', 'in_flight');
-CREATE TABLE tillite_delivery_retention (
-    app INTEGER NOT NULL,
-    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
-    gone_below TEXT NOT NULL,
-    seen_to TEXT NOT NULL,
-    next_at INTEGER NOT NULL,
-    PRIMARY KEY (app, mode)
-) STRICT, WITHOUT ROWID;
+CREATE INDEX tillite_delivery_of ON tillite_delivery (app, mode, endpoint, id);
 CREATE TABLE tillite_dispute (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -533,7 +527,16 @@ CREATE TABLE tillite_replay (
     PRIMARY KEY (app, mode, id),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, id) WHERE state = 'running';
+CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id) WHERE state = 'running';
+CREATE TABLE tillite_retention (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    what TEXT NOT NULL CHECK (what IN ('attempt', 'delivery', 'replay')),
+    gone_below TEXT NOT NULL,
+    seen_to TEXT NOT NULL,
+    next_at INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, what)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tillite_schema (
     only_row INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
     version INTEGER NOT NULL CHECK (version >= 1),

@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::core::Core;
-use super::{Catalog, Customers, Disputes, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions, Setups};
+use super::{
+    Catalog, Customers, Deliveries, Disputes, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions, Setups,
+};
 use crate::access::Actor;
 use crate::error::{Error, Invalid, Refused, Result, shortened};
 use crate::id::{Mode, World};
@@ -93,10 +95,16 @@ impl App {
         Entitlements(self)
     }
 
-    /// Webhook endpoints and deliveries.
+    /// Webhook endpoints.
     #[must_use]
     pub fn endpoints(&self) -> Endpoints<'_> {
         Endpoints(self)
+    }
+
+    /// Events on their way to endpoints, and sending them again.
+    #[must_use]
+    pub fn deliveries(&self) -> Deliveries<'_> {
+        Deliveries(self)
     }
 
     /// API keys.

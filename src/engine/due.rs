@@ -18,7 +18,8 @@ use crate::time::Timestamp;
 /// Lost calls, notices, what is asked of processors, what time changes and deliveries share it: each
 /// gets its part in turn, up to 32 items at a time, until nothing is due or the budget is spent, so that a
 /// pile of one keeps none of the others waiting. With fewer than five items it is only the first of them, in
-/// this order, that are sure of one. Forgetting takes what is left in the end.
+/// this order, that are sure of one. What is to be sent again, canceling and forgetting take what is left in
+/// the end.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Budget {
@@ -29,7 +30,7 @@ pub struct Budget {
 
 impl Budget {
     /// Up to this many items of all kinds of work together. An item is a call, a notice, a session,
-    /// an entitlement, a delivery, or something to forget.
+    /// an entitlement, a delivery, an event to be sent again, or something to forget.
     pub const fn items(items: usize) -> Budget {
         Budget {
             items,
@@ -70,11 +71,14 @@ impl Work {
     pub const TIME: Work = Work(2);
     /// Sending webhooks: calls the transport.
     pub const DELIVERIES: Work = Work(4);
-    /// Canceling what waits for endpoints that are deleted, forgetting idempotency keys whose time is over and old
-    /// attempts of deliveries: calls nobody.
+    /// Canceling what waits for endpoints that are deleted, and forgetting what was kept long enough: idempotency
+    /// keys, deliveries (30 days; 90 if they ran out of attempts), their attempts (14 days) and replays (30 days).
+    /// Calls nobody.
     pub const RETENTION: Work = Work(8);
+    /// Making the deliveries of what is to be sent again: calls nobody.
+    pub const REPLAYS: Work = Work(16);
     /// Everything.
-    pub const ALL: Work = Work(15);
+    pub const ALL: Work = Work(31);
 
     pub(super) fn has(self, kind: Work) -> bool {
         self.0 & kind.0 != 0
@@ -109,9 +113,11 @@ pub struct Ran {
     pub delivered: usize,
     /// Deliveries that were not, and wait for their next attempt or are exhausted.
     pub undelivered: usize,
+    /// Events that were looked at because they are to be sent again.
+    pub replayed: usize,
     /// Deliveries that were canceled because their endpoint is deleted.
     pub canceled: usize,
-    /// Idempotency keys and attempts of deliveries that were forgotten.
+    /// Idempotency keys, deliveries, attempts of deliveries and replays that were forgotten.
     pub forgotten: usize,
 }
 
@@ -127,6 +133,7 @@ impl Ran {
             + self.called_off
             + self.delivered
             + self.undelivered
+            + self.replayed
             + self.canceled
             + self.forgotten
     }
@@ -204,7 +211,8 @@ impl Engine {
                 break;
             }
         }
-        all.and(self.run_retention(budget, &mut ran))?;
+        all.and(self.run_replays(budget, &mut ran))
+            .and(self.run_retention(budget, &mut ran))?;
         Ok(ran)
     }
 
@@ -316,7 +324,7 @@ impl Engine {
     fn own_work(&self) -> Work {
         match self.core.transport {
             Some(_) => Work::ALL,
-            None => Work::PAYMENTS | Work::TIME | Work::RETENTION,
+            None => Work::PAYMENTS | Work::TIME | Work::RETENTION | Work::REPLAYS,
         }
     }
 
@@ -348,11 +356,17 @@ impl Engine {
                     })?);
                     due.extend(store::notice::next_due(view.sql, view.world)?);
                 }
+                if work.has(Work::REPLAYS) {
+                    let replay = store::replay::next(view.sql, view.world)?;
+                    due.extend(replay.map(|_| host_now));
+                }
                 if work.has(Work::RETENTION) {
                     let canceling = store::delivery::canceling(view.sql, view.world)?;
                     due.extend(canceling.map(|_| host_now));
                     due.extend(store::idempotency::next_end(view.sql, view.world)?);
-                    due.extend(store::retention::next_look(view.sql, view.world, host_now)?);
+                    for rounds in store::retention::Rounds::ALL {
+                        due.extend(store::retention::next_look(view.sql, view.world, rounds, host_now)?);
+                    }
                 }
                 due.extend(store::queue::next_claimable(view.sql, view.world, host_now, &openable)?);
                 Ok(due.into_iter().min())

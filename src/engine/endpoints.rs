@@ -3,20 +3,20 @@ use crate::change::{Change, Remember};
 use crate::digest::Fields;
 use crate::error::{Error, Invalid, Refused, Result, shortened};
 use crate::event::{Event, EventKind, Happening, Subject};
-use crate::id::{DeliveryId, EndpointId, World};
+use crate::id::EndpointId;
 use crate::seal::SealKey;
 use crate::secret::Secret;
-use crate::store::{self, Sql, Tx};
+use crate::store::{self, Tx};
 use crate::text;
 #[cfg(doc)]
 use crate::webhook::Format;
 use crate::webhook::{
-    AddedEndpoint, Delivery, Endpoint, EndpointEvent, EndpointState, EndpointUpdate, FreshSecrets, NewEndpoint,
-    OVERLAP, SealedSecret, draw_pair, draw_secret, is_signing_key, next_endpoint_state, public_half,
+    AddedEndpoint, Endpoint, EndpointEvent, EndpointState, EndpointUpdate, FreshSecrets, NewEndpoint, OVERLAP,
+    SealedSecret, draw_pair, draw_secret, is_signing_key, next_endpoint_state, public_half,
 };
 use crate::wire;
 
-/// Webhook endpoints and deliveries of an app in a mode.
+/// Webhook endpoints of an app in a mode.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoints<'a>(pub(super) &'a App);
 
@@ -128,7 +128,7 @@ impl Endpoints<'_> {
     pub fn update(&self, id: &EndpointId, update: EndpointUpdate) -> Result<Endpoint> {
         let url = update.checked_url()?;
         self.change(id, "endpoints.update", move |tx, endpoint| {
-            is_live(endpoint)?;
+            store::endpoint::is_live(endpoint)?;
             let format = endpoint.format;
             let after = update.applied(endpoint, url.as_ref(), |name| wire::knows(format, name))?;
             if after.url_key != endpoint.url_key {
@@ -192,7 +192,7 @@ impl Endpoints<'_> {
     fn switch(self, id: &EndpointId, cause: &'static str, event: EndpointEvent) -> Result<Endpoint> {
         self.change(id, cause, move |_, endpoint| {
             if event != EndpointEvent::Delete {
-                is_live(endpoint)?;
+                store::endpoint::is_live(endpoint)?;
             }
             let state = next_endpoint_state(endpoint.state, event)?;
             let kind = match event {
@@ -299,7 +299,7 @@ impl Endpoints<'_> {
         self.0.own_mode(id.as_str(), id.mode())?;
         let host_now = self.0.core.clock.now();
         let (endpoint, sealed) = self.0.core.view(self.0.world, |view| {
-            let endpoint = live(view.sql, view.world, id.as_str())?;
+            let endpoint = store::endpoint::live(view.sql, view.world, id.as_str())?;
             let sealed = store::endpoint::sealed_secrets(view.sql, view.world, endpoint.number, host_now)?;
             Ok((endpoint, sealed))
         })?;
@@ -325,7 +325,7 @@ impl Endpoints<'_> {
         let wanted = id.clone();
         let moment = self.0.moment("endpoints.ping")?;
         self.0.core.write(moment, move |tx| {
-            let endpoint = live(tx.sql, tx.world, wanted.as_str())?;
+            let endpoint = store::endpoint::live(tx.sql, tx.world, wanted.as_str())?;
             if endpoint.state != EndpointState::Enabled {
                 return Err(Refused {
                     object: "webhook endpoint",
@@ -383,23 +383,6 @@ impl Endpoints<'_> {
             ))
         })
     }
-
-    /// Deliveries, newest first, up to `limit` (1 to 100) before one.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for the limit; [`Error::WrongMode`]; [`Error::Storage`].
-    pub fn deliveries(&self, limit: u32, before: Option<&DeliveryId>) -> Result<Page<Delivery>> {
-        let limit = page_size(limit)?;
-        if let Some(id) = before {
-            self.0.own_mode(id.as_str(), id.mode())?;
-        }
-        self.0.core.view(self.0.world, |view| {
-            Ok(page(
-                store::queue::list(view.sql, view.world, before, limit + 1)?,
-                limit,
-            ))
-        })
-    }
 }
 
 /// New secrets for an endpoint, sealed, in the order in which they are stored.
@@ -421,26 +404,9 @@ fn has_pair(sealed: &[SealedSecret]) -> bool {
 
 /// An endpoint that is not deleted, and the sealed secrets with which it signs.
 fn stored(tx: &mut Tx<'_>, id: &str) -> Result<(Endpoint, Vec<SealedSecret>)> {
-    let endpoint = live(tx.sql, tx.world, id)?;
+    let endpoint = store::endpoint::live(tx.sql, tx.world, id)?;
     let sealed = store::endpoint::sealed_secrets(tx.sql, tx.world, endpoint.number, tx.host_now)?;
     Ok((endpoint, sealed))
-}
-
-/// An endpoint that is not deleted.
-pub(super) fn live(sql: &mut dyn Sql, world: World, id: &str) -> Result<Endpoint> {
-    let endpoint = store::endpoint::get(sql, world, id)?;
-    is_live(&endpoint)?;
-    Ok(endpoint)
-}
-
-fn is_live(endpoint: &Endpoint) -> Result<()> {
-    if endpoint.state == EndpointState::Deleted {
-        return Err(Error::Deleted {
-            what: "webhook endpoint",
-            id: shortened(endpoint.id.as_str()),
-        });
-    }
-    Ok(())
 }
 
 /// Refuses a URL that another endpoint has.

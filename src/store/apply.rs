@@ -113,7 +113,7 @@ fn put_event(
     let id: EventId = tx.mint.id(mode);
     let mut wanting: Vec<&Endpoint> = endpoints
         .iter()
-        .filter(|endpoint| hears(endpoint, subject, happening.kind))
+        .filter(|endpoint| hears(endpoint, subject.id(), happening.kind))
         .collect();
     let app_slug = tx.app.clone();
     let sale = match subject {
@@ -195,14 +195,14 @@ fn put_event(
         return Ok(());
     }
     for endpoint in wanting {
-        put_delivery(tx, endpoint, seq)?;
+        put_delivery(tx, endpoint, seq, subject.id(), 1)?;
     }
     Ok(())
 }
 
-/// Whether an endpoint is told of an event.
-fn hears(endpoint: &Endpoint, subject: &Subject, kind: EventKind) -> bool {
-    let own = endpoint.id.as_str() == subject.id();
+/// Whether an endpoint is told of an event about an object.
+pub(super) fn hears(endpoint: &Endpoint, object: &str, kind: EventKind) -> bool {
+    let own = endpoint.id.as_str() == object;
     match wire::name(endpoint.format, kind) {
         // A test event is for the endpoint that it is about.
         Some(_) if kind == EventKind::EndpointPing => own,
@@ -241,21 +241,31 @@ fn bodies(wanting: &[&Endpoint], envelope: &Envelope<'_>, subject: &Subject, obj
         .collect()
 }
 
-fn put_delivery(tx: &mut Tx<'_>, endpoint: &Endpoint, event: i64) -> Result<()> {
+/// Puts a delivery of an event into the queue. `object` is the id of what the event is about, and the
+/// generation is 1 with the event itself and more each time that it is sent again.
+pub(super) fn put_delivery(
+    tx: &mut Tx<'_>,
+    endpoint: &Endpoint,
+    event: i64,
+    _object: &str,
+    generation: i64,
+) -> Result<DeliveryId> {
     let World { app, mode } = tx.world;
     let id: DeliveryId = tx.mint.id(mode);
     codec::one(tx.sql.exec(
         "INSERT INTO tillite_delivery (app, mode, id, endpoint, event, generation, state, attempts, due_at, token, \
-         last_status) VALUES ($1, $2, $3, $4, $5, 1, 'pending', 0, $6, 0, NULL)",
+         last_status) VALUES ($1, $2, $3, $4, $5, $6, 'pending', 0, $7, 0, NULL)",
         &[
             app.into(),
             mode_number(mode).into(),
             id.as_str().into(),
             endpoint.number.into(),
             event.into(),
+            generation.into(),
             tx.host_now.as_millis().into(),
         ],
-    )?)
+    )?)?;
+    Ok(id)
 }
 
 /// What the hash of an event covers. Bodies are covered by their own hashes, so that the chain can

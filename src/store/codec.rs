@@ -15,7 +15,7 @@ use crate::payment::{
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
 use crate::time::Timestamp;
-use crate::webhook::{DeliveryState, EndpointState, Format};
+use crate::webhook::{DeliveryOutcome, DeliveryState, EndpointState, Format, ReplayOf, ReplayState};
 
 /// A stored value that this crate never writes.
 pub(super) fn corrupt(what: &str) -> Error {
@@ -228,6 +228,18 @@ pub(super) fn endpoint_state(text: &str) -> Result<EndpointState> {
 
 pub(super) fn delivery_state(text: &str) -> Result<DeliveryState> {
     word(&DeliveryState::ALL, DeliveryState::as_str, text)
+}
+
+pub(super) fn delivery_outcome(text: &str) -> Result<DeliveryOutcome> {
+    word(&DeliveryOutcome::ALL, DeliveryOutcome::as_str, text)
+}
+
+pub(super) fn replay_of(text: &str) -> Result<ReplayOf> {
+    word(&ReplayOf::ALL, ReplayOf::as_str, text)
+}
+
+pub(super) fn replay_state(text: &str) -> Result<ReplayState> {
+    word(&ReplayState::ALL, ReplayState::as_str, text)
 }
 
 pub(super) fn format(text: &str) -> Result<Format> {

@@ -59,6 +59,24 @@ pub(crate) fn get(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Endpo
         })
 }
 
+/// An endpoint that is not deleted.
+pub(crate) fn live(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Endpoint> {
+    let endpoint = get(sql, world, wanted)?;
+    is_live(&endpoint)?;
+    Ok(endpoint)
+}
+
+/// Refuses an endpoint that is deleted.
+pub(crate) fn is_live(endpoint: &Endpoint) -> Result<()> {
+    if endpoint.state == EndpointState::Deleted {
+        return Err(Error::Deleted {
+            what: "webhook endpoint",
+            id: shortened(endpoint.id.as_str()),
+        });
+    }
+    Ok(())
+}
+
 /// How many endpoints there are that are not deleted.
 pub(crate) fn count(sql: &mut dyn Sql, world: World) -> Result<i64> {
     let mut found = 0;
@@ -145,6 +163,9 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: 
         if endpoint.state == EndpointState::Deleted {
             let secrets = "DELETE FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3";
             sql.exec(secrets, &number)?;
+            let replays = "UPDATE tillite_replay SET state = 'canceled' WHERE app = $1 AND mode = $2 AND endpoint = $3 \
+                           AND id IN (SELECT id FROM tillite_replay WHERE app = $1 AND mode = $2 AND state = 'running')";
+            sql.exec(replays, &number)?;
             let canceling = "UPDATE tillite_endpoint SET canceling = 1 WHERE app = $1 AND mode = $2 AND number = $3";
             codec::one(sql.exec(canceling, &number)?)?;
         }

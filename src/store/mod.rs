@@ -31,6 +31,7 @@ mod pace;
 pub(crate) mod payment;
 pub(crate) mod queue;
 pub(crate) mod refund;
+pub(crate) mod replay;
 pub(crate) mod retention;
 pub(crate) mod session;
 pub(crate) mod setup;

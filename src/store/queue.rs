@@ -6,14 +6,13 @@
 //! does not answer holds up nobody else.
 
 use super::codec::{self, corrupt, delivery_state, id, instant, mode_number, small};
-use super::{Row, Sql, Value, endpoint};
+use super::{Sql, endpoint, event};
 use crate::error::{Error, Result, shortened};
 use crate::event::EventKind;
 use crate::id::{DeliveryId, EndpointId, EventId, World};
 use crate::time::Timestamp;
 use crate::webhook::{
-    Attempted, Delivery, DeliveryEvent, DeliveryState, Endpoint, LEASE, MAX_ATTEMPTS, MAX_IN_FLIGHT, SealedSecret,
-    next_state,
+    Attempted, DeliveryEvent, DeliveryState, Endpoint, LEASE, MAX_ATTEMPTS, MAX_IN_FLIGHT, SealedSecret, next_state,
 };
 
 /// A claimed delivery with everything that sending it needs.
@@ -119,7 +118,8 @@ fn claim_of(
             claims.exhausted.push((endpoint.id.clone(), id));
             continue;
         }
-        let (event, kind, body) = body(sql, world, event, endpoint)?;
+        let rendered = event::rendered(sql, world, event, endpoint.format)?;
+        let (event, kind, body) = rendered.ok_or_else(|| corrupt("a delivery without its body"))?;
         claims.claimed.push(Claimed {
             id,
             endpoint: endpoint.clone(),
@@ -172,27 +172,6 @@ fn close_lost(sql: &mut dyn Sql, world: World, id: &DeliveryId, host_now: Timest
         ],
     )?)?;
     log(sql, world, id, MAX_ATTEMPTS, host_now, 0, "lost", None, None)
-}
-
-fn body(sql: &mut dyn Sql, world: World, event: i64, endpoint: &Endpoint) -> Result<(EventId, EventKind, Vec<u8>)> {
-    let mut found = None;
-    sql.each(
-        "SELECT e.id, e.type, b.bytes FROM tillite_event e JOIN tillite_event_body b \
-         ON b.app = e.app AND b.mode = e.mode AND b.seq = e.seq \
-         WHERE e.app = $1 AND e.mode = $2 AND e.seq = $3 AND b.format = $4",
-        &[
-            world.app.into(),
-            mode_number(world.mode).into(),
-            event.into(),
-            endpoint.format.as_str().into(),
-        ],
-        &mut |row| {
-            let kind = EventKind::parse(&row.text(1)?).ok_or_else(|| corrupt("an event of an unknown kind"))?;
-            found = Some((id(&row.text(0)?)?, kind, row.bytes(2)?));
-            Ok(())
-        },
-    )?;
-    found.ok_or_else(|| corrupt("a delivery without its body"))
 }
 
 /// Writes down what came of an attempt. False if it was too late to count: somebody else holds the
@@ -357,43 +336,4 @@ fn next_of(sql: &mut dyn Sql, world: World, endpoint: &Endpoint) -> Result<Optio
         },
     )?;
     Ok(next)
-}
-
-/// Deliveries, newest first, before an id.
-pub(crate) fn list(sql: &mut dyn Sql, world: World, before: Option<&DeliveryId>, limit: u32) -> Result<Vec<Delivery>> {
-    const COLUMNS: &str = "SELECT d.id, e.id, w.id, d.state, d.attempts, d.due_at, d.last_status FROM tillite_delivery d \
-         JOIN tillite_event e ON e.app = d.app AND e.mode = d.mode AND e.seq = d.event \
-         JOIN tillite_endpoint w ON w.app = d.app AND w.mode = d.mode AND w.number = d.endpoint \
-         WHERE d.app = $1 AND d.mode = $2";
-    let world_values = [world.app.into(), mode_number(world.mode).into()];
-    let [app, mode]: [Value<'_>; 2] = world_values;
-    let mut found = Vec::new();
-    let mut each = |row: &dyn Row| -> Result<()> {
-        found.push(Delivery {
-            id: id(&row.text(0)?)?,
-            event: id(&row.text(1)?)?,
-            endpoint: id(&row.text(2)?)?,
-            due_at: match delivery_state(&row.text(3)?)? {
-                DeliveryState::Pending | DeliveryState::InFlight => Some(instant(row.int(5)?)?),
-                _ => None,
-            },
-            state: delivery_state(&row.text(3)?)?,
-            attempts: small(row.int(4)?)?,
-            last_status: row.maybe_int(6)?.map(small).transpose()?,
-        });
-        Ok(())
-    };
-    match before {
-        None => sql.each(
-            &format!("{COLUMNS} ORDER BY d.id DESC LIMIT $3"),
-            &[app, mode, limit.into()],
-            &mut each,
-        )?,
-        Some(before) => sql.each(
-            &format!("{COLUMNS} AND d.id < $3 ORDER BY d.id DESC LIMIT $4"),
-            &[app, mode, before.as_str().into(), limit.into()],
-            &mut each,
-        )?,
-    }
-    Ok(found)
 }

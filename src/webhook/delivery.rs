@@ -138,6 +138,8 @@ pub struct Delivery {
     pub event: EventId,
     /// The endpoint that it goes to.
     pub endpoint: EndpointId,
+    /// 1 if it was made with the event, 2 or more if the event is sent again.
+    pub generation: u32,
     /// Where it stands.
     pub state: DeliveryState,
     /// Attempts that may have been sent.

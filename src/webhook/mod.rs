@@ -45,6 +45,8 @@ mod endpoint;
 mod format;
 mod inbox;
 mod key;
+#[cfg(feature = "engine")]
+mod replay;
 mod scheme;
 mod verify;
 
@@ -64,6 +66,10 @@ pub(crate) use endpoint::{
 };
 pub use format::Format;
 pub use inbox::{Arrival, Arrived, Inbox, InboxStore};
+#[cfg(feature = "engine")]
+pub(crate) use replay::ReplayFrom;
+#[cfg(feature = "engine")]
+pub use replay::{DeliveryAttempt, DeliveryFilter, DeliveryOutcome, NewReplay, Replay, ReplayOf, ReplayState};
 #[cfg(feature = "engine")]
 pub(crate) use scheme::{Signing, headers};
 pub use verify::{BadSignature, Reason, Verifier, verify};

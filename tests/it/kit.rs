@@ -234,6 +234,7 @@ pub fn documented() -> BTreeMap<String, String> {
     const VALUES: &[&str] = &[
         "Budget",
         "Builder",
+        "EventFilter",
         "Expect",
         "NewPayment",
         "Payment",

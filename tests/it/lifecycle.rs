@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tillite::webhook::{DeliveryState, Endpoint, EndpointState, EndpointUpdate, Format, NewEndpoint};
 use tillite::{
-    Answered, Budget, Delivery, EndpointId, Engine, Error, Mode, NewCustomer, Ran, TransportOutcome, WhatNow, Work,
+    Answered, Budget, Delivery, DeliveryFilter, EndpointId, Engine, Error, Mode, NewCustomer, Ran, TransportOutcome,
+    WhatNow, Work,
 };
 
 use crate::file::{Disk, sell, sql};
@@ -23,7 +24,11 @@ fn happen(shop: &Shop, uid: &str) {
 }
 
 fn deliveries(shop: &Shop) -> Vec<Delivery> {
-    shop.app.endpoints().deliveries(100, None).unwrap().data
+    shop.app
+        .deliveries()
+        .list(&DeliveryFilter::all(), 100, None)
+        .unwrap()
+        .data
 }
 
 fn states(shop: &Shop) -> Vec<DeliveryState> {

@@ -42,6 +42,7 @@ mod race;
 mod refund;
 mod remembered;
 mod repeat;
+mod replay;
 mod retention;
 mod sale;
 mod saved;

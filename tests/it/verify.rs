@@ -8,7 +8,8 @@ use std::time::Duration;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Amount, Begun, Budget, Currency, DisputeState, Engine, Error, Expect, JournalHead, Mode, NewCustomer, NewGrant,
-    NewLine, NewPayment, NewRefund, NewSession, NewSetup, Notice, NoticeKind, Outcome, RefundState, SetupState, Work,
+    NewLine, NewPayment, NewRefund, NewReplay, NewSession, NewSetup, Notice, NoticeKind, Outcome, RefundState,
+    SetupState, Work,
 };
 
 use crate::file::{Disk, sell, sql};
@@ -104,6 +105,10 @@ fn story() -> (Vec<u8>, JournalHead) {
     let gone = shop.app.endpoints().add(gone).unwrap().endpoint.id;
     shop.app.customers().create(NewCustomer::uid("u_gone")).unwrap();
     shop.app.endpoints().delete(&gone).unwrap();
+    let endpoint = shop.app.endpoints().list(1, None).unwrap().data.remove(0).id;
+    let head = shop.app.journal_head().unwrap().position;
+    let nothing = NewReplay::to(&endpoint).after(head);
+    shop.app.deliveries().replay_range(nothing).unwrap();
     let retention = Budget::items(100).work(Work::RETENTION);
     shop.engine.run_due(retention).unwrap();
     shop.app
@@ -341,8 +346,8 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
     (
         "an event of an object moved ahead",
         &[
-            "UPDATE tillite_event SET object_seq = 9 WHERE type = 'endpoint.created' AND seq = \
-           (SELECT max(seq) FROM tillite_event WHERE type = 'endpoint.created')",
+            "UPDATE tillite_event SET object_seq = 9 WHERE type = 'customer.created' AND seq = \
+           (SELECT max(seq) FROM tillite_event WHERE type = 'customer.created')",
         ],
         &["object_events_without_gap", "event_chain"],
     ),
@@ -526,6 +531,11 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         "a delivery that nobody canceled",
         &["UPDATE tillite_delivery SET state = 'canceled' WHERE endpoint = 1 AND state = 'pending'"],
         &["delivery_canceled_with_its_endpoint"],
+    ),
+    (
+        "a replay that made more than it looked at",
+        &["UPDATE tillite_replay SET made = 1"],
+        &["replay_within_its_range"],
     ),
     (
         "a byte of an event's body",

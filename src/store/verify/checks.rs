@@ -363,10 +363,21 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
     (
         "delivery_has_its_body",
         "tillite_delivery",
+        // One that is sent again may be made of the event's own object, where the format is made so.
         "SELECT d.id FROM tillite_delivery d JOIN tillite_endpoint w \
-         ON w.app = d.app AND w.mode = d.mode AND w.number = d.endpoint \
+         ON w.app = d.app AND w.mode = d.mode AND w.number = d.endpoint JOIN tillite_event e \
+         ON e.app = d.app AND e.mode = d.mode AND e.seq = d.event \
          WHERE NOT EXISTS (SELECT 1 FROM tillite_event_body b WHERE b.app = d.app AND b.mode = d.mode \
-         AND b.seq = d.event AND b.format = w.format)",
+         AND b.seq = d.event AND b.format = w.format) \
+         AND (d.generation = 1 OR w.format <> 'standard' OR e.body IS NULL)",
+    ),
+    (
+        "replay_within_its_range",
+        "tillite_replay",
+        "SELECT r.id FROM tillite_replay r JOIN tillite_endpoint w \
+         ON w.app = r.app AND w.mode = r.mode AND w.number = r.endpoint \
+         WHERE r.after_seq > r.seen_to OR r.seen_to > r.to_seq OR r.made + r.passed > r.seen_to - r.after_seq \
+         OR (r.state = 'done' AND r.seen_to <> r.to_seq) OR (r.state = 'running' AND w.state = 'deleted')",
     ),
     (
         "attempts_within_schedule",
@@ -377,8 +388,8 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "delivered_has_its_acceptance",
         "tillite_delivery",
         // Attempts that were kept long enough are gone, and only those.
-        "SELECT d.id FROM tillite_delivery d LEFT JOIN tillite_delivery_retention r ON r.app = d.app AND r.mode = d.mode \
-         WHERE d.state = 'delivered' AND d.id >= coalesce(r.gone_below, '') AND NOT EXISTS (SELECT 1 \
+        "SELECT d.id FROM tillite_delivery d LEFT JOIN tillite_retention r ON r.app = d.app AND r.mode = d.mode \
+         AND r.what = 'attempt' WHERE d.state = 'delivered' AND d.id >= coalesce(r.gone_below, '') AND NOT EXISTS (SELECT 1 \
          FROM tillite_delivery_attempt a WHERE a.app = d.app AND a.mode = d.mode AND a.delivery = d.id \
          AND a.outcome = 'delivered')",
     ),

@@ -10,9 +10,9 @@ use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, S
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Amount, Answer, App, Ask, AttemptId, Begun, Budget, Charge, ChargeId, ClaimedDelivery, Currency, CustomerId,
-    DisputeId, DisputeState, EndpointId, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome,
-    PaymentMethodId, PriceId, RefundId, Result, SessionId, SetupId,
+    Delivery, DisputeId, DisputeState, EndpointId, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer,
+    NewGrant, NewPayment, NewPrice, NewProduct, NewRefund, NewReplay, NewSession, NewSetup, Notice, NoticeKind,
+    NotificationId, Outcome, PaymentMethodId, PriceId, RefundId, ReplayId, Result, SessionId, SetupId,
 };
 
 use crate::file::sql;
@@ -126,6 +126,10 @@ pub struct Known {
     pub ask: Ask,
     /// A delivery that is on its way; more are due.
     pub delivery: ClaimedDelivery,
+    /// The same delivery.
+    pub sent: Delivery,
+    /// A replay that was begun.
+    pub replay: ReplayId,
     pub price: PriceId,
     pub customer: CustomerId,
     pub endpoint: EndpointId,
@@ -239,6 +243,10 @@ impl Template {
             .unwrap();
         let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
         let delivery = engine.claim_deliveries(1).unwrap().remove(0);
+        let sent = app.deliveries().get(&delivery.id).unwrap();
+        let head = app.journal_head().unwrap().position;
+        let replay = NewReplay::to(&endpoint).after(head - 3);
+        let replay = app.deliveries().replay_range(replay).unwrap().id;
         clean(&engine);
         drop(app);
         engine.close().unwrap();
@@ -272,6 +280,8 @@ impl Template {
                 unanswered,
                 ask: *ask,
                 delivery,
+                sent,
+                replay,
                 price,
                 customer,
                 endpoint,
