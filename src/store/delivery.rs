@@ -102,7 +102,8 @@ fn listing<'v>(filter: &'v DeliveryFilter, before: Option<&'v str>, limit: u32) 
     let (mut rest, mut values) = (String::new(), Vec::new());
     let mut push = |condition: &str, value: Option<Value<'v>>| {
         values.extend(value);
-        rest += &format!(" {}", condition.replace('?', &format!("${}", values.len() + 2)));
+        rest.push(' ');
+        rest.push_str(&condition.replace('?', &format!("${}", values.len() + 2)));
     };
     let word = filter.state.map_or("", DeliveryState::as_str);
     let endpoint = filter.endpoint.as_ref().map(|id| id.as_str().into());

@@ -135,7 +135,7 @@ impl ReplayOf {
         }
         match self {
             ReplayOf::Exhausted => past.last() == Some(&Exhausted) && !any(Delivered),
-            ReplayOf::Undelivered => !any(Delivered) && !(past.is_empty() && forgotten),
+            ReplayOf::Undelivered => !(any(Delivered) || past.is_empty() && forgotten),
             ReplayOf::All => true,
         }
     }

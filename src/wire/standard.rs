@@ -10,5 +10,5 @@ pub(super) fn body(kind: EventKind, created_at: Timestamp, native: &str) -> Stri
         kind => (kind.as_str(), native),
     };
     // The names hold nothing that JSON would escape, and the object is JSON already.
-    format!(r#"{{"type":"{name}","timestamp":"{created_at}","data":{data}}}"#,)
+    format!(r#"{{"type":"{name}","timestamp":"{created_at}","data":{data}}}"#)
 }

@@ -110,9 +110,7 @@ impl Stage {
         let app = &shop.app;
         shop.endpoint(Format::XPay);
         let endpoint = app.endpoints().list(1, None).unwrap().data.remove(0).id;
-        let off = NewEndpoint::new("https://shop.example/off", Format::XPay);
-        let disabled = app.endpoints().add(off).unwrap().endpoint.id;
-        app.endpoints().disable(&disabled).unwrap();
+        let disabled = kit::disabled(app);
         app.customers().set(NewCustomer::uid("u_1")).unwrap();
         let price = app.catalog().set_price(NewPrice::new("gold", euro(5_00))).unwrap();
         app.entitlements().grant(NewGrant::tier("u_1", "gold")).unwrap();
@@ -256,11 +254,6 @@ fn shown<T: Debug>(answer: Result<T>) -> Result<String> {
     answer.map(|answer| format!("{answer:?}"))
 }
 
-/// The endpoint of the shop that is sent to.
-fn endpoint(at: &Stage) -> Result<EndpointId> {
-    Ok(at.endpoint.clone())
-}
-
 /// A builder's step that is taken where there is a key.
 fn keyed<T>(new: T, key: Option<&str>, give: fn(T, &str) -> T) -> T {
     match key {
@@ -368,7 +361,7 @@ const VERBS: &[(&str, Repeat)] = &[
         shown(at.shop.app.deliveries().replay(&oldest.id, key))
     }, Without::Again)),
     ("Deliveries::replay_range", Key(|at, key, other| {
-        let new = NewReplay::to(&at.endpoint).after(if other { 1 } else { 0 });
+        let new = NewReplay::to(&at.endpoint).after(i64::from(other));
         shown(at.shop.app.deliveries().replay_range(keyed(new, key, |new, key| new.idempotency_key(key))))
     }, Without::Again)),
     ("Deliveries::replay_status", Reads(|at| shown(at.shop.app.deliveries().replay_status(&at.replay)))),
@@ -383,19 +376,19 @@ const VERBS: &[(&str, Repeat)] = &[
         let added = at.shop.app.endpoints().add(new)?;
         Ok(format!("{:?} {}", added.endpoint, added.secret.expose()))
     }, Without::Refused)),
-    ("Endpoints::delete", State(|at| shown(at.shop.app.endpoints().delete(&endpoint(at)?)))),
-    ("Endpoints::disable", State(|at| shown(at.shop.app.endpoints().disable(&endpoint(at)?)))),
+    ("Endpoints::delete", State(|at| shown(at.shop.app.endpoints().delete(&at.endpoint)))),
+    ("Endpoints::disable", State(|at| shown(at.shop.app.endpoints().disable(&at.endpoint)))),
     ("Endpoints::enable", State(|at| shown(at.shop.app.endpoints().enable(&at.disabled)))),
-    ("Endpoints::get", Reads(|at| shown(at.shop.app.endpoints().get(&endpoint(at)?)))),
+    ("Endpoints::get", Reads(|at| shown(at.shop.app.endpoints().get(&at.endpoint)))),
     ("Endpoints::update", State(|at| {
         let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]);
-        shown(at.shop.app.endpoints().update(&endpoint(at)?, update))
+        shown(at.shop.app.endpoints().update(&at.endpoint, update))
     })),
-    ("Endpoints::ping", Again(|at| shown(at.shop.app.endpoints().ping(&endpoint(at)?)))),
-    ("Endpoints::public_key", Reads(|at| shown(at.shop.app.endpoints().public_key(&endpoint(at)?)))),
+    ("Endpoints::ping", Again(|at| shown(at.shop.app.endpoints().ping(&at.endpoint)))),
+    ("Endpoints::public_key", Reads(|at| shown(at.shop.app.endpoints().public_key(&at.endpoint)))),
     ("Endpoints::rotate", Key(|at, key, other| {
         let endpoints = at.shop.app.endpoints();
-        let id = endpoint(at)?;
+        let id = at.endpoint.clone();
         let another = EndpointId::parse(&format!("we_test_{}", "0".repeat(30)))?;
         let rotated = endpoints.rotate(if other { &another } else { &id }, key)?;
         Ok(format!("{:?} {}", rotated.endpoint, rotated.secret.expose()))

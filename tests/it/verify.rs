@@ -13,7 +13,7 @@ use tillite::{
 };
 
 use crate::file::{Disk, sell, sql};
-use crate::kit::euro;
+use crate::kit::{Shop, euro};
 
 /// A file in which every kind of row stands, and its newest position and hash.
 fn story() -> (Vec<u8>, JournalHead) {
@@ -101,14 +101,7 @@ fn story() -> (Vec<u8>, JournalHead) {
     let Begun::Ask(_) = shop.app.sessions().begin_payment(&flying.id, "tok").unwrap() else {
         panic!("nothing to ask");
     };
-    let gone = NewEndpoint::new("https://shop.example/gone", Format::Standard).events(["customer.created"]);
-    let gone = shop.app.endpoints().add(gone).unwrap().endpoint.id;
-    shop.app.customers().create(NewCustomer::uid("u_gone")).unwrap();
-    shop.app.endpoints().delete(&gone).unwrap();
-    let endpoint = shop.app.endpoints().list(1, None).unwrap().data.remove(0).id;
-    let head = shop.app.journal_head().unwrap().position;
-    let nothing = NewReplay::to(&endpoint).after(head);
-    shop.app.deliveries().replay_range(nothing).unwrap();
+    leave(&shop);
     let retention = Budget::items(100).work(Work::RETENTION);
     shop.engine.run_due(retention).unwrap();
     shop.app
@@ -120,6 +113,18 @@ fn story() -> (Vec<u8>, JournalHead) {
     shop.engine.clone().close().unwrap();
     drop(shop);
     (fs::read(disk.path()).unwrap(), head)
+}
+
+/// Has an endpoint deleted for which something waits, and a range sent again in which there is nothing.
+fn leave(shop: &Shop) {
+    let gone = NewEndpoint::new("https://shop.example/gone", Format::Standard).events(["customer.created"]);
+    let gone = shop.app.endpoints().add(gone).unwrap().endpoint.id;
+    shop.app.customers().create(NewCustomer::uid("u_gone")).unwrap();
+    shop.app.endpoints().delete(&gone).unwrap();
+    let endpoint = shop.app.endpoints().list(1, None).unwrap().data.remove(0).id;
+    let head = shop.app.journal_head().unwrap().position;
+    let nothing = NewReplay::to(&endpoint).after(head);
+    shop.app.deliveries().replay_range(nothing).unwrap();
 }
 
 /// The story's file after somebody ran these statements on it, with no constraint in their way.
