@@ -9,6 +9,9 @@ ALTER TABLE tillite_endpoint
     ADD COLUMN min_gap INTEGER NOT NULL DEFAULT 0 CHECK (min_gap >= 0); -- ms between two attempts at the least; 0: no limit
 ALTER TABLE tillite_endpoint
     ADD COLUMN suspend_after INTEGER CHECK (suspend_after > 0); -- ms for which every attempt may fail before the endpoint is suspended; null: it never is
+ALTER TABLE tillite_endpoint
+    ADD COLUMN canceling INTEGER NOT NULL DEFAULT 0 CHECK (canceling IN (0, 1)); -- 1: it was deleted, and what waits to be sent to it may have to be canceled yet
+CREATE INDEX tillite_endpoint_canceling ON tillite_endpoint (app, mode, number) WHERE canceling = 1;
 
 -- How an endpoint is doing. It is kept apart from the endpoint, because it is written with every
 -- failure and changes nothing that anybody was told. No row: all is well.
@@ -61,6 +64,9 @@ CREATE INDEX tillite_delivery_lane ON tillite_delivery (app, mode, endpoint, lan
     WHERE lane IS NOT NULL AND state IN ('pending', 'blocked', 'in_flight');
 -- What somebody may want to send again.
 CREATE INDEX tillite_delivery_exhausted ON tillite_delivery (app, mode, endpoint, event) WHERE state = 'exhausted';
+-- For whoever lists them, by the endpoint and by what somebody may have to look at.
+CREATE INDEX tillite_delivery_of ON tillite_delivery (app, mode, endpoint, id);
+CREATE INDEX tillite_delivery_held_up ON tillite_delivery (app, mode, state, id) WHERE state IN ('blocked', 'exhausted', 'canceled');
 
 -- Events that are sent again to an endpoint, a range of them, some at a time.
 CREATE TABLE tillite_replay (
@@ -80,7 +86,22 @@ CREATE TABLE tillite_replay (
     PRIMARY KEY (app, mode, id),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, id) WHERE state = 'running';
+CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id) WHERE state = 'running';
+
+-- How far has been forgotten, of each table that is looked through in rounds.
+CREATE TABLE tillite_retention (
+    app        INTEGER NOT NULL,
+    mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    what       TEXT NOT NULL CHECK (what IN ('attempt', 'delivery', 'replay')), -- attempt: attempts of deliveries, by the deliveries' ids
+    gone_below TEXT NOT NULL,             -- rows with lesser ids may be gone; never goes back
+    seen_to    TEXT NOT NULL,             -- the id up to which the round under way has come; empty: none is under way
+    next_at    INTEGER NOT NULL,          -- host time from which a round goes on, or the next one starts
+    PRIMARY KEY (app, mode, what)
+) STRICT, WITHOUT ROWID;
+INSERT INTO tillite_retention (app, mode, what, gone_below, seen_to, next_at)
+SELECT app, mode, 'attempt', gone_below, seen_to, next_at
+    FROM tillite_delivery_retention;
+DROP TABLE tillite_delivery_retention;
 
 -- The host's own programs that follow the events, each with the place up to which it has come. The
 -- place moves in the transaction in which the program writes its own tables.

@@ -164,16 +164,10 @@ CREATE TABLE tillite_delivery_attempt (
 CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, state, due_at, event)
     WHERE state IN ('pending', 'in_flight');
 CREATE INDEX tillite_delivery_exhausted ON tillite_delivery (app, mode, endpoint, event) WHERE state = 'exhausted';
+CREATE INDEX tillite_delivery_held_up ON tillite_delivery (app, mode, state, id) WHERE state IN ('blocked', 'exhausted', 'canceled');
 CREATE INDEX tillite_delivery_lane ON tillite_delivery (app, mode, endpoint, lane, event)
     WHERE lane IS NOT NULL AND state IN ('pending', 'blocked', 'in_flight');
-CREATE TABLE tillite_delivery_retention (
-    app INTEGER NOT NULL,
-    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
-    gone_below TEXT NOT NULL,
-    seen_to TEXT NOT NULL,
-    next_at INTEGER NOT NULL,
-    PRIMARY KEY (app, mode)
-) STRICT, WITHOUT ROWID;
+CREATE INDEX tillite_delivery_of ON tillite_delivery (app, mode, endpoint, id);
 CREATE TABLE tillite_dispute (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -206,10 +200,11 @@ CREATE TABLE tillite_endpoint (
     types TEXT NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('enabled', 'disabled', 'suspended', 'deleted')),
     created_at INTEGER NOT NULL,
-    revision INTEGER NOT NULL, ordering TEXT NOT NULL DEFAULT 'soft' CHECK (ordering IN ('none', 'soft', 'strict')), max_in_flight INTEGER NOT NULL DEFAULT 4 CHECK (max_in_flight BETWEEN 1 AND 64), min_gap INTEGER NOT NULL DEFAULT 0 CHECK (min_gap >= 0), suspend_after INTEGER CHECK (suspend_after > 0),
+    revision INTEGER NOT NULL, ordering TEXT NOT NULL DEFAULT 'soft' CHECK (ordering IN ('none', 'soft', 'strict')), max_in_flight INTEGER NOT NULL DEFAULT 4 CHECK (max_in_flight BETWEEN 1 AND 64), min_gap INTEGER NOT NULL DEFAULT 0 CHECK (min_gap >= 0), suspend_after INTEGER CHECK (suspend_after > 0), canceling INTEGER NOT NULL DEFAULT 0 CHECK (canceling IN (0, 1)),
     PRIMARY KEY (app, mode, number),
     UNIQUE (app, mode, id)
 ) STRICT;
+CREATE INDEX tillite_endpoint_canceling ON tillite_endpoint (app, mode, number) WHERE canceling = 1;
 CREATE TABLE tillite_endpoint_flow (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -532,7 +527,16 @@ CREATE TABLE tillite_replay (
     PRIMARY KEY (app, mode, id),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, id) WHERE state = 'running';
+CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id) WHERE state = 'running';
+CREATE TABLE tillite_retention (
+    app INTEGER NOT NULL,
+    mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
+    what TEXT NOT NULL CHECK (what IN ('attempt', 'delivery', 'replay')),
+    gone_below TEXT NOT NULL,
+    seen_to TEXT NOT NULL,
+    next_at INTEGER NOT NULL,
+    PRIMARY KEY (app, mode, what)
+) STRICT, WITHOUT ROWID;
 CREATE TABLE tillite_schema (
     only_row INTEGER NOT NULL PRIMARY KEY CHECK (only_row = 1),
     version INTEGER NOT NULL CHECK (version >= 1),

@@ -158,6 +158,14 @@ kinds! {
     EntitlementRevoked = "entitlement.revoked",
     /// A webhook endpoint was added.
     EndpointCreated = "endpoint.created",
+    /// An endpoint's URL changed, or the events that it wants; like all of its own, not sent to the endpoint itself.
+    EndpointUpdated = "endpoint.updated",
+    /// An endpoint was switched off: it gets nothing of what happens meanwhile.
+    EndpointDisabled = "endpoint.disabled",
+    /// An endpoint was switched on again.
+    EndpointEnabled = "endpoint.enabled",
+    /// An endpoint was deleted, its secrets with it.
+    EndpointDeleted = "endpoint.deleted",
     /// An endpoint got another signing secret; not sent to the endpoint itself.
     EndpointSecretRotated = "endpoint.secret_rotated",
     /// An endpoint had failed for as long as it may: its deliveries wait until it is enabled again. Not sent to

@@ -175,6 +175,8 @@ ids! {
     NotificationId = "nt", "notification";
     /// A delivery of one event to one endpoint.
     DeliveryId = "dl", "delivery";
+    /// Events that are sent again to an endpoint.
+    ReplayId = "rpl", "replay";
     /// An API key (not its secret).
     ApiKeyId = "key", "API key";
 }
@@ -237,6 +239,18 @@ fn head(at: crate::time::Timestamp) -> [u8; HEAD] {
     let mut head = [0; HEAD];
     write_base62(u128::from(at.as_millis().unsigned_abs()), &mut head);
     head
+}
+
+/// Host time at which an id was made, by the part of it that grows with time; none for another text.
+#[cfg(feature = "engine")]
+pub(crate) fn made_at(id: &str) -> Option<crate::time::Timestamp> {
+    let head = id.rsplit('_').next()?.get(..HEAD)?;
+    let mut millis = 0;
+    for digit in head.bytes() {
+        let value = DIGITS.iter().position(|known| *known == digit)?;
+        millis = millis * 62 + i64::try_from(value).ok()?;
+    }
+    crate::time::Timestamp::from_millis(millis).ok()
 }
 
 /// Writes the last `out.len()` base-62 digits of a number, most significant first. The digits are

@@ -42,7 +42,7 @@
 //! # How the types relate
 //! An [`Engine`] is one file. An [`App`] is a world in it, in one [`Mode`]; test and live never
 //! meet. Its verbs are grouped by noun: [`App::catalog`], [`App::sessions`], [`App::refunds`],
-//! [`App::customers`], [`App::entitlements`], [`App::endpoints`], [`App::keys`]. Every verb says what
+//! [`App::customers`], [`App::entitlements`], [`App::endpoints`], [`App::deliveries`], [`App::keys`]. Every verb says what
 //! errors it has, what is on disk when it returns, and which events it makes. [`Error::what_now`] says what to do
 //! after an error.
 //!
@@ -185,7 +185,7 @@ pub use crate::error::{
 };
 pub use crate::id::{
     ApiKeyId, AttemptId, ChargeId, CustomerId, DeliveryId, DisputeId, EndpointId, EntitlementId, EventId, GrantId,
-    Mode, NotificationId, PaymentIntentId, PaymentMethodId, PriceId, ProductId, RefundId, SessionId, SetupId,
+    Mode, NotificationId, PaymentIntentId, PaymentMethodId, PriceId, ProductId, RefundId, ReplayId, SessionId, SetupId,
 };
 pub use crate::money::{Amount, Currency, Units};
 pub use crate::secret::Secret;
@@ -200,8 +200,9 @@ pub use crate::{
     customer::{Customer, CustomerUpdate, NewCustomer},
     engine::{
         App, Ask, AskKind, Begun, BegunRefund, BegunSetup, Broken, Budget, Builder, Catalog, ConsumerProgress,
-        Consumers, Customers, Disputes, Endpoints, Engine, Entitlements, Expect, Health, JournalHead, Keys, NewPayment,
-        Notifications, Numbers, Page, Payment, Ran, Refunds, Report, Runner, Sessions, Settled, Setups, Work,
+        Consumers, Customers, Deliveries, Disputes, Endpoints, Engine, Entitlements, EventFilter, Expect, Health,
+        JournalHead, Keys, NewPayment, Notifications, Numbers, Page, Payment, Pulled, Ran, Refunds, Report, Runner,
+        Sessions, Settled, Setups, Work,
     },
     entitlement::{Entitlement, Grant, GrantSource, NewGrant, Status},
     event::{Event, EventKind},
@@ -222,7 +223,10 @@ pub use crate::{
         SessionUpdate, Totals,
     },
     text::Metadata,
-    webhook::{ClaimedDelivery, Delivery, DeliveryState},
+    webhook::{
+        ClaimedDelivery, Delivery, DeliveryAttempt, DeliveryFilter, DeliveryOutcome, DeliveryState, NewReplay, Replay,
+        ReplayOf, ReplayState,
+    },
 };
 
 /// The README's example, compiled with the documentation's.

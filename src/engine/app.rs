@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::{
-    Catalog, Consumers, Customers, Disputes, Endpoints, Entitlements, Keys, Notifications, Refunds, Sessions, Setups,
+    Catalog, Consumers, Customers, Deliveries, Disputes, Endpoints, Entitlements, Keys, Notifications, Refunds,
+    Sessions, Setups,
 };
 use crate::access::Actor;
 use crate::error::{Error, Invalid, Refused, Result, shortened};
@@ -95,7 +96,7 @@ impl App {
         Entitlements(self)
     }
 
-    /// Webhook endpoints and deliveries.
+    /// Webhook endpoints.
     #[must_use]
     pub fn endpoints(&self) -> Endpoints<'_> {
         Endpoints(self)
@@ -105,6 +106,12 @@ impl App {
     #[must_use]
     pub fn consumers(&self) -> Consumers<'_> {
         Consumers(self)
+    }
+
+    /// Events on their way to endpoints, and sending them again.
+    #[must_use]
+    pub fn deliveries(&self) -> Deliveries<'_> {
+        Deliveries(self)
     }
 
     /// API keys.

@@ -19,7 +19,8 @@ use crate::time::Timestamp;
 /// Lost calls, notices, what is asked of processors, what time changes, deliveries and consumers share it: each
 /// gets its part in turn, up to 32 items at a time, until nothing is due or the budget is spent, so that a
 /// pile of one keeps none of the others waiting. With fewer than six items it is only the first of them, in
-/// this order, that are sure of one. Forgetting takes what is left in the end.
+/// this order, that are sure of one. What is to be sent again, canceling and forgetting take what is left in
+/// the end.
 #[derive(Clone, Copy, Debug)]
 #[must_use]
 pub struct Budget {
@@ -30,7 +31,8 @@ pub struct Budget {
 
 impl Budget {
     /// Up to this many items of all kinds of work together. An item is a call, a notice, a session,
-    /// an entitlement, a delivery, an event that a consumer is given, or something to forget.
+    /// an entitlement, a delivery, an event that a consumer is given or that is to be sent again, or something
+    /// to forget.
     pub const fn items(items: usize) -> Budget {
         Budget {
             items,
@@ -71,12 +73,16 @@ impl Work {
     pub const TIME: Work = Work(2);
     /// Sending webhooks: calls the transport.
     pub const DELIVERIES: Work = Work(4);
-    /// Forgetting idempotency keys whose time is over and old attempts of deliveries: calls nobody.
+    /// Canceling what waits for endpoints that are deleted, and forgetting what was kept long enough: idempotency
+    /// keys, deliveries (30 days; 90 if they ran out of attempts), their attempts (14 days) and replays (30 days).
+    /// Calls nobody.
     pub const RETENTION: Work = Work(8);
     /// Giving events to consumers: calls them.
     pub const CONSUMERS: Work = Work(16);
+    /// Making the deliveries of what is to be sent again: calls nobody.
+    pub const REPLAYS: Work = Work(32);
     /// Everything.
-    pub const ALL: Work = Work(31);
+    pub const ALL: Work = Work(63);
 
     pub(super) fn has(self, kind: Work) -> bool {
         self.0 & kind.0 != 0
@@ -114,7 +120,11 @@ pub struct Ran {
     /// Events that consumers were given, taken or not; a stretch of events that one does not want counts as
     /// one.
     pub consumed: usize,
-    /// Idempotency keys and attempts of deliveries that were forgotten.
+    /// Events that were looked at because they are to be sent again.
+    pub replayed: usize,
+    /// Deliveries that were canceled because their endpoint is deleted.
+    pub canceled: usize,
+    /// Idempotency keys, deliveries, attempts of deliveries and replays that were forgotten.
     pub forgotten: usize,
 }
 
@@ -131,6 +141,8 @@ impl Ran {
             + self.delivered
             + self.undelivered
             + self.consumed
+            + self.replayed
+            + self.canceled
             + self.forgotten
     }
 }
@@ -208,7 +220,10 @@ impl Engine {
                 break;
             }
         }
-        let answer = all.and(self.run_retention(budget, &mut ran)).map(|()| ran);
+        let answer = all
+            .and(self.run_replays(budget, &mut ran))
+            .and(self.run_retention(budget, &mut ran))
+            .map(|()| ran);
         trace::ran(&answer);
         answer
     }
@@ -321,7 +336,7 @@ impl Engine {
     fn own_work(&self) -> Work {
         match self.core.transport {
             Some(_) => Work::ALL,
-            None => Work::PAYMENTS | Work::TIME | Work::RETENTION | Work::CONSUMERS,
+            None => Work::PAYMENTS | Work::TIME | Work::RETENTION | Work::CONSUMERS | Work::REPLAYS,
         }
     }
 
@@ -349,9 +364,17 @@ impl Engine {
                     })?);
                     due.extend(store::notice::next_due(view.sql, view.world)?);
                 }
+                if work.has(Work::REPLAYS) {
+                    let replay = store::replay::next(view.sql, view.world)?;
+                    due.extend(replay.map(|_| host_now));
+                }
                 if work.has(Work::RETENTION) {
+                    let canceling = store::delivery::canceling(view.sql, view.world)?;
+                    due.extend(canceling.map(|_| host_now));
                     due.extend(store::idempotency::next_end(view.sql, view.world)?);
-                    due.extend(store::retention::next_look(view.sql, view.world, host_now)?);
+                    for rounds in store::retention::Rounds::ALL {
+                        due.extend(store::retention::next_look(view.sql, view.world, rounds, host_now)?);
+                    }
                 }
                 if work.has(Work::DELIVERIES) {
                     let (next, shut) = self.core.next_claimable(view.sql, view.world, host_now)?;

@@ -3,7 +3,7 @@ use crate::change::{Change, Remember};
 use crate::digest::Fields;
 use crate::error::{Error, Invalid, Refused, Result, shortened};
 use crate::event::{Event, EventKind, Happening, Subject};
-use crate::id::{DeliveryId, EndpointId};
+use crate::id::EndpointId;
 use crate::seal::SealKey;
 use crate::secret::Secret;
 use crate::store::{self, Tx};
@@ -11,12 +11,12 @@ use crate::text;
 #[cfg(doc)]
 use crate::webhook::Format;
 use crate::webhook::{
-    AddedEndpoint, Delivery, Endpoint, EndpointState, FreshSecrets, NewEndpoint, OVERLAP, SealedSecret, draw_pair,
-    draw_secret, is_signing_key, public_half,
+    AddedEndpoint, Endpoint, EndpointEvent, EndpointState, EndpointUpdate, FreshSecrets, NewEndpoint, OVERLAP,
+    SealedSecret, draw_pair, draw_secret, is_signing_key, next_endpoint_state, public_half,
 };
 use crate::wire;
 
-/// Webhook endpoints and deliveries of an app in a mode.
+/// Webhook endpoints of an app in a mode.
 #[derive(Clone, Copy, Debug)]
 pub struct Endpoints<'a>(pub(super) &'a App);
 
@@ -40,7 +40,8 @@ impl Endpoints<'_> {
     /// # Errors
     /// [`Error::NoSealKey`] without a key to seal the secret, and if the secret of a repeated request
     /// was sealed with another; [`Error::Invalid`] for the URL, an event that the format does not
-    /// have, a number out of range, a URL in use, and the hundred-and-first endpoint; [`Error::IdempotencyConflict`];
+    /// have, a number out of range, a URL in use, and the hundred-and-first endpoint that is not deleted;
+    /// [`Error::Deleted`] if what a key stands for was deleted; [`Error::IdempotencyConflict`];
     /// [`Error::NoEntropy`]; [`Error::Storage`].
     ///
     /// # Durability
@@ -64,14 +65,12 @@ impl Endpoints<'_> {
             {
                 return stored(tx, &id);
             }
-            if let Some(other) = store::endpoint::by_url_key(tx.sql, tx.world, &url_key)? {
-                let allowed = format!("a URL that no endpoint has; {} has this one", other.id);
-                return Err(Invalid::new("url", &new.url, allowed).into());
+            is_free(tx, &new.url, &url_key)?;
+            let count = store::endpoint::count(tx.sql, tx.world)?;
+            if count >= MAX_ENDPOINTS {
+                return Err(Invalid::new("endpoints", count + 1, format!("at most {MAX_ENDPOINTS}")).into());
             }
             let number = store::endpoint::next_number(tx.sql, tx.world)?;
-            if number > MAX_ENDPOINTS {
-                return Err(Invalid::new("endpoints", number, format!("at most {MAX_ENDPOINTS}")).into());
-            }
             let endpoint = Endpoint {
                 id: id.clone(),
                 url: new.url.clone(),
@@ -106,6 +105,139 @@ impl Endpoints<'_> {
         self.shown(endpoint, &sealed)
     }
 
+    /// One endpoint, a deleted one too.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].
+    pub fn get(&self, id: &EndpointId) -> Result<Endpoint> {
+        self.0.own_mode(id.as_str(), id.mode())?;
+        self.0.core.view(self.0.world, |view| {
+            store::endpoint::get(view.sql, view.world, id.as_str())
+        })
+    }
+
+    /// Changes where an endpoint is or which events it wants; its format and its secret stay. What happens
+    /// from now on goes by it; what waits to be sent goes to the new URL. Idempotent by state: what is so
+    /// already writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Deleted`]; [`Error::WrongMode`]; [`Error::Invalid`] for the URL, a URL that
+    /// another endpoint has, and an event that the format does not have; [`Error::Storage`].
+    ///
+    /// # Durability
+    /// On disk when this returns.
+    ///
+    /// # Events
+    /// `endpoint.updated`, which the endpoint itself is not sent.
+    pub fn update(&self, id: &EndpointId, update: EndpointUpdate) -> Result<Endpoint> {
+        let url = update.checked_url()?;
+        self.change(id, "endpoints.update", move |tx, endpoint| {
+            store::endpoint::is_live(endpoint)?;
+            let format = endpoint.format;
+            let after = update.applied(endpoint, url.as_ref(), |name| wire::knows(format, name))?;
+            if after.url_key != endpoint.url_key {
+                is_free(tx, &after.url, &after.url_key)?;
+            }
+            Ok((after, EventKind::EndpointUpdated))
+        })
+    }
+
+    /// Switches an endpoint off. Nothing is sent to it any more, but for an attempt that is on its way; what
+    /// waits is kept, and of what happens while it is off it is told nothing, not later either
+    /// ([`Deliveries::replay_range`](crate::Deliveries::replay_range) makes up for it). It takes as long whatever
+    /// waits. Idempotent by state.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Deleted`]; [`Error::WrongMode`]; [`Error::Storage`].
+    ///
+    /// # Durability
+    /// On disk when this returns.
+    ///
+    /// # Events
+    /// `endpoint.disabled`, which the endpoint itself is not sent.
+    pub fn disable(&self, id: &EndpointId) -> Result<Endpoint> {
+        self.switch(id, "endpoints.disable", EndpointEvent::Disable)
+    }
+
+    /// Switches an endpoint on, also one that was suspended because it kept failing. What waited for it is due,
+    /// at the pace that the endpoint is sent to. Idempotent by state.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Deleted`]; [`Error::WrongMode`]; [`Error::Storage`].
+    ///
+    /// # Durability
+    /// On disk when this returns.
+    ///
+    /// # Events
+    /// `endpoint.enabled`, which the endpoint itself is not sent.
+    pub fn enable(&self, id: &EndpointId) -> Result<Endpoint> {
+        self.switch(id, "endpoints.enable", EndpointEvent::Enable)
+    }
+
+    /// Deletes an endpoint and its secrets. Nothing is sent to it any more, but for an attempt that is on its
+    /// way, and its URL can be given to another one. It takes as long whatever waits for it: `run_due` marks
+    /// that as canceled, some at a time. If an attempt on its way is accepted, its delivery counts as delivered
+    /// unless it was canceled before; then the acceptance stands among its attempts only. The endpoint can be
+    /// read on ([`Endpoints::get`]). Idempotent by state.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Storage`].
+    ///
+    /// # Durability
+    /// On disk when this returns.
+    ///
+    /// # Events
+    /// `endpoint.deleted`, which the endpoint itself is not sent.
+    pub fn delete(&self, id: &EndpointId) -> Result<Endpoint> {
+        self.switch(id, "endpoints.delete", EndpointEvent::Delete)
+    }
+
+    /// Moves an endpoint's state.
+    fn switch(self, id: &EndpointId, cause: &'static str, event: EndpointEvent) -> Result<Endpoint> {
+        self.change(id, cause, move |_, endpoint| {
+            if event != EndpointEvent::Delete {
+                store::endpoint::is_live(endpoint)?;
+            }
+            let state = next_endpoint_state(endpoint.state, event)?;
+            let kind = match event {
+                EndpointEvent::Disable => EventKind::EndpointDisabled,
+                EndpointEvent::Enable => EventKind::EndpointEnabled,
+                EndpointEvent::Delete => EventKind::EndpointDeleted,
+            };
+            let after = Endpoint {
+                state,
+                ..endpoint.clone()
+            };
+            Ok((after, kind))
+        })
+    }
+
+    /// Writes what `alter` makes of an endpoint, with its event, unless it is the same.
+    fn change(
+        self,
+        id: &EndpointId,
+        cause: &'static str,
+        mut alter: impl FnMut(&mut Tx<'_>, &Endpoint) -> Result<(Endpoint, EventKind)> + Send + 'static,
+    ) -> Result<Endpoint> {
+        self.0.own_mode(id.as_str(), id.mode())?;
+        let wanted = id.clone();
+        let moment = self.0.moment(cause)?;
+        self.0.core.write(moment, move |tx| {
+            let endpoint = store::endpoint::get(tx.sql, tx.world, wanted.as_str())?;
+            let (after, kind) = alter(tx, &endpoint)?;
+            if after != endpoint {
+                let happening = match (endpoint.state.as_str(), after.state.as_str()) {
+                    (from, to) if from == to => Happening::plain(kind),
+                    (from, to) => Happening::moved(kind, from, to),
+                };
+                let mut change = Change::new();
+                change.record(Subject::Endpoint(after), [happening]);
+                tx.apply(&change)?;
+            }
+            store::endpoint::get(tx.sql, tx.world, wanted.as_str())
+        })
+    }
+
     /// Gives an endpoint a new signing secret, and a new Ed25519 key if it has one. For 24 hours of the
     /// host's time the old ones sign too, so that its receiver has that long to change over: each format
     /// has both signatures in the order that suits receivers who look at one only, but
@@ -116,8 +248,8 @@ impl Endpoints<'_> {
     /// stops signing at once then, since never more than two do.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::NoSealKey`] without a key to seal the secret,
-    /// and if the secret of a repeated request was sealed with another; [`Error::Invalid`] for the key;
+    /// [`Error::NotFound`]; [`Error::Deleted`]; [`Error::WrongMode`]; [`Error::NoSealKey`] without a key to seal
+    /// the secret, and if the secret of a repeated request was sealed with another; [`Error::Invalid`] for the key;
     /// [`Error::IdempotencyConflict`]; [`Error::NoEntropy`]; [`Error::Storage`].
     ///
     /// # Durability
@@ -165,15 +297,16 @@ impl Endpoints<'_> {
     /// signatures; none if it has no such key ([`NewEndpoint::ed25519`]).
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::NoSealKey`] if the secrets do not open with
-    /// this engine's key; [`Error::Storage`].
+    /// [`Error::NotFound`]; [`Error::Deleted`]; [`Error::WrongMode`]; [`Error::NoSealKey`] if the secrets do not
+    /// open with this engine's key; [`Error::Storage`].
     pub fn public_key(&self, id: &EndpointId) -> Result<Option<String>> {
         self.0.own_mode(id.as_str(), id.mode())?;
         let host_now = self.0.core.clock.now();
-        let all = self.0.core.view(self.0.world, |view| {
-            store::endpoint::all_sealed(view.sql, view.world, host_now)
+        let (endpoint, sealed) = self.0.core.view(self.0.world, |view| {
+            let endpoint = store::endpoint::live(view.sql, view.world, id.as_str())?;
+            let sealed = store::endpoint::sealed_secrets(view.sql, view.world, endpoint.number, host_now)?;
+            Ok((endpoint, sealed))
         })?;
-        let (endpoint, sealed) = found(all, id.as_str())?;
         Ok(self.shown(endpoint, &sealed)?.public_key)
     }
 
@@ -182,7 +315,8 @@ impl Endpoints<'_> {
     /// like any other. Not idempotent: each call sends another one.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::WrongMode`]; [`Error::Refused`] unless the endpoint is enabled;
+    /// [`Error::NotFound`]; [`Error::Deleted`]; [`Error::WrongMode`]; [`Error::Refused`] unless the endpoint is
+    /// enabled;
     /// [`Error::Storage`].
     ///
     /// # Durability
@@ -195,7 +329,7 @@ impl Endpoints<'_> {
         let wanted = id.clone();
         let moment = self.0.moment("endpoints.ping")?;
         self.0.core.write(moment, move |tx| {
-            let (endpoint, _) = stored(tx, wanted.as_str())?;
+            let endpoint = store::endpoint::live(tx.sql, tx.world, wanted.as_str())?;
             if endpoint.state != EndpointState::Enabled {
                 return Err(Refused {
                     object: "webhook endpoint",
@@ -253,23 +387,6 @@ impl Endpoints<'_> {
             ))
         })
     }
-
-    /// Deliveries, newest first, up to `limit` (1 to 100) before one.
-    ///
-    /// # Errors
-    /// [`Error::Invalid`] for the limit; [`Error::WrongMode`]; [`Error::Storage`].
-    pub fn deliveries(&self, limit: u32, before: Option<&DeliveryId>) -> Result<Page<Delivery>> {
-        let limit = page_size(limit)?;
-        if let Some(id) = before {
-            self.0.own_mode(id.as_str(), id.mode())?;
-        }
-        self.0.core.view(self.0.world, |view| {
-            Ok(page(
-                store::outbox::list(view.sql, view.world, before, limit + 1)?,
-                limit,
-            ))
-        })
-    }
 }
 
 /// New secrets for an endpoint, sealed, in the order in which they are stored.
@@ -289,18 +406,20 @@ fn has_pair(sealed: &[SealedSecret]) -> bool {
     sealed.iter().filter(|secret| secret.current).count() > 1
 }
 
-/// An endpoint, and the sealed secrets with which it signs.
+/// An endpoint that is not deleted, and the sealed secrets with which it signs.
 fn stored(tx: &mut Tx<'_>, id: &str) -> Result<(Endpoint, Vec<SealedSecret>)> {
-    found(store::endpoint::all_sealed(tx.sql, tx.world, tx.host_now)?, id)
+    let endpoint = store::endpoint::live(tx.sql, tx.world, id)?;
+    let sealed = store::endpoint::sealed_secrets(tx.sql, tx.world, endpoint.number, tx.host_now)?;
+    Ok((endpoint, sealed))
 }
 
-fn found(all: Vec<(Endpoint, Vec<SealedSecret>)>, id: &str) -> Result<(Endpoint, Vec<SealedSecret>)> {
-    let mut all = all.into_iter();
-    all.find(|(endpoint, _)| endpoint.id.as_str() == id)
-        .ok_or_else(|| Error::NotFound {
-            what: "webhook endpoint",
-            id: shortened(id),
-        })
+/// Refuses a URL that another endpoint has.
+fn is_free(tx: &mut Tx<'_>, url: &str, url_key: &str) -> Result<()> {
+    if let Some(other) = store::endpoint::by_url_key(tx.sql, tx.world, url_key)? {
+        let allowed = format!("a URL that no endpoint has; {} has this one", other.id);
+        return Err(Invalid::new("url", url, allowed).into());
+    }
+    Ok(())
 }
 
 impl Engine {
@@ -340,8 +459,9 @@ impl Engine {
                 let moment = core.moment(world, crate::access::Actor::Host, "reset_seal")?;
                 let replaced = core.write(moment, move |tx| {
                     // Read again in the write: another process may have been quicker.
-                    let (mut known, now) = stored(tx, endpoint.id.as_str())?;
-                    if now != sealed {
+                    let mut known = store::endpoint::get(tx.sql, tx.world, endpoint.id.as_str())?;
+                    let now = store::endpoint::sealed_secrets(tx.sql, tx.world, known.number, tx.host_now)?;
+                    if known.state == EndpointState::Deleted || now != sealed {
                         return Ok(None);
                     }
                     known.fresh = Some(fresh.clone());

@@ -1,8 +1,9 @@
 use super::{App, Engine, Page, page, page_size};
 use crate::error::Result;
-use crate::event::Event;
-use crate::id::{Mode, World};
+use crate::event::{Event, EventKind};
+use crate::id::{EventId, Mode, World};
 use crate::store::{self, ExpectHead, Report};
+use crate::webhook::Format;
 
 impl App {
     /// Events after a position (0 for the first), in commit order, up to `limit` (1 to 100).
@@ -17,6 +18,56 @@ impl App {
                 store::event::after(view.sql, view.world, after, limit + 1)?,
                 limit,
             ))
+        })
+    }
+
+    /// One event.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`]; [`crate::Error::WrongMode`]; [`crate::Error::Storage`].
+    pub fn event(&self, id: &EventId) -> Result<Event> {
+        self.own_mode(id.as_str(), id.mode())?;
+        self.core
+            .view(self.world, |view| store::event::get(view.sql, view.world, id))
+    }
+
+    /// The bytes that a webhook of the event carries in a format; none if no enabled endpoint wanted it in that
+    /// format when it happened. In [`Format::Standard`] there are always some, unless the event's object was
+    /// erased.
+    ///
+    /// # Errors
+    /// [`crate::Error::NotFound`]; [`crate::Error::WrongMode`]; [`crate::Error::Storage`].
+    pub fn event_body(&self, id: &EventId, format: Format) -> Result<Option<Vec<u8>>> {
+        self.own_mode(id.as_str(), id.mode())?;
+        self.core.view(self.world, |view| {
+            let event = store::event::get(view.sql, view.world, id)?;
+            let rendered = store::event::rendered(view.sql, view.world, event.position, format)?;
+            Ok(rendered.map(|(_, _, bytes)| bytes))
+        })
+    }
+
+    /// Events of some kinds after a position (0 for the first), in commit order, up to `limit` (1 to 100): the way
+    /// to the events for a program that cannot be sent webhooks, or has missed some. Ask again after
+    /// [`Pulled::position`], which moves on also where nothing was found: a call looks at a thousand events at
+    /// the most. Positions are given in commit order and have no gaps, so nothing is passed over that was
+    /// committed meanwhile; and what was seen is known by its id, as with a webhook.
+    ///
+    /// # Errors
+    /// [`crate::Error::Invalid`] for the limit; [`crate::Error::Storage`].
+    pub fn pull(&self, filter: &EventFilter, limit: u32, after: i64) -> Result<Pulled> {
+        let limit = page_size(limit)?;
+        self.core.view(self.world, |view| {
+            let (head, _) = store::event::head(view.sql, view.world)?;
+            let end = after.max(0).saturating_add(LOOKED_AT).min(head);
+            let data = store::event::between(view.sql, view.world, &filter.kinds, (after, end), limit)?;
+            let is_full = u32::try_from(data.len()).is_ok_and(|found| found >= limit);
+            let last = data.last().map(|event| event.position).filter(|_| is_full);
+            let position = last.unwrap_or(end).max(after);
+            Ok(Pulled {
+                data,
+                position,
+                has_more: position < head,
+            })
         })
     }
 
@@ -49,6 +100,42 @@ impl App {
             })
         })
     }
+}
+
+/// How many events one call of [`App::pull`] looks at.
+const LOOKED_AT: i64 = 1_000;
+
+/// Which events are pulled.
+#[derive(Clone, Debug, Default)]
+pub struct EventFilter {
+    kinds: Vec<EventKind>,
+}
+
+impl EventFilter {
+    /// All of them.
+    #[must_use]
+    pub fn all() -> EventFilter {
+        EventFilter::default()
+    }
+
+    /// Those of these kinds only; [`EventKind::parse`] knows them by their names.
+    #[must_use]
+    pub fn kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
+        self.kinds = kinds.into_iter().collect();
+        self
+    }
+}
+
+/// Events that were pulled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Pulled {
+    /// The events, in commit order.
+    pub data: Vec<Event>,
+    /// The position after which to ask next.
+    pub position: i64,
+    /// Whether there is more after it by now, of any kind.
+    pub has_more: bool,
 }
 
 /// Position and hash of an app's newest event in a mode.

@@ -113,7 +113,7 @@ fn put_event(
     let id: EventId = tx.mint.id(mode);
     let mut wanting: Vec<&Endpoint> = endpoints
         .iter()
-        .filter(|endpoint| hears(endpoint, subject, happening.kind))
+        .filter(|endpoint| hears(endpoint, subject.id(), happening.kind))
         .collect();
     let app_slug = tx.app.clone();
     let sale = match subject {
@@ -195,14 +195,14 @@ fn put_event(
         return Ok(());
     }
     for endpoint in wanting {
-        put_delivery(tx, endpoint, seq, subject.id())?;
+        put_delivery(tx, endpoint, seq, subject.id(), 1)?;
     }
     Ok(())
 }
 
-/// Whether an endpoint is told of an event.
-fn hears(endpoint: &Endpoint, subject: &Subject, kind: EventKind) -> bool {
-    let own = endpoint.id.as_str() == subject.id();
+/// Whether an endpoint is told of an event about an object.
+pub(super) fn hears(endpoint: &Endpoint, object: &str, kind: EventKind) -> bool {
+    let own = endpoint.id.as_str() == object;
     match wire::name(endpoint.format, kind) {
         // A test event is for the endpoint that it is about.
         Some(_) if kind == EventKind::EndpointPing => own,
@@ -241,17 +241,26 @@ fn bodies(wanting: &[&Endpoint], envelope: &Envelope<'_>, subject: &Subject, obj
         .collect()
 }
 
-fn put_delivery(tx: &mut Tx<'_>, endpoint: &Endpoint, event: i64, object: &str) -> Result<()> {
+/// Puts a delivery of an event into the queue. `object` is the id of what the event is about, and the
+/// generation is 1 with the event itself and more each time that it is sent again.
+pub(super) fn put_delivery(
+    tx: &mut Tx<'_>,
+    endpoint: &Endpoint,
+    event: i64,
+    object: &str,
+    generation: i64,
+) -> Result<DeliveryId> {
     let id: DeliveryId = tx.mint.id(tx.world.mode);
     let new = outbox::New {
         id: &id,
         endpoint,
         event,
         object,
-        generation: 1,
+        generation,
         due_at: tx.host_now,
     };
-    outbox::enqueue(tx.sql, tx.world, &new)
+    outbox::enqueue(tx.sql, tx.world, &new)?;
+    Ok(id)
 }
 
 /// What the hash of an event covers. Bodies are covered by their own hashes, so that the chain can

@@ -16,7 +16,7 @@ use crate::payment::{
 use crate::session::{Dialect, ExpiredReason, SessionState};
 use crate::text::Metadata;
 use crate::time::Timestamp;
-use crate::webhook::{DeliveryOrder, DeliveryState, EndpointState, Format};
+use crate::webhook::{DeliveryOrder, DeliveryOutcome, DeliveryState, EndpointState, Format, ReplayOf, ReplayState};
 
 /// A stored value that this crate never writes.
 pub(super) fn corrupt(what: &str) -> Error {
@@ -238,6 +238,18 @@ pub(super) fn delivery_order(text: &str) -> Result<DeliveryOrder> {
 /// A span that is stored in milliseconds.
 pub(super) fn span(millis: i64) -> Result<Duration> {
     small(millis).map(Duration::from_millis)
+}
+
+pub(super) fn delivery_outcome(text: &str) -> Result<DeliveryOutcome> {
+    word(&DeliveryOutcome::ALL, DeliveryOutcome::as_str, text)
+}
+
+pub(super) fn replay_of(text: &str) -> Result<ReplayOf> {
+    word(&ReplayOf::ALL, ReplayOf::as_str, text)
+}
+
+pub(super) fn replay_state(text: &str) -> Result<ReplayState> {
+    word(&ReplayState::ALL, ReplayState::as_str, text)
 }
 
 pub(super) fn format(text: &str) -> Result<Format> {

@@ -38,7 +38,7 @@ const TABLES: &[(&str, &str)] = &[
     ("tillite_endpoint_flow", "app, mode, endpoint"),
     ("tillite_delivery", "app, mode, id"),
     ("tillite_delivery_attempt", "app, mode, delivery, number"),
-    ("tillite_delivery_retention", "app, mode"),
+    ("tillite_retention", "app, mode, what"),
     ("tillite_replay", "app, mode, id"),
     ("tillite_consumer", "app, mode, name"),
     ("tillite_idempotency", "app, mode, scope, key"),

@@ -4,10 +4,10 @@ use super::codec::{
     self, corrupt, delivery_order, endpoint_state, format, id, instant, json, mode_number, small, span,
 };
 use super::{Row, Sql, Value, rows};
-use crate::error::Result;
+use crate::error::{Error, Result, shortened};
 use crate::id::World;
 use crate::time::{Timestamp, in_millis};
-use crate::webhook::{Endpoint, FreshSecrets, SealedSecret};
+use crate::webhook::{Endpoint, EndpointState, FreshSecrets, SealedSecret};
 
 const COLUMNS: &str = "SELECT id, url, url_key, format, types, state, created_at, number, revision, \
                        ordering, max_in_flight, min_gap, suspend_after FROM tillite_endpoint WHERE app = $1 AND mode = $2";
@@ -69,6 +69,48 @@ pub(crate) fn by_url_key(sql: &mut dyn Sql, world: World, key: &str) -> Result<O
     Ok(query(sql, world, "AND state <> 'deleted' AND url_key = $3", &[key.into()])?.pop())
 }
 
+/// An endpoint, whatever its state.
+pub(crate) fn get(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Endpoint> {
+    query(sql, world, "AND id = $3", &[wanted.into()])?
+        .pop()
+        .ok_or_else(|| Error::NotFound {
+            what: "webhook endpoint",
+            id: shortened(wanted),
+        })
+}
+
+/// An endpoint that is not deleted.
+pub(crate) fn live(sql: &mut dyn Sql, world: World, wanted: &str) -> Result<Endpoint> {
+    let endpoint = get(sql, world, wanted)?;
+    is_live(&endpoint)?;
+    Ok(endpoint)
+}
+
+/// Refuses an endpoint that is deleted.
+pub(crate) fn is_live(endpoint: &Endpoint) -> Result<()> {
+    if endpoint.state == EndpointState::Deleted {
+        return Err(Error::Deleted {
+            what: "webhook endpoint",
+            id: shortened(endpoint.id.as_str()),
+        });
+    }
+    Ok(())
+}
+
+/// How many endpoints there are that are not deleted.
+pub(crate) fn count(sql: &mut dyn Sql, world: World) -> Result<i64> {
+    let mut found = 0;
+    sql.each(
+        "SELECT count(*) FROM tillite_endpoint WHERE app = $1 AND mode = $2 AND state <> 'deleted'",
+        &[world.app.into(), mode_number(world.mode).into()],
+        &mut |row| {
+            found = row.int(0)?;
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
 /// The number that the next endpoint gets.
 pub(crate) fn next_number(sql: &mut dyn Sql, world: World) -> Result<i64> {
     let mut number = 1;
@@ -84,7 +126,7 @@ pub(crate) fn next_number(sql: &mut dyn Sql, world: World) -> Result<i64> {
 }
 
 /// The sealed secrets that sign for an endpoint at a host time, the newest first.
-pub(super) fn sealed_secrets(
+pub(crate) fn sealed_secrets(
     sql: &mut dyn Sql,
     world: World,
     endpoint: i64,
@@ -133,6 +175,21 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: 
         if let Some(fresh) = &endpoint.fresh {
             put_secrets(sql, world, endpoint, fresh)?;
         }
+        let flow_ends = endpoint.state == EndpointState::Deleted || is_switched_on(sql, world, endpoint)?;
+        let number = [world.app.into(), mode.into(), endpoint.number.into()];
+        if flow_ends {
+            let flow = "DELETE FROM tillite_endpoint_flow WHERE app = $1 AND mode = $2 AND endpoint = $3";
+            sql.exec(flow, &number)?;
+        }
+        if endpoint.state == EndpointState::Deleted {
+            let secrets = "DELETE FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3";
+            sql.exec(secrets, &number)?;
+            let replays = "UPDATE tillite_replay SET state = 'canceled' WHERE app = $1 AND mode = $2 AND endpoint = $3 \
+                           AND id IN (SELECT id FROM tillite_replay WHERE app = $1 AND mode = $2 AND state = 'running')";
+            sql.exec(replays, &number)?;
+            let canceling = "UPDATE tillite_endpoint SET canceling = 1 WHERE app = $1 AND mode = $2 AND number = $3";
+            codec::one(sql.exec(canceling, &number)?)?;
+        }
         return codec::one(sql.exec(
             "UPDATE tillite_endpoint SET url = $1, url_key = $2, types = $3, state = $4, revision = $5, ordering = $6, \
              max_in_flight = $7, min_gap = $8, suspend_after = $9 \
@@ -180,6 +237,16 @@ pub(super) fn put(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, before: 
         Some(fresh) => put_secrets(sql, world, endpoint, fresh),
         None => Err(corrupt("a new endpoint without a secret")),
     }
+}
+
+/// Whether an endpoint that is about to be written as enabled is not yet: how it was doing before it was
+/// switched off or suspended says nothing of how it will do.
+fn is_switched_on(sql: &mut dyn Sql, world: World, endpoint: &Endpoint) -> Result<bool> {
+    let mut off = false;
+    if endpoint.state == EndpointState::Enabled {
+        off = get(sql, world, endpoint.id.as_str())?.state != EndpointState::Enabled;
+    }
+    Ok(off)
 }
 
 /// Writes new secrets. The current ones get an end or go; those that had an end already go, so that no

@@ -2,9 +2,12 @@
 
 use super::codec::{self, digest, id, instant, mode_number};
 use super::{Row, Sql, Value, rows};
-use crate::error::Result;
+use crate::error::{Error, Result, shortened};
 use crate::event::{Event, EventKind};
-use crate::id::World;
+use crate::id::{EventId, World};
+use crate::time::Timestamp;
+use crate::webhook::Format;
+use crate::wire;
 
 const COLUMNS: &str = "SELECT seq, id, type, object_id, object_seq, from_state, to_state, cause, actor, created_at, body \
                        FROM tillite_event WHERE app = $1 AND mode = $2";
@@ -71,6 +74,104 @@ pub(crate) fn of_object(sql: &mut dyn Sql, world: World, object: &str, after: i6
         "AND object_id = $3 AND object_seq > $4 ORDER BY object_seq LIMIT $5",
         &[object.into(), after.into(), limit.into()],
     )
+}
+
+/// Events of some kinds, or of all if none is named, after a position and up to another, in order.
+pub(crate) fn between(
+    sql: &mut dyn Sql,
+    world: World,
+    kinds: &[EventKind],
+    (after, up_to): (i64, i64),
+    limit: u32,
+) -> Result<Vec<Event>> {
+    let mut values: Vec<Value<'_>> = vec![after.into(), up_to.into()];
+    let mut names = Vec::new();
+    for kind in kinds {
+        values.push(kind.as_str().into());
+        names.push(format!("${}", values.len() + 2));
+    }
+    values.push(limit.into());
+    let of_kinds = match &names[..] {
+        [] => String::new(),
+        names => format!("AND type IN ({})", names.join(", ")),
+    };
+    let rest = format!(
+        "AND seq > $3 AND seq <= $4 {of_kinds} ORDER BY seq LIMIT ${}",
+        values.len() + 2
+    );
+    query(sql, world, &rest, &values)
+}
+
+/// An event by its id.
+pub(crate) fn get(sql: &mut dyn Sql, world: World, wanted: &EventId) -> Result<Event> {
+    query(sql, world, "AND id = $3", &[wanted.as_str().into()])?
+        .pop()
+        .ok_or_else(|| Error::NotFound {
+            what: "event",
+            id: shortened(wanted.as_str()),
+        })
+}
+
+/// The bytes of an event in a format: those that were committed with it, or in a format that says what the event
+/// log keeps, those that would have been; none in another one that nobody wanted then, and of what was erased.
+pub(crate) fn rendered(
+    sql: &mut dyn Sql,
+    world: World,
+    position: i64,
+    format: Format,
+) -> Result<Option<(EventId, EventKind, Vec<u8>)>> {
+    let mut found = None;
+    sql.each(
+        "SELECT e.id, e.type, b.bytes, e.body, e.created_at FROM tillite_event e LEFT JOIN tillite_event_body b \
+         ON b.app = e.app AND b.mode = e.mode AND b.seq = e.seq AND b.format = $1 \
+         WHERE e.app = $2 AND e.mode = $3 AND e.seq = $4",
+        &[
+            format.as_str().into(),
+            world.app.into(),
+            mode_number(world.mode).into(),
+            position.into(),
+        ],
+        &mut |row| {
+            let kind = kind(row.str(1)?)?;
+            let created_at = instant(row.int(4)?)?;
+            let native = row.maybe_str(3)?;
+            let again = || wire::rendered_again(format, kind, created_at, native?).map(String::into_bytes);
+            let bytes = row.maybe_bytes(2)?.or_else(again);
+            found = bytes
+                .map(|bytes| Ok::<_, Error>((id(row.str(0)?)?, kind, bytes)))
+                .transpose()?;
+            Ok(())
+        },
+    )?;
+    Ok(found)
+}
+
+fn kind(name: &str) -> Result<EventKind> {
+    EventKind::parse(name).ok_or_else(|| codec::corrupt("an event of an unknown kind"))
+}
+
+/// The position of the newest event before a time; 0 if there is none. Engine time never goes back from one
+/// event to the next, so it is found by halving.
+pub(crate) fn last_before(sql: &mut dyn Sql, world: World, at: Timestamp) -> Result<i64> {
+    let (mut before, mut after) = (0, head(sql, world)?.0 + 1);
+    while after - before > 1 {
+        let middle = before + (after - before) / 2;
+        let mut is_before = false;
+        sql.each(
+            "SELECT created_at FROM tillite_event WHERE app = $1 AND mode = $2 AND seq = $3",
+            &[world.app.into(), mode_number(world.mode).into(), middle.into()],
+            &mut |row| {
+                is_before = row.int(0)? < at.as_millis();
+                Ok(())
+            },
+        )?;
+        if is_before {
+            before = middle;
+        } else {
+            after = middle;
+        }
+    }
+    Ok(before)
 }
 
 /// The position and hash of the newest event.

@@ -7,7 +7,7 @@ use crate::id::Mode;
 use crate::payment::{Attempt, Await, ChargeState, MethodState, NotificationState, RefundState, SetupState};
 use crate::samples::{at, id};
 use crate::session::{ExpiredReason, SessionState};
-use crate::webhook::{DeliveryEvent, DeliveryState, EndpointState, next_state};
+use crate::webhook::{DeliveryEvent, DeliveryState, EndpointState, ReplayState, next_state};
 
 /// The text of every file of this room, tests apart, and of the schema as it stands.
 fn texts() -> Vec<String> {
@@ -62,8 +62,7 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
     };
     let notices =
         |counts: fn(NotificationState) -> bool| words(&NotificationState::ALL, NotificationState::as_str, counts);
-    // What a replay is doing has no machine: it runs until it is done or called off.
-    let replays = ["running", "done", "canceled"].map(str::to_owned).into();
+    let replays = words(&ReplayState::ALL, ReplayState::as_str, |_| true);
     let endpoints = words(&EndpointState::ALL, EndpointState::as_str, |_| true);
     let methods = words(&MethodState::ALL, MethodState::as_str, |_| true);
     let constraints = [
@@ -83,6 +82,12 @@ fn the_states_that_statements_list_are_those_that_the_state_machines_say() {
         refunds(RefundState::is_open),
         setups(SetupState::is_live),
         deliveries(|state| next_state(state, DeliveryEvent::Claim).is_ok()),
+        deliveries(|state| {
+            matches!(
+                state,
+                DeliveryState::Blocked | DeliveryState::Exhausted | DeliveryState::Canceled
+            )
+        }),
         deliveries(|state| state == DeliveryState::Blocked || next_state(state, DeliveryEvent::Claim).is_ok()),
         words(&EndpointState::ALL, EndpointState::as_str, |state| {
             matches!(state, EndpointState::Enabled | EndpointState::Suspended)
@@ -118,7 +123,7 @@ fn words_of(table: &str, column: &str) -> Vec<String> {
 #[test]
 fn every_word_that_a_column_may_hold_is_read_back() {
     type Reads = fn(&str) -> bool;
-    let columns: [(&str, &str, Reads); 18] = [
+    let columns: [(&str, &str, Reads); 21] = [
         ("tillite_app", "late_payments", |word| {
             codec::late_payments(word).is_ok()
         }),
@@ -129,6 +134,9 @@ fn every_word_that_a_column_may_hold_is_read_back() {
         ("tillite_charge", "hold", |word| codec::hold(word).is_ok()),
         ("tillite_charge", "state", |word| codec::charge_state(word).is_ok()),
         ("tillite_delivery", "state", |word| codec::delivery_state(word).is_ok()),
+        ("tillite_delivery_attempt", "outcome", |word| {
+            codec::delivery_outcome(word).is_ok()
+        }),
         ("tillite_dispute", "state", |word| codec::dispute_state(word).is_ok()),
         ("tillite_endpoint", "ordering", |word| {
             codec::delivery_order(word).is_ok()
@@ -144,6 +152,8 @@ fn every_word_that_a_column_may_hold_is_read_back() {
         }),
         ("tillite_refund", "effect", |word| codec::grant_effect(word).is_ok()),
         ("tillite_refund", "source", |word| codec::refund_source(word).is_ok()),
+        ("tillite_replay", "state", |word| codec::replay_state(word).is_ok()),
+        ("tillite_replay", "which", |word| codec::replay_of(word).is_ok()),
         ("tillite_setup", "state", |word| codec::setup_state(word).is_ok()),
     ];
     for (table, column, reads) in columns {
@@ -176,7 +186,7 @@ fn migrations() -> Vec<String> {
         .collect()
 }
 
-fn in_memory(host_now: crate::time::Timestamp) -> Store {
+pub(super) fn in_memory(host_now: crate::time::Timestamp) -> Store {
     Store::new(Sqlite::open(MEMORY, host_now, Arc::new(ByHand::default())).unwrap())
 }
 

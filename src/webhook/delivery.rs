@@ -77,6 +77,8 @@ pub(crate) enum DeliveryEvent {
     FailedLast,
     /// The one before it in its lane is done.
     Promoted,
+    /// Its endpoint was deleted.
+    Cancel,
 }
 
 /// The whole machine. What is not listed is refused.
@@ -85,13 +87,14 @@ pub(crate) enum DeliveryEvent {
 /// the endpoint has the event, and sending it again would serve nobody.
 pub(crate) fn next(state: DeliveryState, event: DeliveryEvent) -> Result<DeliveryState, Refused> {
     use DeliveryEvent as On;
-    use DeliveryState::{Blocked, Delivered, Exhausted, InFlight, Pending};
+    use DeliveryState::{Blocked, Canceled, Delivered, Exhausted, InFlight, Pending};
     Ok(match (state, event) {
         (Blocked, On::Promoted) => Pending,
         (Pending | InFlight, On::Claim) => InFlight,
         (InFlight, On::GiveBack | On::Failed) => Pending,
         (InFlight | Pending | Exhausted, On::Accepted) => Delivered,
         (InFlight, On::FailedLast) => Exhausted,
+        (Pending | Blocked | InFlight, On::Cancel) => Canceled,
         (state, event) => {
             return Err(Refused {
                 object: "delivery",
@@ -135,6 +138,7 @@ impl DeliveryEvent {
             DeliveryEvent::Failed => "a failed attempt",
             DeliveryEvent::FailedLast => "the last failed attempt",
             DeliveryEvent::Promoted => "the end of the one before it",
+            DeliveryEvent::Cancel => "being canceled",
         }
     }
 }
@@ -149,6 +153,8 @@ pub struct Delivery {
     pub event: EventId,
     /// The endpoint that it goes to.
     pub endpoint: EndpointId,
+    /// 1 if it was made with the event, 2 or more if the event is sent again.
+    pub generation: u32,
     /// Where it stands.
     pub state: DeliveryState,
     /// Attempts that may have been sent.

@@ -4,7 +4,7 @@ use ring::rand::{SecureRandom as _, SystemRandom};
 
 use super::{DeliveryOrder, Format};
 use crate::digest::Fields;
-use crate::error::{Error, Invalid};
+use crate::error::{Error, Invalid, Refused};
 use crate::id::EndpointId;
 use crate::secret::Secret;
 use crate::text::{self, Url};
@@ -95,6 +95,45 @@ impl EndpointState {
     }
 }
 
+/// What can happen to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EndpointEvent {
+    /// The host switches it off.
+    Disable,
+    /// The host switches it on.
+    Enable,
+    /// The host deletes it.
+    Delete,
+}
+
+impl EndpointEvent {
+    const fn as_str(self) -> &'static str {
+        match self {
+            EndpointEvent::Disable => "being disabled",
+            EndpointEvent::Enable => "being enabled",
+            EndpointEvent::Delete => "being deleted",
+        }
+    }
+}
+
+/// The whole machine. What is not listed is refused.
+pub(crate) fn next(state: EndpointState, event: EndpointEvent) -> Result<EndpointState, Refused> {
+    use EndpointEvent as On;
+    use EndpointState::{Deleted, Disabled, Enabled, Suspended};
+    Ok(match (state, event) {
+        (Enabled | Disabled | Suspended, On::Disable) => Disabled,
+        (Enabled | Disabled | Suspended, On::Enable) => Enabled,
+        (Enabled | Disabled | Suspended | Deleted, On::Delete) => Deleted,
+        (Deleted, On::Disable | On::Enable) => {
+            return Err(Refused {
+                object: "webhook endpoint",
+                state: state.as_str(),
+                event: event.as_str(),
+            });
+        }
+    })
+}
+
 impl Endpoint {
     /// Whether it wants the event of that name in its format.
     pub(crate) fn wants(&self, name: &str) -> bool {
@@ -162,7 +201,7 @@ impl NewEndpoint {
     /// Wants these events only, in the format's own names; blanks around a name are dropped.
     #[must_use]
     pub fn events<T: AsRef<str>>(mut self, events: impl IntoIterator<Item = T>) -> Self {
-        self.events = events.into_iter().map(|name| name.as_ref().trim().to_owned()).collect();
+        self.events = trimmed(events);
         self
     }
 
@@ -270,19 +309,87 @@ impl NewEndpoint {
             let allowed = "any format but xpay-subscriptions, which has no place for a second signature";
             return Err(Invalid::new("ed25519", self.format.as_str(), allowed).into());
         }
-        self.events.sort_unstable();
-        self.events.dedup();
-        if self.events.is_empty() {
-            return Err(Invalid::new("events", "none", "at least one event, or * for all").into());
-        }
-        let all = self.events == ["*"];
-        for name in &self.events {
-            if !all && !known(name) {
-                let allowed = format!("an event of the {} format, or * alone", self.format.as_str());
-                return Err(Invalid::new("events", name, allowed).into());
-            }
-        }
+        self.events = checked_events(self.events, self.format, known)?;
         Ok((self, url))
+    }
+}
+
+/// The names of the events that an endpoint is to get, trimmed as they came.
+fn trimmed<T: AsRef<str>>(events: impl IntoIterator<Item = T>) -> Vec<String> {
+    events.into_iter().map(|name| name.as_ref().trim().to_owned()).collect()
+}
+
+/// Names of events in order, each once; `known` says whether the format has an event of a name.
+fn checked_events(
+    mut events: Vec<String>,
+    format: Format,
+    known: impl Fn(&str) -> bool,
+) -> Result<Vec<String>, Invalid> {
+    events.sort_unstable();
+    events.dedup();
+    if events.is_empty() {
+        return Err(Invalid::new("events", "none", "at least one event, or * for all"));
+    }
+    let all = events == ["*"];
+    if let Some(name) = events.iter().find(|name| !all && !known(name)) {
+        let allowed = format!("an event of the {} format, or * alone", format.as_str());
+        return Err(Invalid::new("events", name, allowed));
+    }
+    Ok(events)
+}
+
+/// What is to change of an endpoint; given to `endpoints().update`. What is not named stays as it is,
+/// and so do the format and the secret.
+#[derive(Clone, Debug, Default)]
+pub struct EndpointUpdate {
+    url: Option<String>,
+    events: Option<Vec<String>>,
+}
+
+impl EndpointUpdate {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new() -> EndpointUpdate {
+        EndpointUpdate::default()
+    }
+
+    /// Where it is from now on; an attempt that is on its way goes to where it was.
+    #[must_use]
+    pub fn url(mut self, url: impl Into<String>) -> Self {
+        self.url = Some(url.into());
+        self
+    }
+
+    /// Wants these events only, of what happens from now on, in the format's own names; `*` alone for all.
+    /// Blanks around a name are dropped.
+    #[must_use]
+    pub fn events<T: AsRef<str>>(mut self, events: impl IntoIterator<Item = T>) -> Self {
+        self.events = Some(trimmed(events));
+        self
+    }
+
+    /// The URL as it will be stored, if there is another.
+    pub(crate) fn checked_url(&self) -> Result<Option<Url>, Error> {
+        self.url.as_deref().map(|url| Url::parse("url", url)).transpose()
+    }
+
+    /// The endpoint with what is to change; `url` is what [`EndpointUpdate::checked_url`] answered, and
+    /// `known` says whether the endpoint's format has an event of a name.
+    pub(crate) fn applied(
+        &self,
+        endpoint: &Endpoint,
+        url: Option<&Url>,
+        known: impl Fn(&str) -> bool,
+    ) -> Result<Endpoint, Error> {
+        let mut after = endpoint.clone();
+        if let (Some(text), Some(url)) = (&self.url, url) {
+            after.url.clone_from(text);
+            after.url_key = url.key();
+        }
+        if let Some(events) = &self.events {
+            after.events = checked_events(events.clone(), endpoint.format, known)?;
+        }
+        Ok(after)
     }
 }
 
@@ -299,3 +406,6 @@ pub(crate) fn draw_secret() -> Result<Secret, Error> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -48,6 +48,8 @@ mod flow;
 mod format;
 mod inbox;
 mod key;
+#[cfg(feature = "engine")]
+mod replay;
 mod scheme;
 mod verify;
 
@@ -61,15 +63,21 @@ pub use delivery::{ClaimedDelivery, Delivery, DeliveryState};
 #[cfg(feature = "engine")]
 pub(crate) use ed25519::{draw_pair, is_signing_key, public_half};
 #[cfg(feature = "engine")]
-pub use endpoint::{AddedEndpoint, Endpoint, EndpointState, NewEndpoint};
+pub use endpoint::{AddedEndpoint, Endpoint, EndpointState, EndpointUpdate, NewEndpoint};
 #[cfg(feature = "engine")]
-pub(crate) use endpoint::{FreshSecrets, OVERLAP, SealedSecret, draw_secret};
+pub(crate) use endpoint::{
+    EndpointEvent, FreshSecrets, OVERLAP, SealedSecret, draw_secret, next as next_endpoint_state,
+};
 #[cfg(feature = "engine")]
 pub use flow::DeliveryOrder;
 #[cfg(feature = "engine")]
 pub(crate) use flow::Flow;
 pub use format::Format;
 pub use inbox::{Arrival, Arrived, Inbox, InboxStore};
+#[cfg(feature = "engine")]
+pub(crate) use replay::ReplayFrom;
+#[cfg(feature = "engine")]
+pub use replay::{DeliveryAttempt, DeliveryFilter, DeliveryOutcome, NewReplay, Replay, ReplayOf, ReplayState};
 #[cfg(feature = "engine")]
 pub(crate) use scheme::{Signing, headers};
 pub use verify::{BadSignature, Reason, Verifier, verify};

@@ -86,8 +86,14 @@ pub(crate) fn body(format: Format, envelope: &Envelope<'_>, subject: &Subject, n
         Format::JoPay => jopay::body(envelope, subject),
         Format::Elixpo => elixpo::body(envelope, subject),
         Format::XPaySubscriptions => subscriptions::body(envelope),
-        Format::Standard => Some(standard::body(envelope, native)),
+        Format::Standard => rendered_again(format, envelope.kind, envelope.created_at, native),
     }
+}
+
+/// The exact bytes that [`body`] gave or would have given, of what the event log keeps; none in a format that says
+/// other things than that.
+pub(crate) fn rendered_again(format: Format, kind: EventKind, created_at: Timestamp, native: &str) -> Option<String> {
+    (format == Format::Standard).then(|| standard::body(kind, created_at, native))
 }
 
 /// Compact JSON of a value that is made of structs, texts and integers only, which cannot fail.

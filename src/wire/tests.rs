@@ -181,9 +181,13 @@ fn subject(kind: EventKind) -> Subject {
         EventKind::EntitlementExpired => of_entitlement(3, Status::Expired, Some(86_400)),
         EventKind::EntitlementRevoked => of_entitlement(3, Status::Revoked, Some(60)),
         EventKind::EndpointCreated
+        | EventKind::EndpointUpdated
+        | EventKind::EndpointEnabled
         | EventKind::EndpointSecretRotated
-        | EventKind::EndpointSuspended
         | EventKind::EndpointPing => Subject::Endpoint(endpoint()),
+        EventKind::EndpointDisabled => Subject::Endpoint(endpoint_in(EndpointState::Disabled)),
+        EventKind::EndpointSuspended => Subject::Endpoint(endpoint_in(EndpointState::Suspended)),
+        EventKind::EndpointDeleted => Subject::Endpoint(endpoint_in(EndpointState::Deleted)),
         EventKind::ApiKeyCreated => Subject::ApiKey(api_key()),
         EventKind::ApiKeyRevoked => Subject::ApiKey(ApiKey {
             revoked_at: Some(at(60)),
@@ -290,6 +294,10 @@ fn of_entitlement(number: i64, status: Status, expires: Option<i64>) -> Subject 
             changed_at: at(60),
         },
     }))
+}
+
+fn endpoint_in(state: EndpointState) -> Endpoint {
+    Endpoint { state, ..endpoint() }
 }
 
 fn endpoint() -> Endpoint {

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Alarm, Answered, App, Budget, Capabilities, ChargeState, Clock, Currency, DeliveryState, Engine, Hold, Lookup,
-    LookupKey, Mode, NewPayment, NewPrice, NewProduct, NewSession, Outcome, Processor, Request, Session, SessionState,
-    SignedRequest, Timestamp, TransportOutcome,
+    Alarm, Answered, App, Budget, Capabilities, ChargeState, Clock, Currency, DeliveryFilter, DeliveryState, Engine,
+    Hold, Lookup, LookupKey, Mode, NewPayment, NewPrice, NewProduct, NewSession, Outcome, Processor, Request, Session,
+    SessionState, SignedRequest, Timestamp, TransportOutcome,
 };
 
 use crate::kit::{
@@ -274,7 +274,7 @@ impl Shop {
             "{what:?}"
         );
         assert!(app.entitlements().get("u_1").unwrap().active);
-        let deliveries = app.endpoints().deliveries(10, None).unwrap().data;
+        let deliveries = app.deliveries().list(&DeliveryFilter::all(), 10, None).unwrap().data;
         assert_eq!(deliveries.len(), 1);
         assert_eq!(deliveries[0].state, DeliveryState::Delivered, "{what:?}");
         clean(&engine);
@@ -343,7 +343,12 @@ fn a_transport_that_takes_the_process_down_does_so_five_times_at_most() {
     assert!(shop.host(At::Transport), "it is sent no more");
     let engine = shop.open();
     let app = engine.find_app("lixblogs", Mode::Test).unwrap();
-    let delivery = app.endpoints().deliveries(10, None).unwrap().data.remove(0);
+    let delivery = app
+        .deliveries()
+        .list(&DeliveryFilter::all(), 10, None)
+        .unwrap()
+        .data
+        .remove(0);
     assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Exhausted, 5));
     assert_eq!(shop.taken(), 1);
     clean(&engine);

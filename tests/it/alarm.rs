@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Alarm, Answer, Answered, App, Begun, Budget, Builder, Capabilities, ChargeState, Engine, Error, Hold, Hook,
-    LatePayments, Lookup, LookupKey, Mode, NewLine, NewSession, Outcome, Processor, Request, Session, SessionId,
-    StorageKind, Timestamp, TransportOutcome, Work,
+    Alarm, Answer, Answered, App, Begun, Budget, Builder, Capabilities, ChargeState, DeliveryFilter, Engine, Error,
+    Hold, Hook, LatePayments, Lookup, LookupKey, Mode, NewLine, NewSession, Outcome, Processor, Request, Session,
+    SessionId, StorageKind, Timestamp, TransportOutcome, Work,
 };
 
 use crate::file::{Disk, sell, sql};
@@ -98,7 +98,11 @@ fn row(engine: &Engine, alarm: &Alarm) -> String {
             delivery,
             ..
         } => {
-            let all = app(slug).endpoints().deliveries(100, None).unwrap().data;
+            let all = app(slug)
+                .deliveries()
+                .list(&DeliveryFilter::all(), 100, None)
+                .unwrap()
+                .data;
             let found = all.iter().find(|found| found.id == *delivery).unwrap();
             assert_eq!(found.endpoint, *endpoint);
             found.state.as_str().to_owned()
@@ -270,7 +274,13 @@ fn endpoint(shop: &Shop) -> tillite::EndpointId {
 }
 
 fn exhausted(shop: &Shop, endpoint: &tillite::EndpointId) -> String {
-    let delivery = shop.app.endpoints().deliveries(100, None).unwrap().data.remove(0);
+    let delivery = shop
+        .app
+        .deliveries()
+        .list(&DeliveryFilter::all(), 100, None)
+        .unwrap()
+        .data
+        .remove(0);
     format!("exhausted lixblogs {endpoint} {}", delivery.id)
 }
 

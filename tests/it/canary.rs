@@ -10,7 +10,7 @@ use std::time::Duration;
 use data_encoding::BASE64;
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use rusqlite::Connection;
-use tillite::webhook::{AddedEndpoint, Format, NewEndpoint};
+use tillite::webhook::{AddedEndpoint, DeliveryFilter, Format, NewEndpoint};
 use tillite::{Answered, Budget, DeliveryState, Expect, Mode, Secret, TransportOutcome};
 
 use crate::file::{Disk, sell};
@@ -95,7 +95,11 @@ impl Heard {
     fn deliveries(&mut self, shop: &Shop) -> usize {
         let (mut exhausted, mut before) = (0, None);
         loop {
-            let page = shop.app.endpoints().deliveries(100, before.as_ref()).unwrap();
+            let page = shop
+                .app
+                .deliveries()
+                .list(&DeliveryFilter::all(), 100, before.as_ref())
+                .unwrap();
             before = page.data.last().map(|delivery| delivery.id.clone());
             let states = page.data.iter().map(|delivery| delivery.state);
             exhausted += states.filter(|state| *state == DeliveryState::Exhausted).count();

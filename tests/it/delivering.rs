@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ChildStdin, Stdio};
 use std::time::Duration;
 
-use tillite::webhook::{Format, NewEndpoint};
+use tillite::webhook::{DeliveryFilter, Format, NewEndpoint};
 use tillite::{
     Answered, App, Budget, ClaimedDelivery, Clock, Currency, DeliveryState, Engine, Mode, NewPrice, NewProduct,
     NewSession, SessionId, SignedRequest, Timestamp, TransportOutcome, Work,
@@ -494,7 +494,10 @@ fn is_done(dir: &Path, deliveries: usize) {
     assert!(engine.claim_deliveries(10).unwrap().is_empty());
     let (mut count, mut before) = (0, None);
     loop {
-        let page = app.endpoints().deliveries(100, before.as_ref()).unwrap();
+        let page = app
+            .deliveries()
+            .list(&DeliveryFilter::all(), 100, before.as_ref())
+            .unwrap();
         before = page.data.last().map(|delivery| delivery.id.clone());
         count += page.data.len();
         let delivered = |delivery: &tillite::Delivery| delivery.state == DeliveryState::Delivered;

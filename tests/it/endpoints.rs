@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tillite::webhook::{EndpointState, Format, NewEndpoint};
-use tillite::{Budget, Clock as _, Currency, Engine, Error, Mode, NewCustomer, NewSession, SignedRequest, WhatNow};
+use tillite::{
+    Budget, Clock as _, Currency, DeliveryFilter, Engine, Error, Mode, NewCustomer, NewSession, SignedRequest, WhatNow,
+};
 
 use crate::file::{Disk, sell, sql};
 use crate::kit::{ManualClock, Receiver, Shop, Till, builder, clean, header, verified};
@@ -278,7 +280,12 @@ fn with_another_sealing_key_it_sells_while_deliveries_wait_until_the_seal_is_res
             continue;
         }
         // The wait has cost no attempt; new secrets let everything go.
-        let waiting = shop.app.endpoints().deliveries(100, None).unwrap().data;
+        let waiting = shop
+            .app
+            .deliveries()
+            .list(&DeliveryFilter::all(), 100, None)
+            .unwrap()
+            .data;
         assert!(waiting.iter().any(|delivery| delivery.attempts == 0));
         let reset = shop.engine.reset_seal().unwrap();
         assert_eq!(reset.len(), 2);

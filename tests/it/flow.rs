@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tillite::webhook::{DeliveryOrder, DeliveryState, Endpoint, EndpointState, Format, NewEndpoint};
+use tillite::webhook::{DeliveryFilter, DeliveryOrder, DeliveryState, Endpoint, EndpointState, Format, NewEndpoint};
 use tillite::{
     Alarm, Answered, Budget, ClaimedDelivery, Delivery, Error, Mode, NewCustomer, Result, SignedRequest,
     Transport as _, TransportOutcome, Work,
@@ -128,7 +128,11 @@ fn is_due(shop: &Shop) -> bool {
 }
 
 fn deliveries(shop: &Shop) -> Vec<Delivery> {
-    shop.app.endpoints().deliveries(100, None).unwrap().data
+    shop.app
+        .deliveries()
+        .list(&DeliveryFilter::all(), 100, None)
+        .unwrap()
+        .data
 }
 
 fn run(shop: &Shop) -> (usize, usize) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tillite::webhook::{DeliveryOrder, DeliveryState, Format, NewEndpoint};
+use tillite::webhook::{DeliveryFilter, DeliveryOrder, DeliveryState, Format, NewEndpoint};
 use tillite::{Answered, ClaimedDelivery, Clock as _, Delivery, DeliveryId, NewCustomer, TransportOutcome, Work};
 
 use crate::kit::Shop;
@@ -72,7 +72,12 @@ impl Model {
     }
 
     fn rows(&self) -> BTreeMap<DeliveryId, Delivery> {
-        let page = self.shop.app.endpoints().deliveries(100, None).unwrap();
+        let page = self
+            .shop
+            .app
+            .deliveries()
+            .list(&DeliveryFilter::all(), 100, None)
+            .unwrap();
         page.data.into_iter().map(|row| (row.id.clone(), row)).collect()
     }
 

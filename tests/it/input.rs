@@ -7,9 +7,10 @@ use std::time::Duration;
 use proptest::prelude::*;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Actor, Amount, ApiKeyId, Begun, Budget, Currency, CustomerId, CustomerUpdate, DeliveryId, EndpointId, Engine,
-    Error, EventId, Interval, MAIN_LINE, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
-    NewProduct, NewSession, PriceId, Result, SessionId, SessionUpdate, Timestamp, Unit, WhatNow, sandbox,
+    Actor, Amount, ApiKeyId, Begun, Budget, Currency, CustomerId, CustomerUpdate, DeliveryFilter, DeliveryId,
+    EndpointId, Engine, Error, EventId, Interval, MAIN_LINE, Metadata, Mode, NewCustomer, NewGrant, NewLine,
+    NewPayment, NewPrice, NewProduct, NewSession, PriceId, Result, SessionId, SessionUpdate, Timestamp, Unit, WhatNow,
+    sandbox,
 };
 
 use crate::file::sell;
@@ -928,13 +929,13 @@ const CASES: &[Case] = &[
     ),
     (
         "deliveries",
-        |shop| shop.app.endpoints().deliveries(0, None).map(drop),
+        |shop| shop.app.deliveries().list(&DeliveryFilter::all(), 0, None).map(drop),
         "limit",
         "1 to 100",
     ),
     (
         "deliveries",
-        |shop| shop.app.endpoints().deliveries(101, None).map(drop),
+        |shop| shop.app.deliveries().list(&DeliveryFilter::all(), 101, None).map(drop),
         "limit",
         "1 to 100",
     ),

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tillite::webhook::{DeliveryState, Format, NewEndpoint};
+use tillite::webhook::{DeliveryFilter, DeliveryState, Format, NewEndpoint};
 use tillite::{
     Answered, Budget, ClaimedDelivery, Clock as _, Delivery, Mode, Secret, SignedRequest, Transport as _,
     TransportOutcome, Work,
@@ -36,7 +36,7 @@ fn deliver(shop: &Shop) -> (usize, usize) {
 }
 
 fn deliveries(shop: &Shop) -> Vec<Delivery> {
-    let page = shop.app.endpoints().deliveries(100, None).unwrap();
+    let page = shop.app.deliveries().list(&DeliveryFilter::all(), 100, None).unwrap();
     assert!(!page.has_more);
     page.data
 }

@@ -100,6 +100,14 @@ pub fn setup_challenged(customer: &tillite::CustomerId) -> tillite::NewSetup {
     tillite::NewSetup::new(customer, AT_THE_SANDBOX_IN).method(sandbox::card::CHALLENGE)
 }
 
+/// An endpoint that was switched off.
+pub fn disabled(app: &App) -> tillite::EndpointId {
+    let new = NewEndpoint::new("https://shop.example/off", Format::XPay);
+    let id = app.endpoints().add(new).unwrap().endpoint.id;
+    app.endpoints().disable(&id).unwrap();
+    id
+}
+
 impl Shop {
     pub fn open() -> Shop {
         Shop::open_in(Mode::Test)
@@ -253,6 +261,7 @@ pub fn documented() -> BTreeMap<String, String> {
     const VALUES: &[&str] = &[
         "Budget",
         "Builder",
+        "EventFilter",
         "Expect",
         "NewPayment",
         "Payment",

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Answered, App, Begun, Budget, ChargeState, Currency, Delivery, Engine, ExpiredReason, Metadata, Mode, NewCustomer,
-    NewGrant, NewPayment, NewPrice, NewSession, Outcome, Secret, Session, SessionState, TransportOutcome, Work,
+    Answered, App, Begun, Budget, ChargeState, Currency, Delivery, DeliveryFilter, Engine, ExpiredReason, Metadata,
+    Mode, NewCustomer, NewGrant, NewPayment, NewPrice, NewSession, Outcome, Secret, Session, SessionState,
+    TransportOutcome, Work,
 };
 
 use crate::file::{Disk, sql};
@@ -182,7 +183,7 @@ fn parts(app: &App) -> BTreeMap<String, Session> {
 /// The deliveries of a world.
 fn deliveries(engine: &Engine, mode: Mode) -> Vec<Delivery> {
     let app = engine.find_app("lixblogs", mode).unwrap();
-    let page = app.endpoints().deliveries(100, None).unwrap();
+    let page = app.deliveries().list(&DeliveryFilter::all(), 100, None).unwrap();
     assert!(!page.has_more);
     page.data
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tillite::webhook::{DeliveryState, Format, NewEndpoint};
 use tillite::{
-    Answered, Budget, ClaimedDelivery, Clock as _, Currency, Delivery, Engine, Mode, NewSession, Secret, SignedRequest,
-    Transport as _, TransportOutcome, Work,
+    Answered, Budget, ClaimedDelivery, Clock as _, Currency, Delivery, DeliveryFilter, Engine, Mode, NewSession,
+    Secret, SignedRequest, Transport as _, TransportOutcome, Work,
 };
 
 use crate::file::{Disk, sell};
@@ -32,7 +32,7 @@ fn endpoint(shop: &Shop, host: &str, format: Format) -> Secret {
 }
 
 fn deliveries(shop: &Shop) -> Vec<Delivery> {
-    let page = shop.app.endpoints().deliveries(100, None).unwrap();
+    let page = shop.app.deliveries().list(&DeliveryFilter::all(), 100, None).unwrap();
     assert!(!page.has_more);
     page.data
 }

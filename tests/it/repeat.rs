@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use tillite::sandbox::Challenge;
 use tillite::testing::Posted;
-use tillite::webhook::{Format, NewEndpoint};
+use tillite::webhook::{EndpointUpdate, Format, NewEndpoint};
 use tillite::{
     Actor, Answer, Answered, Ask, AttemptRecord, Begun, BegunRefund, BegunSetup, Budget, ChargeId, ClaimedDelivery,
-    Currency, CustomerUpdate, Dispute, DisputeState, EndpointId, Error, Expect, JournalHead, LatePayments, Metadata,
-    Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup,
-    Notice, NoticeKind, NotificationId, Outcome, PaymentMethod, Price, Refund, Resolution, Result, Session,
-    SessionUpdate, Setup, TransportOutcome, WhatNow, Work,
+    Currency, CustomerUpdate, Delivery, DeliveryFilter, Dispute, DisputeState, EndpointId, Error, EventFilter, Expect,
+    JournalHead, LatePayments, Metadata, Mode, NewApiKey, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
+    NewProduct, NewRefund, NewReplay, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome, PaymentMethod,
+    Price, Refund, ReplayId, Resolution, Result, Session, SessionUpdate, Setup, TransportOutcome, WhatNow, Work,
 };
 
 use crate::kit::{
@@ -64,6 +64,10 @@ struct Stage {
     ask: Ask,
     /// A delivery that is on its way; more are due.
     delivery: ClaimedDelivery,
+    /// The same delivery.
+    sent: Delivery,
+    /// A replay that was begun, to an endpoint that is off.
+    replay: ReplayId,
     price: Price,
     /// A refund of a part of what was paid for a session.
     refunded: Refund,
@@ -88,6 +92,9 @@ struct Stage {
     undecided: AttemptRecord,
     /// A charge whose money came when another had paid.
     surplus: ChargeId,
+    endpoint: EndpointId,
+    /// An endpoint that was switched off.
+    disabled: EndpointId,
     /// A key in force.
     key: NewApiKey,
     drawn: NewApiKey,
@@ -102,6 +109,8 @@ impl Stage {
         let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
         let app = &shop.app;
         shop.endpoint(Format::XPay);
+        let endpoint = app.endpoints().list(1, None).unwrap().data.remove(0).id;
+        let disabled = kit::disabled(app);
         app.customers().set(NewCustomer::uid("u_1")).unwrap();
         let price = app.catalog().set_price(NewPrice::new("gold", euro(5_00))).unwrap();
         app.entitlements().grant(NewGrant::tier("u_1", "gold")).unwrap();
@@ -136,6 +145,8 @@ impl Stage {
             panic!("nothing to ask");
         };
         let delivery = shop.engine.claim_deliveries(1).unwrap().remove(0);
+        let sent = app.deliveries().get(&delivery.id).unwrap();
+        let replay = app.deliveries().replay_range(NewReplay::to(&disabled)).unwrap().id;
         let paid = shop.session("u_4");
         shop.pay(&paid).unwrap();
         let part = NewRefund::session(&paid.id).amount(euro(1_00));
@@ -172,6 +183,8 @@ impl Stage {
             open,
             ask: *ask,
             delivery,
+            sent,
+            replay,
             price,
             refunded,
             method,
@@ -185,6 +198,8 @@ impl Stage {
             posted,
             surplus,
             undecided,
+            endpoint,
+            disabled,
             key,
             drawn,
             shop,
@@ -241,11 +256,6 @@ fn shown<T: Debug>(answer: Result<T>) -> Result<String> {
 }
 
 /// A builder's step that is taken where there is a key.
-/// The endpoint of the shop.
-fn endpoint(at: &Stage) -> Result<EndpointId> {
-    Ok(at.shop.app.endpoints().list(1, None)?.data.remove(0).id)
-}
-
 fn keyed<T>(new: T, key: Option<&str>, give: fn(T, &str) -> T) -> T {
     match key {
         Some(key) => give(new, key),
@@ -286,9 +296,12 @@ const VERBS: &[(&str, Repeat)] = &[
     ("App::catalog", Reads(|at| Ok(format!("{:?}", at.shop.app.catalog())))),
     ("App::consumers", Reads(|at| Ok(format!("{:?}", at.shop.app.consumers())))),
     ("App::customers", Reads(|at| Ok(format!("{:?}", at.shop.app.customers())))),
+    ("App::deliveries", Reads(|at| Ok(format!("{:?}", at.shop.app.deliveries())))),
     ("App::disputes", Reads(|at| Ok(format!("{:?}", at.shop.app.disputes())))),
     ("App::endpoints", Reads(|at| Ok(format!("{:?}", at.shop.app.endpoints())))),
     ("App::entitlements", Reads(|at| Ok(format!("{:?}", at.shop.app.entitlements())))),
+    ("App::event", Reads(|at| shown(at.shop.app.event(&at.sent.event)))),
+    ("App::event_body", Reads(|at| shown(at.shop.app.event_body(&at.sent.event, Format::XPay)))),
     ("App::events", Reads(|at| shown(at.shop.app.events(100, 0)))),
     ("App::evidence", Reads(|at| shown(at.shop.app.evidence(&at.undecided.id, 100, None)))),
     ("App::held_charges", Reads(|at| shown(at.shop.app.held_charges(100, None)))),
@@ -299,6 +312,7 @@ const VERBS: &[(&str, Repeat)] = &[
     ("App::mode", Reads(|at| Ok(format!("{:?}", at.shop.app.mode())))),
     ("App::notifications", Reads(|at| Ok(format!("{:?}", at.shop.app.notifications())))),
     ("App::now", Reads(|at| shown(at.shop.app.now()))),
+    ("App::pull", Reads(|at| shown(at.shop.app.pull(&EventFilter::all(), 100, 0)))),
     ("App::refunds", Reads(|at| Ok(format!("{:?}", at.shop.app.refunds())))),
     ("App::resolve", State(|at| shown(at.shop.app.resolve(&at.undecided.id, Resolution::SendBack, "too much")))),
     ("App::sessions", Reads(|at| Ok(format!("{:?}", at.shop.app.sessions())))),
@@ -341,6 +355,22 @@ const VERBS: &[(&str, Repeat)] = &[
         let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
         shown(at.shop.app.customers().update(&at.open.customer.as_ref().unwrap().id, update))
     })),
+    ("Deliveries::attempts", Reads(|at| shown(at.shop.app.deliveries().attempts(&at.sent.id)))),
+    ("Deliveries::cancel_replay", State(|at| shown(at.shop.app.deliveries().cancel_replay(&at.replay)))),
+    ("Deliveries::get", Reads(|at| shown(at.shop.app.deliveries().get(&at.sent.id)))),
+    ("Deliveries::list", Reads(|at| shown(at.shop.app.deliveries().list(&DeliveryFilter::all(), 100, None)))),
+    ("Deliveries::replay", Key(|at, key, other| {
+        let all = at.shop.app.deliveries().list(&DeliveryFilter::all(), 100, None)?.data;
+        // What is sent again is the newest of them.
+        let oldest = &all[all.len() - if other { 2 } else { 1 }];
+        shown(at.shop.app.deliveries().replay(&oldest.id, key))
+    }, Without::Again)),
+    ("Deliveries::replay_range", Key(|at, key, other| {
+        let new = NewReplay::to(&at.endpoint).after(i64::from(other));
+        shown(at.shop.app.deliveries().replay_range(keyed(new, key, |new, key| new.idempotency_key(key))))
+    }, Without::Again)),
+    ("Deliveries::replay_status", Reads(|at| shown(at.shop.app.deliveries().replay_status(&at.replay)))),
+    ("Deliveries::replays", Reads(|at| shown(at.shop.app.deliveries().replays(100, None)))),
     ("Disputes::get", Reads(|at| shown(at.shop.app.disputes().get(&at.dispute.id)))),
     ("Disputes::list", Reads(|at| shown(at.shop.app.disputes().list(100, None)))),
     ("Disputes::of", Reads(|at| shown(at.shop.app.disputes().of(&at.dispute.charge)))),
@@ -351,12 +381,19 @@ const VERBS: &[(&str, Repeat)] = &[
         let added = at.shop.app.endpoints().add(new)?;
         Ok(format!("{:?} {}", added.endpoint, added.secret.expose()))
     }, Without::Refused)),
-    ("Endpoints::deliveries", Reads(|at| shown(at.shop.app.endpoints().deliveries(100, None)))),
-    ("Endpoints::ping", Again(|at| shown(at.shop.app.endpoints().ping(&endpoint(at)?)))),
-    ("Endpoints::public_key", Reads(|at| shown(at.shop.app.endpoints().public_key(&endpoint(at)?)))),
+    ("Endpoints::delete", State(|at| shown(at.shop.app.endpoints().delete(&at.endpoint)))),
+    ("Endpoints::disable", State(|at| shown(at.shop.app.endpoints().disable(&at.endpoint)))),
+    ("Endpoints::enable", State(|at| shown(at.shop.app.endpoints().enable(&at.disabled)))),
+    ("Endpoints::get", Reads(|at| shown(at.shop.app.endpoints().get(&at.endpoint)))),
+    ("Endpoints::update", State(|at| {
+        let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]);
+        shown(at.shop.app.endpoints().update(&at.endpoint, update))
+    })),
+    ("Endpoints::ping", Again(|at| shown(at.shop.app.endpoints().ping(&at.endpoint)))),
+    ("Endpoints::public_key", Reads(|at| shown(at.shop.app.endpoints().public_key(&at.endpoint)))),
     ("Endpoints::rotate", Key(|at, key, other| {
         let endpoints = at.shop.app.endpoints();
-        let id = endpoint(at)?;
+        let id = at.endpoint.clone();
         let another = EndpointId::parse(&format!("we_test_{}", "0".repeat(30)))?;
         let rotated = endpoints.rotate(if other { &another } else { &id }, key)?;
         Ok(format!("{:?} {}", rotated.endpoint, rotated.secret.expose()))

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tillite::webhook::Format;
 use tillite::{
-    Answered, Begun, Budget, Clock, Currency, Engine, Entropy, EntropyFailed, Error, ExpiredReason, MAIN_LINE, Mode,
-    NewGrant, NewProduct, NewSession, SessionState, SignedRequest, Status, SystemEntropy, Timestamp, TransportOutcome,
-    WhatNow, Work,
+    Answered, Begun, Budget, Clock, Currency, DeliveryFilter, Engine, Entropy, EntropyFailed, Error, ExpiredReason,
+    MAIN_LINE, Mode, NewGrant, NewProduct, NewSession, SessionState, SignedRequest, Status, SystemEntropy, Timestamp,
+    TransportOutcome, WhatNow, Work,
 };
 
 use crate::file::{Disk, sell};
@@ -106,7 +106,12 @@ fn the_test_clock_moves_sales_and_not_the_wire() {
 
 /// Due times of the deliveries that are still to be made.
 fn due_deliveries(shop: &Shop) -> Vec<Timestamp> {
-    let all = shop.app.endpoints().deliveries(100, None).unwrap().data;
+    let all = shop
+        .app
+        .deliveries()
+        .list(&DeliveryFilter::all(), 100, None)
+        .unwrap()
+        .data;
     all.into_iter().filter_map(|delivery| delivery.due_at).collect()
 }
 

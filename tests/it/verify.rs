@@ -8,11 +8,12 @@ use std::time::Duration;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Amount, Begun, Budget, Currency, DisputeState, Engine, Error, Expect, JournalHead, Mode, NewCustomer, NewGrant,
-    NewLine, NewPayment, NewRefund, NewSession, NewSetup, Notice, NoticeKind, Outcome, RefundState, SetupState, Work,
+    NewLine, NewPayment, NewRefund, NewReplay, NewSession, NewSetup, Notice, NoticeKind, Outcome, RefundState,
+    SetupState, Work,
 };
 
 use crate::file::{Disk, sell, sql};
-use crate::kit::euro;
+use crate::kit::{Shop, euro};
 
 /// A file in which every kind of row stands, and its newest position and hash.
 fn story() -> (Vec<u8>, JournalHead) {
@@ -100,6 +101,9 @@ fn story() -> (Vec<u8>, JournalHead) {
     let Begun::Ask(_) = shop.app.sessions().begin_payment(&flying.id, "tok").unwrap() else {
         panic!("nothing to ask");
     };
+    leave(&shop);
+    let retention = Budget::items(100).work(Work::RETENTION);
+    shop.engine.run_due(retention).unwrap();
     shop.app
         .customers()
         .set(NewCustomer::uid("u_paid").name("Ada"))
@@ -113,6 +117,18 @@ fn story() -> (Vec<u8>, JournalHead) {
         "INSERT INTO tillite_consumer (app, mode, name, position) VALUES (1, 0, 'notes', 2)",
     );
     (fs::read(disk.path()).unwrap(), head)
+}
+
+/// Has an endpoint deleted for which something waits, and a range sent again in which there is nothing.
+fn leave(shop: &Shop) {
+    let gone = NewEndpoint::new("https://shop.example/gone", Format::Standard).events(["customer.created"]);
+    let gone = shop.app.endpoints().add(gone).unwrap().endpoint.id;
+    shop.app.customers().create(NewCustomer::uid("u_gone")).unwrap();
+    shop.app.endpoints().delete(&gone).unwrap();
+    let endpoint = shop.app.endpoints().list(1, None).unwrap().data.remove(0).id;
+    let head = shop.app.journal_head().unwrap().position;
+    let nothing = NewReplay::to(&endpoint).after(head);
+    shop.app.deliveries().replay_range(nothing).unwrap();
 }
 
 /// The story's file after somebody ran these statements on it, with no constraint in their way.
@@ -339,8 +355,8 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
     (
         "an event of an object moved ahead",
         &[
-            "UPDATE tillite_event SET object_seq = 9 WHERE type = 'endpoint.created' AND seq = \
-           (SELECT max(seq) FROM tillite_event WHERE type = 'endpoint.created')",
+            "UPDATE tillite_event SET object_seq = 9 WHERE type = 'customer.created' AND seq = \
+           (SELECT max(seq) FROM tillite_event WHERE type = 'customer.created')",
         ],
         &["object_events_without_gap", "event_chain"],
     ),
@@ -520,6 +536,36 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         "an entitlement that is to end and never does",
         &["UPDATE tillite_entitlement SET next_at = folded_at + 1 WHERE next_at IS NULL"],
         &["entitlement_knows_its_next_change"],
+    ),
+    (
+        "a secret of an endpoint that was deleted",
+        &["UPDATE tillite_endpoint_secret SET endpoint = 3 WHERE endpoint = 2"],
+        &["secret_of_an_endpoint_that_is_not_deleted"],
+    ),
+    (
+        "an endpoint that nobody switched off",
+        &["UPDATE tillite_endpoint SET state = 'disabled' WHERE number = 1"],
+        &["endpoint_state_is_its_newest_event"],
+    ),
+    (
+        "an endpoint that changed unseen",
+        &["UPDATE tillite_endpoint SET revision = revision + 1 WHERE number = 1"],
+        &["no_endpoint_without_its_event"],
+    ),
+    (
+        "a delivery that waits for an endpoint that was deleted",
+        &["UPDATE tillite_delivery SET state = 'pending' WHERE state = 'canceled'"],
+        &["delivery_canceled_with_its_endpoint"],
+    ),
+    (
+        "a delivery that nobody canceled",
+        &["UPDATE tillite_delivery SET state = 'canceled' WHERE endpoint = 1 AND state = 'pending'"],
+        &["delivery_canceled_with_its_endpoint"],
+    ),
+    (
+        "a replay that made more than it looked at",
+        &["UPDATE tillite_replay SET made = 1"],
+        &["replay_within_its_range"],
     ),
     (
         "a byte of an event's body",

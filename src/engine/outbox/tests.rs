@@ -12,7 +12,7 @@ use crate::hook::Transport;
 use crate::id::Mode;
 use crate::store::{EachRow, Pace, Value};
 use crate::testing::{FakeReceiver, ManualClock, SeededEntropy};
-use crate::webhook::{DeliveryOrder, DeliveryState, Format, NewEndpoint};
+use crate::webhook::{DeliveryFilter, DeliveryOrder, DeliveryState, Format, NewEndpoint};
 use crate::{Budget, NewCustomer, Work};
 
 fn builder(clock: &ManualClock) -> Builder {
@@ -212,6 +212,11 @@ fn while_what_came_of_it_cannot_be_written_the_writing_is_tried_again_and_never_
     assert_eq!((ran.delivered, ran.undelivered), (1, 0));
     assert_eq!(receiver.requests().len(), 1);
     assert!(pace.tries.load(Ordering::SeqCst) > 0, "the file was held");
-    let delivery = app.endpoints().deliveries(10, None).unwrap().data.remove(0);
+    let delivery = app
+        .deliveries()
+        .list(&DeliveryFilter::all(), 10, None)
+        .unwrap()
+        .data
+        .remove(0);
     assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 1));
 }

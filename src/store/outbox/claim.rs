@@ -1,7 +1,8 @@
 //! Claiming: what is due and may be sent is counted, leased and fenced, endpoint by endpoint.
 
 use super::super::Sql;
-use super::super::codec::{self, corrupt, id, mode_number};
+use super::super::codec::{self, corrupt, mode_number};
+use super::super::event;
 use super::acknowledge::close_lost;
 use super::due::{Candidate, Look, Standing, standings};
 use super::flow::put_flow;
@@ -105,7 +106,8 @@ fn take(
             candidate.id.as_str().into(),
         ],
     )?)?;
-    let (event, kind, body) = body(sql, world, candidate.event, endpoint)?;
+    let rendered = event::rendered(sql, world, candidate.event, endpoint.format)?;
+    let (event, kind, body) = rendered.ok_or_else(|| corrupt("a delivery without its body"))?;
     Ok(Claimed {
         id: candidate.id,
         endpoint: 0,
@@ -125,25 +127,4 @@ fn note_gap(sql: &mut dyn Sql, world: World, standing: &Standing, host_now: Time
         ..standing.flow
     };
     put_flow(sql, world, standing.number, standing.flow, after)
-}
-
-fn body(sql: &mut dyn Sql, world: World, event: i64, endpoint: &Endpoint) -> Result<(EventId, EventKind, Vec<u8>)> {
-    let mut found = None;
-    sql.each(
-        "SELECT e.id, e.type, b.bytes FROM tillite_event e JOIN tillite_event_body b \
-         ON b.app = e.app AND b.mode = e.mode AND b.seq = e.seq \
-         WHERE e.app = $1 AND e.mode = $2 AND e.seq = $3 AND b.format = $4",
-        &[
-            world.app.into(),
-            mode_number(world.mode).into(),
-            event.into(),
-            endpoint.format.as_str().into(),
-        ],
-        &mut |row| {
-            let kind = EventKind::parse(&row.text(1)?).ok_or_else(|| corrupt("an event of an unknown kind"))?;
-            found = Some((id(&row.text(0)?)?, kind, row.bytes(2)?));
-            Ok(())
-        },
-    )?;
-    found.ok_or_else(|| corrupt("a delivery without its body"))
 }

@@ -332,12 +332,52 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
          WHERE e.app = c.app AND e.mode = c.mode AND e.object_id = c.id)",
     ),
     (
-        "delivery_has_its_body",
+        "secret_of_an_endpoint_that_is_not_deleted",
+        "tillite_endpoint",
+        "SELECT w.id FROM tillite_endpoint w WHERE (w.state = 'deleted') = EXISTS (SELECT 1 \
+         FROM tillite_endpoint_secret s WHERE s.app = w.app AND s.mode = w.mode AND s.endpoint = w.number \
+         AND s.expires_at IS NULL)",
+    ),
+    (
+        "endpoint_state_is_its_newest_event",
+        "tillite_endpoint",
+        "SELECT w.id FROM tillite_endpoint w WHERE w.state <> (SELECT e.to_state FROM tillite_event e \
+         WHERE e.app = w.app AND e.mode = w.mode AND e.object_id = w.id AND e.to_state IS NOT NULL \
+         ORDER BY e.object_seq DESC LIMIT 1)",
+    ),
+    (
+        "no_endpoint_without_its_event",
+        "tillite_endpoint",
+        "SELECT w.id FROM tillite_endpoint w WHERE w.revision <> (SELECT count(*) FROM tillite_event e \
+         WHERE e.app = w.app AND e.mode = w.mode AND e.object_id = w.id)",
+    ),
+    (
+        "delivery_canceled_with_its_endpoint",
         "tillite_delivery",
+        // What waits for an endpoint that was deleted is canceled, perhaps not yet; nothing else is.
         "SELECT d.id FROM tillite_delivery d JOIN tillite_endpoint w \
          ON w.app = d.app AND w.mode = d.mode AND w.number = d.endpoint \
+         WHERE (d.state = 'canceled' AND w.state <> 'deleted') \
+         OR (d.state IN ('pending', 'blocked', 'in_flight') AND w.state = 'deleted' AND w.canceling = 0)",
+    ),
+    (
+        "delivery_has_its_body",
+        "tillite_delivery",
+        // One that is sent again may be made of the event's own object, where the format is made so.
+        "SELECT d.id FROM tillite_delivery d JOIN tillite_endpoint w \
+         ON w.app = d.app AND w.mode = d.mode AND w.number = d.endpoint JOIN tillite_event e \
+         ON e.app = d.app AND e.mode = d.mode AND e.seq = d.event \
          WHERE NOT EXISTS (SELECT 1 FROM tillite_event_body b WHERE b.app = d.app AND b.mode = d.mode \
-         AND b.seq = d.event AND b.format = w.format)",
+         AND b.seq = d.event AND b.format = w.format) \
+         AND (d.generation = 1 OR w.format <> 'standard' OR e.body IS NULL)",
+    ),
+    (
+        "replay_within_its_range",
+        "tillite_replay",
+        "SELECT r.id FROM tillite_replay r JOIN tillite_endpoint w \
+         ON w.app = r.app AND w.mode = r.mode AND w.number = r.endpoint \
+         WHERE r.after_seq > r.seen_to OR r.seen_to > r.to_seq OR r.made + r.passed > r.seen_to - r.after_seq \
+         OR (r.state = 'done' AND r.seen_to <> r.to_seq) OR (r.state = 'running' AND w.state = 'deleted')",
     ),
     (
         "attempts_within_schedule",
@@ -367,8 +407,8 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "delivered_has_its_acceptance",
         "tillite_delivery",
         // Attempts that were kept long enough are gone, and only those.
-        "SELECT d.id FROM tillite_delivery d LEFT JOIN tillite_delivery_retention r ON r.app = d.app AND r.mode = d.mode \
-         WHERE d.state = 'delivered' AND d.id >= coalesce(r.gone_below, '') AND NOT EXISTS (SELECT 1 \
+        "SELECT d.id FROM tillite_delivery d LEFT JOIN tillite_retention r ON r.app = d.app AND r.mode = d.mode \
+         AND r.what = 'attempt' WHERE d.state = 'delivered' AND d.id >= coalesce(r.gone_below, '') AND NOT EXISTS (SELECT 1 \
          FROM tillite_delivery_attempt a WHERE a.app = d.app AND a.mode = d.mode AND a.delivery = d.id \
          AND a.outcome = 'delivered')",
     ),

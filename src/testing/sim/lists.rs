@@ -10,6 +10,7 @@ use crate::entitlement::Entitlement;
 use crate::error::Result;
 use crate::event::Event;
 use crate::session::Session;
+use crate::webhook::DeliveryFilter;
 use crate::webhook::{Delivery, DeliveryState};
 
 const WHOLE: Invariant = Invariant::ListsAreWhole;
@@ -55,7 +56,7 @@ impl Host<'_> {
         let believed = self.world.beliefs().deliveries.clone();
         let pages = all(|last: Option<&Delivery>| {
             let before = last.map(|delivery| &delivery.id);
-            self.app.endpoints().deliveries(size, before)
+            self.app.deliveries().list(&DeliveryFilter::all(), size, before)
         });
         self.answered(pages, |found| {
             if !found.windows(2).all(|pair| pair[0].id > pair[1].id) {

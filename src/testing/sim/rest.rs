@@ -17,6 +17,7 @@ use crate::event::{Event, EventKind};
 use crate::hook::{Clock as _, SignedRequest};
 use crate::payment::{Charge, Hold, Setup, SetupState};
 use crate::session::{Session, SessionState};
+use crate::webhook::DeliveryFilter;
 use crate::webhook::{Delivery, DeliveryState, MAX_ATTEMPTS};
 
 /// How long a world takes to come to rest, in host time: short of what makes idempotency keys old.
@@ -56,7 +57,7 @@ pub(super) fn at_rest(world: &World, engine: &Engine, app: &App) -> Result<(), B
         events: all(|last: Option<&Event>| app.events(100, last.map_or(0, |event| event.position)))?,
         deliveries: all(|last: Option<&Delivery>| {
             let before = last.map(|delivery| &delivery.id);
-            app.endpoints().deliveries(100, before)
+            app.deliveries().list(&DeliveryFilter::all(), 100, before)
         })?,
         held: all(|last: Option<&Charge>| app.held_charges(100, last.map(|charge| &charge.id)))?,
     };

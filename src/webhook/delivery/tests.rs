@@ -4,19 +4,20 @@ use super::*;
 use crate::samples::{at, check_machine};
 use crate::time::in_millis;
 
-const EVENTS: [DeliveryEvent; 6] = [
+const EVENTS: [DeliveryEvent; 7] = [
     DeliveryEvent::Claim,
     DeliveryEvent::GiveBack,
     DeliveryEvent::Accepted,
     DeliveryEvent::Failed,
     DeliveryEvent::FailedLast,
+    DeliveryEvent::Cancel,
     DeliveryEvent::Promoted,
 ];
 
 #[test]
 fn every_event_in_every_state_moves_as_listed_or_is_refused() {
     use DeliveryEvent as On;
-    use DeliveryState::{Blocked, Delivered, Exhausted, InFlight, Pending};
+    use DeliveryState::{Blocked, Canceled, Delivered, Exhausted, InFlight, Pending};
     let listed = [
         (Blocked, On::Promoted, Pending),
         (Pending, On::Claim, InFlight),
@@ -27,6 +28,9 @@ fn every_event_in_every_state_moves_as_listed_or_is_refused() {
         (InFlight, On::Failed, Pending),
         (InFlight, On::FailedLast, Exhausted),
         (Exhausted, On::Accepted, Delivered),
+        (Pending, On::Cancel, Canceled),
+        (Blocked, On::Cancel, Canceled),
+        (InFlight, On::Cancel, Canceled),
     ];
     check_machine(&DeliveryState::ALL, &EVENTS, &listed, next, |state, event| Refused {
         object: "delivery",

@@ -500,6 +500,7 @@ const NOUNS: &[&str] = &[
     "App",
     "Catalog",
     "Customers",
+    "Deliveries",
     "Disputes",
     "Endpoints",
     "Engine",
@@ -534,7 +535,15 @@ fn a_fault_while_something_is_read_is_an_error_and_then_over() {
 #[test]
 fn a_fault_leaves_all_or_nothing_of_what_is_set_up() {
     sweep(
-        &["App", "Catalog", "Customers", "Endpoints", "Keys", "Notifications"],
+        &[
+            "App",
+            "Catalog",
+            "Customers",
+            "Deliveries",
+            "Endpoints",
+            "Keys",
+            "Notifications",
+        ],
         Start::AtRest,
         writes,
     );

@@ -10,13 +10,15 @@ use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, Posted, S
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Amount, Answer, App, Ask, AttemptId, Begun, Budget, Charge, ChargeId, ClaimedDelivery, Currency, CustomerId,
-    DisputeId, DisputeState, EndpointId, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer, NewGrant,
-    NewPayment, NewPrice, NewProduct, NewRefund, NewSession, NewSetup, Notice, NoticeKind, NotificationId, Outcome,
-    PaymentMethodId, PriceId, RefundId, Result, SessionId, SetupId,
+    Delivery, DisputeId, DisputeState, EndpointId, Engine, Expect, LatePayments, Mode, NewApiKey, NewCustomer,
+    NewGrant, NewPayment, NewPrice, NewProduct, NewRefund, NewReplay, NewSession, NewSetup, Notice, NoticeKind,
+    NotificationId, Outcome, PaymentMethodId, PriceId, RefundId, ReplayId, Result, SessionId, SetupId,
 };
 
 use crate::file::sql;
-use crate::kit::{SEAL_KEY, challenged, clean, declined, euro, locked, setup_challenged, with_consumers, with_sandbox};
+use crate::kit::{
+    SEAL_KEY, challenged, clean, declined, disabled, euro, locked, setup_challenged, with_consumers, with_sandbox,
+};
 
 pub const FILE: &str = "shop.db";
 const SLUG: &str = "lixblogs";
@@ -126,9 +128,15 @@ pub struct Known {
     pub ask: Ask,
     /// A delivery that is on its way; more are due.
     pub delivery: ClaimedDelivery,
+    /// The same delivery.
+    pub sent: Delivery,
+    /// A replay that was begun.
+    pub replay: ReplayId,
     pub price: PriceId,
     pub customer: CustomerId,
     pub endpoint: EndpointId,
+    /// An endpoint that was switched off.
+    pub disabled: EndpointId,
     /// A key in force.
     pub key: NewApiKey,
     /// A key that is not added yet.
@@ -189,13 +197,7 @@ impl Template {
         let lost = sessions.create(new("u_3").expires_after(LATER * 2)).unwrap().id;
         world.till.tell(Told::TakeAndLose);
         sessions.pay(&lost, "tok_1").unwrap();
-        let paid = sessions.create(new("u_5")).unwrap().id;
-        let payment = NewPayment::with("tok_1").save_method(true);
-        let payment = sessions.pay(&paid, payment).unwrap();
-        assert!(payment.is_complete());
-        let payer = payment.session.customer.unwrap().id;
-        let methods = app.customers().payment_methods(&payer, 1, None).unwrap();
-        let method = methods.data[0].id.clone();
+        let (paid, method) = paid_and_saved(&app, new("u_5"));
         let unanswered = attempt_of(&app, &lost);
         let other = sessions.create(new("u_more")).unwrap().id;
         late_charge(&engine, &app, &other, euro(200_00));
@@ -210,6 +212,7 @@ impl Template {
         // Late, so that the file holds bodies enough to deliver and not more: each is looked at often.
         let endpoint = NewEndpoint::new("https://shop.example/hooks", Format::Standard);
         let endpoint = app.endpoints().add(endpoint).unwrap().endpoint.id;
+        let disabled = disabled(&app);
         let key = app.keys().create().unwrap();
         let drawn = app.keys().draw().unwrap();
         let held = sessions.create(new("u_6").capture_later()).unwrap().id;
@@ -235,6 +238,8 @@ impl Template {
         let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
         engine.run_due(Budget::items(20).work(Work::CONSUMERS)).unwrap();
         let delivery = engine.claim_deliveries(1).unwrap().remove(0);
+        let sent = app.deliveries().get(&delivery.id).unwrap();
+        let replay = begun_replay(&app, &endpoint);
         clean(&engine);
         drop(app);
         engine.close().unwrap();
@@ -266,14 +271,35 @@ impl Template {
                 unanswered,
                 ask: *ask,
                 delivery,
+                sent,
+                replay,
                 price,
                 customer,
                 endpoint,
+                disabled,
                 key,
                 drawn,
             },
         }
     }
+}
+
+/// A session that is paid, and the payment method that was saved with it.
+fn paid_and_saved(app: &App, new: NewSession) -> (SessionId, PaymentMethodId) {
+    let paid = app.sessions().create(new).unwrap().id;
+    let payment = NewPayment::with("tok_1").save_method(true);
+    let payment = app.sessions().pay(&paid, payment).unwrap();
+    assert!(payment.is_complete());
+    let payer = payment.session.customer.unwrap().id;
+    let methods = app.customers().payment_methods(&payer, 1, None).unwrap();
+    (paid, methods.data[0].id.clone())
+}
+
+/// A replay of the newest events to an endpoint.
+fn begun_replay(app: &App, endpoint: &EndpointId) -> ReplayId {
+    let head = app.journal_head().unwrap().position;
+    let replay = NewReplay::to(endpoint).after(head - 3);
+    app.deliveries().replay_range(replay).unwrap().id
 }
 
 /// Has the service tell of a dispute about what a session was paid with, and that written down.

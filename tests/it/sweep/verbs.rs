@@ -4,11 +4,12 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use tillite::sandbox::Challenge;
-use tillite::webhook::{Format, NewEndpoint};
+use tillite::webhook::{EndpointUpdate, Format, NewEndpoint};
 use tillite::{
-    Answer, Answered, Begun, BegunRefund, BegunSetup, Budget, Currency, CustomerUpdate, Expect, GrantEffect,
-    LatePayments, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice, NewProduct, NewRefund,
-    NewSession, NewSetup, Outcome, Resolution, Result, SessionUpdate, TransportOutcome, Work,
+    Answer, Answered, Begun, BegunRefund, BegunSetup, Budget, Currency, CustomerUpdate, DeliveryFilter, EventFilter,
+    Expect, GrantEffect, LatePayments, Metadata, Mode, NewCustomer, NewGrant, NewLine, NewPayment, NewPrice,
+    NewProduct, NewRefund, NewReplay, NewSession, NewSetup, Outcome, ReplayOf, Resolution, Result, SessionUpdate,
+    TransportOutcome, Work,
 };
 
 use super::stage::Host;
@@ -84,9 +85,12 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("App::catalog", Nothing(HANDLE)),
     ("App::consumers", Nothing(HANDLE)),
     ("App::customers", Nothing(HANDLE)),
+    ("App::deliveries", Nothing(HANDLE)),
     ("App::disputes", Nothing(HANDLE)),
     ("App::endpoints", Nothing(HANDLE)),
     ("App::entitlements", Nothing(HANDLE)),
+    ("App::event", Reads(|at| shown(at.app.event(&at.known.sent.event)))),
+    ("App::event_body", Reads(|at| shown(at.app.event_body(&at.known.sent.event, Format::Standard)))),
     ("App::events", Reads(|at| shown(at.app.events(100, 0)))),
     ("App::evidence", Reads(|at| shown(at.app.evidence(&at.known.unanswered, 100, None)))),
     ("App::held_charges", Reads(|at| shown(at.app.held_charges(100, None)))),
@@ -97,6 +101,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("App::mode", Nothing(HANDLE)),
     ("App::notifications", Nothing(HANDLE)),
     ("App::now", Reads(|at| shown(at.app.now()))),
+    ("App::pull", Reads(|at| shown(at.app.pull(&EventFilter::all(), 100, 0)))),
     ("App::refunds", Nothing(HANDLE)),
     ("App::resolve", Once(|at| {
         shown(at.app.resolve(&at.known.unanswered, Resolution::succeeded_as("till_1"), "seen there"))
@@ -138,6 +143,20 @@ pub const VERBS: &[(&str, Effect)] = &[
         let update = CustomerUpdate::new().name(Some("Ada".to_owned()));
         shown(at.app.customers().update(&at.known.customer, update))
     })),
+    ("Deliveries::attempts", Reads(|at| shown(at.app.deliveries().attempts(&at.known.sent.id)))),
+    ("Deliveries::cancel_replay", Once(|at| shown(at.app.deliveries().cancel_replay(&at.known.replay)))),
+    ("Deliveries::get", Reads(|at| shown(at.app.deliveries().get(&at.known.sent.id)))),
+    ("Deliveries::list", Reads(|at| shown(at.app.deliveries().list(&DeliveryFilter::all(), 100, None)))),
+    ("Deliveries::replay", Once(|at| shown(at.app.deliveries().replay(&at.known.sent.id, Some("again"))))),
+    ("Deliveries::replay", Again(|at| {
+        shown(at.app.deliveries().replay(&at.known.sent.id, None).map(|delivery| delivery.event))
+    })),
+    ("Deliveries::replay_range", Once(|at| {
+        let new = NewReplay::to(&at.known.endpoint).of(ReplayOf::All).idempotency_key("range");
+        shown(at.app.deliveries().replay_range(new))
+    })),
+    ("Deliveries::replay_status", Reads(|at| shown(at.app.deliveries().replay_status(&at.known.replay)))),
+    ("Deliveries::replays", Reads(|at| shown(at.app.deliveries().replays(100, None)))),
     ("Disputes::get", Reads(|at| shown(at.app.disputes().get(&at.known.dispute)))),
     ("Disputes::list", Reads(|at| shown(at.app.disputes().list(100, None)))),
     ("Disputes::of", Reads(|at| {
@@ -148,7 +167,14 @@ pub const VERBS: &[(&str, Effect)] = &[
         let new = NewEndpoint::new("https://shop.example/new", Format::XPay);
         shown(at.app.endpoints().add(new).map(|added| added.endpoint))
     })),
-    ("Endpoints::deliveries", Reads(|at| shown(at.app.endpoints().deliveries(100, None)))),
+    ("Endpoints::delete", Once(|at| shown(at.app.endpoints().delete(&at.known.endpoint)))),
+    ("Endpoints::disable", Once(|at| shown(at.app.endpoints().disable(&at.known.endpoint)))),
+    ("Endpoints::enable", Once(|at| shown(at.app.endpoints().enable(&at.known.disabled)))),
+    ("Endpoints::get", Reads(|at| shown(at.app.endpoints().get(&at.known.endpoint)))),
+    ("Endpoints::update", Once(|at| {
+        let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]);
+        shown(at.app.endpoints().update(&at.known.endpoint, update))
+    })),
     ("Endpoints::ping", Again(|at| shown(at.app.endpoints().ping(&at.known.endpoint)))),
     ("Endpoints::public_key", Reads(|at| {
         shown(at.app.endpoints().public_key(&at.known.endpoint).map(|key| key.is_some()))
@@ -184,6 +210,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Engine::run_due", Works(|at| run(at, Work::PAYMENTS, 10))),
     ("Engine::run_due", Spent(|at| run(at, Work::TIME, 10))),
     ("Engine::run_due", Works(|at| run(at, Work::DELIVERIES, 2))),
+    ("Engine::run_due", Spent(|at| run(at, Work::REPLAYS, 3))),
     ("Engine::run_due", Spent(|at| run(at, Work::RETENTION, 10))),
     ("Engine::run_due", Spent(|at| run(at, Work::CONSUMERS, 1_000))),
     ("Engine::settle", Once(|at| {
