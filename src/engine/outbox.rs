@@ -232,7 +232,7 @@ impl Core {
             match self.opened(sql, world, host_now, standing.number)? {
                 Some(open) => {
                     chosen.push(open);
-                    room += standing.room() as usize;
+                    room += standing.at_least() as usize;
                 }
                 None => sealed.push(standing.id.clone()),
             }

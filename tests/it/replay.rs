@@ -62,10 +62,13 @@ fn refuse(shop: &Shop) -> Vec<SignedRequest> {
     }
 }
 
+/// The longest that each next attempt waits, in seconds.
+const GAPS: [u64; 5] = [0, 66, 330, 1_980, 7_920];
+
 /// Has what is due tried until nothing is left to try, each time refused; answers what was sent.
 fn exhaust(shop: &Shop) -> Vec<SignedRequest> {
     let mut sent = Vec::new();
-    for gap in [0, 60, 300, 1_800, 7_200] {
+    for gap in GAPS {
         shop.clock.turn(Duration::from_secs(gap));
         sent.extend(refuse(shop));
     }
@@ -215,7 +218,7 @@ fn the_log_of_attempts_says_what_came_of_each() {
         TransportOutcome::Answered(Answered::status(204)),
     ];
     let start = shop.clock.now();
-    for (answer, gap) in answers.into_iter().zip([0, 60, 300]) {
+    for (answer, gap) in answers.into_iter().zip(GAPS) {
         shop.clock.turn(Duration::from_secs(gap));
         shop.receiver.answer(answer);
         shop.run();
@@ -242,7 +245,7 @@ fn the_log_of_attempts_says_what_came_of_each() {
         ]
     );
     assert_eq!(attempts[0].started_at, start);
-    assert_eq!(attempts[2].started_at, start.plus(Duration::from_secs(360)));
+    assert_eq!(attempts[2].started_at, start.plus(Duration::from_secs(GAPS[1] + GAPS[2])));
     assert_eq!((delivery.attempts, delivery.last_status), (3, Some(204)));
 }
 

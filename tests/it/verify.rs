@@ -467,7 +467,8 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "two deliveries of a lane at once",
-        &["UPDATE tillite_delivery SET state = 'pending', lane = 7"],
+        &["UPDATE tillite_delivery SET state = 'pending', lane = 7 \
+           WHERE (app, mode, endpoint) IN (SELECT app, mode, number FROM tillite_endpoint WHERE state = 'enabled')"],
         &["one_at_a_time_in_a_lane"],
     ),
     (

@@ -15,6 +15,9 @@ use crate::webhook::{DeliveryOrder, FURTHEST_DUE, FURTHEST_LEASE, Flow, MARGIN};
 /// their way.
 const LOOKAHEAD: u32 = 64;
 
+/// How far what is due is counted, which every claim does of every endpoint.
+const COUNTED: u32 = 8;
+
 /// How an enabled endpoint stands that has something to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
@@ -34,6 +37,8 @@ pub(crate) struct Standing {
     has_lapsed: bool,
     /// When the first one that waits is due.
     pending: Option<Timestamp>,
+    /// How many of those that wait are due, counted up to [`COUNTED`].
+    due: u32,
 }
 
 /// A delivery that can be claimed.
@@ -93,7 +98,8 @@ pub(super) fn standings(sql: &mut dyn Sql, world: World, look: Look, only: Optio
          (SELECT min(d.due_at) {LIVE} AND d.state = 'in_flight' AND d.due_at > $1 AND d.due_at <= $2), \
          EXISTS (SELECT 1 {LIVE} AND d.state = 'in_flight' AND d.due_at <= $1) \
          OR EXISTS (SELECT 1 {LIVE} AND d.state = 'in_flight' AND d.due_at > $2), \
-         (SELECT min(d.due_at) {LIVE} AND d.state = 'pending'), {} \
+         (SELECT min(d.due_at) {LIVE} AND d.state = 'pending'), \
+         (SELECT count(*) FROM (SELECT 1 {LIVE} AND d.state = 'pending' AND d.due_at <= $1 LIMIT {COUNTED}) AS some), {} \
          FROM tillite_endpoint w LEFT JOIN tillite_endpoint_flow f ON f.app = w.app AND f.mode = w.mode \
          AND f.endpoint = w.number WHERE w.app = $3 AND w.mode = $4 AND w.state = 'enabled' {rest}",
         flow::COLUMNS
@@ -107,7 +113,7 @@ pub(super) fn standings(sql: &mut dyn Sql, world: World, look: Look, only: Optio
     values.extend(only.map(Value::Int));
     let mut found = Vec::new();
     sql.each(&statement, &values, &mut |row| {
-        let flow = flow::from_row(row, 10)?;
+        let flow = flow::from_row(row, 11)?;
         let standing = Standing {
             number: row.int(1)?,
             id: id(row.str(0)?)?,
@@ -120,6 +126,7 @@ pub(super) fn standings(sql: &mut dyn Sql, world: World, look: Look, only: Optio
             lease_ends: maybe_instant(row.maybe_int(7)?)?,
             has_lapsed: row.int(8)? != 0,
             pending: maybe_instant(row.maybe_int(9)?)?,
+            due: small(row.int(10)?)?,
         };
         if standing.has_lapsed || standing.in_flight > 0 || standing.pending.is_some() {
             found.push(standing);
@@ -137,6 +144,11 @@ impl Standing {
         if self.min_gap.is_zero() { free } else { free.min(1) }
     }
 
+    /// How many deliveries a claim is sure to find, as far as they are counted. It may find more.
+    pub(crate) fn at_least(&self) -> u32 {
+        self.room().min(self.due).max(1)
+    }
+
     /// Host time from which a delivery can be claimed; none if there is none to wait for. One whose places
     /// are all taken, or whose object has one on its way, waits for the first lease to end: whoever
     /// answers ends it sooner, and that is a commit, which every waiter notices.
@@ -147,7 +159,7 @@ impl Standing {
             self.lease_ends
         } else if is_due && is_free {
             Some(self.pending.unwrap_or(look.host_now).min(look.host_now))
-        } else if (is_due || look.is_behind) && !self.takable(sql, world, look, 1)?.is_empty() {
+        } else if self.room() > 0 && (is_due || look.is_behind) && !self.takable(sql, world, look, 1)?.is_empty() {
             Some(look.host_now)
         } else if is_due {
             let later = self.next_pending(sql, world, look.host_now)?;
