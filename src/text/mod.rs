@@ -2,6 +2,7 @@
 
 mod metadata;
 mod patch;
+mod secrets;
 mod url;
 
 pub use metadata::Metadata;
@@ -53,7 +54,7 @@ pub(crate) fn key(field: &str, value: Option<&str>) -> Result<Option<String>, Er
     Err(Invalid::new(field, found, "1 to 255 visible ASCII characters").into())
 }
 
-/// Somebody else's text as it is kept: bounded, without control characters, card numbers masked.
+/// Somebody else's text as it is kept: bounded, without control characters, card numbers and secrets masked.
 pub(crate) fn kept(text: &str, max: usize) -> String {
     // Masked before it is cut: a card number without its last digits would not be recognised, and
     // those follow from the others.
@@ -62,7 +63,7 @@ pub(crate) fn kept(text: &str, max: usize) -> String {
         .map(|c| if c.is_control() { ' ' } else { c })
         .take(max.saturating_add(LONGEST_WRITTEN))
         .collect();
-    masked(&clean).chars().take(max).collect()
+    masked(&secrets::veiled(&clean)).chars().take(max).collect()
 }
 
 /// Refuses a text that holds a card number, without repeating it.

@@ -1,6 +1,6 @@
 //! What signs webhooks, and what nobody may read, is in no byte of the file and in nothing that is said:
-//! the secrets and Ed25519 keys of every format, replaced or in force, and card numbers that an endpoint
-//! or a transport repeats.
+//! the secrets and Ed25519 keys of every format, replaced or in force, and card numbers and secrets that an
+//! endpoint or a transport repeats.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -139,12 +139,15 @@ impl Heard {
     }
 }
 
-/// Has every attempt fail until none is left, each time with a card in what is said of it.
-fn fail(shop: &Shop) {
+/// Has every attempt fail until none is left, each time with a card or a secret in what is said of it.
+fn fail(shop: &Shop, added: &[AddedEndpoint]) {
     for round in 0..150 {
-        shop.receiver.answer(match round % 3 {
+        let secret = added[round % added.len()].secret.expose();
+        shop.receiver.answer(match round % 5 {
             0 => failed(&format!("the proxy said: {CARD} is not welcome")),
             1 => failed(&format!("{} 4242-4242-4242-4242", "x".repeat(485))),
+            2 => failed(&format!("{} {secret}", "x".repeat(485))),
+            3 => TransportOutcome::Answered(Answered::status(500).body(format!("{{\"key\":\"{secret}\"}}"))),
             _ => TransportOutcome::Answered(Answered::status(500).body(format!("card={CARD}&cvc=123"))),
         });
     }
@@ -174,7 +177,7 @@ fn nothing_that_signs_and_no_card_is_in_the_file_or_in_what_is_said() {
     deliver(&shop);
     heard.canaries.extend(opened(&disk.raw()));
     sell(&shop, "u_2").unwrap();
-    fail(&shop);
+    fail(&shop, &added);
     assert!(heard.deliveries(&shop) > 0, "nothing was tried to the end");
     // Replaced while the first still signs, and again after it has ended.
     for uid in ["u_3", "u_4"] {

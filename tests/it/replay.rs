@@ -245,7 +245,10 @@ fn the_log_of_attempts_says_what_came_of_each() {
         ]
     );
     assert_eq!(attempts[0].started_at, start);
-    assert_eq!(attempts[2].started_at, start.plus(Duration::from_secs(GAPS[1] + GAPS[2])));
+    assert_eq!(
+        attempts[2].started_at,
+        start.plus(Duration::from_secs(GAPS[1] + GAPS[2]))
+    );
     assert_eq!((delivery.attempts, delivery.last_status), (3, Some(204)));
 }
 

@@ -33,7 +33,7 @@ fn with_two_engines_on_the_file_every_invariant_holds() {
 
 #[test]
 fn the_payment_service_of_a_run_tells_of_what_it_was_asked_for_and_of_what_it_was_not() {
-    let runs = (0..30).map(|seed| {
+    let runs = (0..60).map(|seed| {
         Simulation::new()
             .run(seed)
             .unwrap_or_else(|violation| panic!("{violation}"))

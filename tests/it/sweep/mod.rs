@@ -499,6 +499,7 @@ fn sells(verb: &str, effect: Effect) -> bool {
 const NOUNS: &[&str] = &[
     "App",
     "Catalog",
+    "Consumers",
     "Customers",
     "Deliveries",
     "Disputes",
@@ -538,6 +539,7 @@ fn a_fault_leaves_all_or_nothing_of_what_is_set_up() {
         &[
             "App",
             "Catalog",
+            "Consumers",
             "Customers",
             "Deliveries",
             "Endpoints",
