@@ -1,13 +1,11 @@
 //! A buyer who disputes a payment is written down; what a lost dispute takes cannot be given back again.
 
-use std::sync::{Arc, Mutex};
-
 use tillite::{
     Alarm, Charge, Currency, Dispute, DisputeState, Error, NewSession, Notice, NoticeKind, NotificationState,
     RefundState, Session,
 };
 
-use crate::kit::{ManualClock, Receiver, Shop, Till, builder, euro, locked};
+use crate::kit::{Shop, euro, locked};
 use crate::notification::paid;
 
 const PRICE: i64 = 199_00;
@@ -40,14 +38,7 @@ impl Shop {
 
 #[test]
 fn a_dispute_that_opens_is_written_down_and_told_of_and_takes_nothing() {
-    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let telling = Arc::clone(&heard);
-    let engine = builder(&clock, &till, &receiver)
-        .on_alarm(move |alarm| locked(&telling).push(alarm.clone()))
-        .open_in_memory()
-        .unwrap();
-    let shop = Shop::with(engine, tillite::Mode::Test, clock, till, receiver);
+    let (shop, heard) = Shop::heard();
     let (session, charge) = shop.disputed();
     for id in ["n_1", "n_2"] {
         shop.hears(dispute(id, DisputeState::Open, PRICE));

@@ -1,7 +1,7 @@
 //! What the tests share: the kit that hosts have too, and a shop made of it.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tillite::webhook::{self, Format, NewEndpoint};
 use tillite::{
@@ -117,6 +117,18 @@ impl Shop {
         let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
         let engine = builder(&clock, &till, &receiver).open_in_memory().unwrap();
         Shop::with(engine, mode, clock, till, receiver)
+    }
+
+    /// A shop in test mode, and the alarms that it raises.
+    pub fn heard() -> (Shop, Arc<Mutex<Vec<tillite::Alarm>>>) {
+        let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let telling = Arc::clone(&heard);
+        let engine = builder(&clock, &till, &receiver)
+            .on_alarm(move |alarm| locked(&telling).push(alarm.clone()))
+            .open_in_memory()
+            .unwrap();
+        (Shop::with(engine, Mode::Test, clock, till, receiver), heard)
     }
 
     pub fn with(engine: Engine, mode: Mode, clock: ManualClock, till: Till, receiver: Receiver) -> Shop {

@@ -12,7 +12,7 @@ use tillite::{
 };
 
 use crate::file::{Disk, sql};
-use crate::kit::{ManualClock, Receiver, Shop, Till, Told, builder, declined, euro, locked, pending, unknown};
+use crate::kit::{ManualClock, Shop, Told, declined, euro, locked, pending, unknown};
 
 const PRICE: i64 = 199_00;
 const DAY: Duration = Duration::from_secs(86_400);
@@ -336,14 +336,7 @@ fn what_nothing_is_known_of_is_parked_until_its_name_is_learned() {
 
 #[test]
 fn what_nothing_turns_up_for_is_given_up_after_three_days_with_an_alarm() {
-    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let telling = Arc::clone(&heard);
-    let engine = builder(&clock, &till, &receiver)
-        .on_alarm(move |alarm| locked(&telling).push(alarm.clone()))
-        .open_in_memory()
-        .unwrap();
-    let shop = Shop::with(engine, tillite::Mode::Test, clock, till, receiver);
+    let (shop, heard) = Shop::heard();
     // By a name, by an attempt of nobody's, and by one of another processor.
     let nobodys = "at_test_000000000000000000000000000000";
     shop.hears(evidence("n_1", paid("pi_9")).reference("pi_9"));
@@ -860,14 +853,7 @@ fn a_refund_of_ours_in_doubt_is_decided_before_one_that_was_made_at_the_service_
 
 #[test]
 fn what_was_held_because_a_refund_was_in_doubt_is_applied_when_that_ends() {
-    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let telling = Arc::clone(&heard);
-    let engine = builder(&clock, &till, &receiver)
-        .on_alarm(move |alarm| locked(&telling).push(alarm.clone()))
-        .open_in_memory()
-        .unwrap();
-    let shop = Shop::with(engine, tillite::Mode::Test, clock, till, receiver);
+    let (shop, heard) = Shop::heard();
     let (session, _) = shop.answered("u_1", paid("pi_1"));
     let charge = shop.newest_charge(&session);
     shop.till.answer(unknown());

@@ -662,6 +662,21 @@ fn all_that_was_sold_falls_with_the_last_of_several_refunds_by_units() {
 }
 
 #[test]
+fn a_line_that_was_used_up_falls_with_the_rest_whichever_refund_is_heard_of_last() {
+    for order in [[0, 1], [1, 0]] {
+        let mut paid = tiers([1, 1, 1]);
+        paid.back(Share::Units(vec![(0, 1)]), None).unwrap();
+        paid.back(Share::Rest, Some(GrantEffect::Keep)).unwrap();
+        let amounts = [0, 1].map(|refund: usize| paid.refunds[refund].amount);
+        for refund in order {
+            assert_eq!(paid.granted(), [0, 1, 2]);
+            paid.hear(refund, &gave(amounts[refund]));
+        }
+        assert_eq!(paid.granted(), [1, 2], "{order:?}");
+    }
+}
+
+#[test]
 fn a_refund_that_failed_after_it_had_gone_through_gives_nothing_back_to_use() {
     let mut paid = tiers([1, 1, 1]);
     let _ = goes_back(&mut paid, Share::Rest, None);
