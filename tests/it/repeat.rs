@@ -116,24 +116,7 @@ impl Stage {
         app.entitlements().grant(NewGrant::tier("u_1", "gold")).unwrap();
         let overdue = NewSession::empty().expires_after(Duration::from_secs(30 * 60));
         app.sessions().create(overdue).unwrap();
-        let disputed = shop.session("u_7");
-        shop.pay(&disputed).unwrap();
-        let attempt = shop.till.requests()[0].attempt.clone();
-        let told = Notice::new(
-            "n_0",
-            NoticeKind::Dispute {
-                reference: "dp_1".to_owned(),
-                state: DisputeState::Open,
-                amount: euro(199_00),
-                reason: None,
-            },
-        );
-        let told = shop.till.post([told.attempt(attempt)]);
-        app.notifications()
-            .receive("till", &told.headers(), &told.body)
-            .unwrap();
-        shop.engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
-        let dispute = app.disputes().list(1, None).unwrap().data.remove(0);
+        let dispute = disputed(&shop);
         // A lost answer, to be looked up.
         let lost = shop.session("u_2");
         shop.till.answer(Outcome::Unknown { why: String::new() });
@@ -225,6 +208,29 @@ impl Stage {
     fn grant(&self, grant: NewGrant) -> Result<String> {
         shown(self.shop.app.entitlements().grant(grant))
     }
+}
+
+/// A payment that the buyer's bank disputes.
+fn disputed(shop: &Shop) -> Dispute {
+    let session = shop.session("u_7");
+    shop.pay(&session).unwrap();
+    let attempt = shop.till.requests()[0].attempt.clone();
+    let told = Notice::new(
+        "n_0",
+        NoticeKind::Dispute {
+            reference: "dp_1".to_owned(),
+            state: DisputeState::Open,
+            amount: euro(199_00),
+            reason: None,
+        },
+    );
+    let posted = shop.till.post([told.attempt(attempt)]);
+    shop.app
+        .notifications()
+        .receive("till", &posted.headers(), &posted.body)
+        .unwrap();
+    shop.engine.run_due(Budget::items(1).work(Work::PAYMENTS)).unwrap();
+    shop.app.disputes().list(1, None).unwrap().data.remove(0)
 }
 
 /// A charge whose money came when another had paid, and is held; and a payment over another amount.
