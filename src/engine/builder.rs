@@ -222,7 +222,7 @@ impl Builder {
         }
         let live = named(self.live)?;
         let followers = Followers::of(self.consumers)?;
-        let seal = self.seal_key.map(|key| SealKey::new(&key)).transpose()?;
+        let seal = self.seal_key.map(|key| SealKey::new(&key).map(Arc::new)).transpose()?;
         let sqlite = Sqlite::open(place.clone(), self.clock.now(), Arc::clone(&self.pace))?;
         let engine = Engine {
             core: Arc::new(Core {

@@ -43,7 +43,7 @@ pub(super) struct Core {
     pub(super) resolved_by_hand: BTreeSet<String>,
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) followers: Followers,
-    pub(super) seal: Option<SealKey>,
+    pub(super) seal: Option<Arc<SealKey>>,
     /// How long an idempotency key is kept.
     pub(super) keep_keys: Duration,
     pub(super) bell: Bell,

@@ -112,7 +112,8 @@ impl Past {
             if !heard && known.source == Source::Lookup {
                 past.silent = past.silent.saturating_add(1);
             }
-            if !sent {
+            // Only what was asked for can turn out not to have been sent.
+            if !sent && known.source != Source::Notification {
                 past.not_sent = past.not_sent.saturating_add(1);
             }
             if past.moved.is_none() && outcome == SUCCEEDED {

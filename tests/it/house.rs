@@ -117,7 +117,10 @@ fn what_belongs_in_one_place_stands_nowhere_else() {
         (".entropy.fill(", &["engine"]),
         (".execute(&ask", &["engine/asks.rs", "testing/sim"]),
         (".lookup(&key", &["engine/asks.rs", "testing/sim"]),
-        ("transport.send(", &["engine/outbox.rs", "testing/conformance/trial.rs"]),
+        (
+            "transport.send(",
+            &["engine/outbox/mod.rs", "testing/conformance/trial.rs"],
+        ),
         ("thread::Builder", &["engine/runner.rs", "testing/conformance"]),
         ("thread::spawn", &[]),
         (

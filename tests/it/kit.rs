@@ -282,9 +282,12 @@ pub fn documented() -> BTreeMap<String, String> {
         "Work",
     ];
     let mut found = BTreeMap::new();
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    for path in files.filter(|path| path.is_file()) {
+    let mut paths = vec![std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/engine")];
+    while let Some(path) = paths.pop() {
+        if path.is_dir() {
+            paths.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
         let text = std::fs::read_to_string(path).unwrap();
         let (mut handle, mut doc) = (String::new(), String::new());
         for line in text.lines() {

@@ -1,18 +1,23 @@
 #![cfg(feature = "testing")]
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::Thread;
 
 use rusqlite::Connection;
 
+use super::sealed::signing;
 use super::*;
 use crate::engine::{App, Builder};
-use crate::hook::Transport;
+use crate::hook::{SignedRequest, Transport};
 use crate::id::Mode;
-use crate::store::{EachRow, Pace, Value};
+use crate::store::outbox::Report;
+use crate::store::{Access, EachRow, Pace, Value};
 use crate::testing::{FakeReceiver, ManualClock, SeededEntropy};
-use crate::webhook::{DeliveryFilter, DeliveryOrder, DeliveryState, Format, NewEndpoint};
+use crate::webhook::{
+    DeliveryFilter, DeliveryOrder, DeliveryState, Endpoint, Format, NewEndpoint, SealedSecret, weigh,
+};
 use crate::{Budget, NewCustomer, Work};
 
 fn builder(clock: &ManualClock) -> Builder {
@@ -92,24 +97,22 @@ fn no_statement_of_the_queue_passes_a_delivery_that_it_does_not_ask_for() {
     clock.turn_back(Duration::from_secs(60));
     let host_now = engine.core.clock.now();
     let world = held[0].world;
+    let seal = engine.core.seal.clone();
     let plans = engine
         .core
         .write_raw(Access::Alone, "explained", move |sql| {
             let mut sql = Explaining { sql, plans: Vec::new() };
-            let mut endpoints = Vec::new();
-            for number in 1..=3 {
-                endpoints.extend(store::endpoint::with_sealed(&mut sql, world, number, host_now)?.map(|found| found.0));
-            }
+            let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(seal.as_deref(), endpoint, sealed);
             let upcoming = store::outbox::upcoming(&mut sql, world, host_now)?;
             assert_eq!(upcoming.len(), 3);
-            store::outbox::ready(&mut sql, world, host_now)?;
+            assert!(store::outbox::would_claim(&mut sql, world, host_now, 7, &open)?.0);
             store::outbox::next_due(&mut sql, world, host_now)?;
             store::outbox::load(&mut sql, world, 1_000)?;
-            let claims = store::outbox::claim(&mut sql, world, host_now, 100, 7, &endpoints)?;
+            let claims = store::outbox::claim(&mut sql, world, host_now, 100, 7, &open)?;
             assert!(!claims.claimed.is_empty());
             let later = host_now.plus(Duration::from_secs(600));
-            let claims = store::outbox::claim(&mut sql, world, later, 100, 8, &endpoints)?;
-            for claimed in &claims.claimed {
+            let claims = store::outbox::claim(&mut sql, world, later, 100, 8, &open)?;
+            for claimed in claims.claimed.iter().flat_map(|(_, claimed)| claimed) {
                 store::outbox::acknowledge(
                     &mut sql,
                     &Report {

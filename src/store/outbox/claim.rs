@@ -1,23 +1,26 @@
 //! Claiming: what is due and may be sent is counted, leased and fenced, endpoint by endpoint.
 
+use std::ops::ControlFlow;
+
 use super::super::Sql;
 use super::super::codec::{self, corrupt, mode_number};
-use super::super::event;
+use super::super::{endpoint, event};
 use super::acknowledge::close_lost;
-use super::due::{Candidate, Look, Standing, standings};
+use super::due::{Candidate, Look, Standing, in_turn};
 use super::flow::put_flow;
 use crate::error::Result;
 use crate::event::EventKind;
 use crate::id::{DeliveryId, EndpointId, EventId, World};
+use crate::secret::Secret;
 use crate::time::Timestamp;
-use crate::webhook::{DeliveryEvent, DeliveryState, Endpoint, Flow, LEASE, MAX_ATTEMPTS, next_state};
+use crate::webhook::{
+    DeliveryEvent, DeliveryState, Endpoint, Flow, Format, LEASE, MAX_ATTEMPTS, SealedSecret, next_state,
+};
 
 /// A claimed delivery.
 #[derive(Clone, Debug)]
 pub(crate) struct Claimed {
     pub(crate) id: DeliveryId,
-    /// The place of its endpoint among those that were given.
-    pub(crate) endpoint: usize,
     pub(crate) event: EventId,
     pub(crate) kind: EventKind,
     pub(crate) attempt: u32,
@@ -26,60 +29,118 @@ pub(crate) struct Claimed {
     pub(crate) body: Vec<u8>,
 }
 
+/// An endpoint with those of its secrets that sign for it, the newest first.
+#[derive(Clone, Debug)]
+pub(crate) struct Signer {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) secrets: Vec<Secret>,
+}
+
+/// Opens an endpoint's secrets; none if they are not enough to sign for it here.
+pub(crate) type Opens<'a> = &'a dyn Fn(&Endpoint, &[SealedSecret]) -> Option<Vec<Secret>>;
+
 /// What a round of claiming came to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims {
-    pub(crate) claimed: Vec<Claimed>,
+    /// What was claimed of each endpoint.
+    pub(crate) claimed: Vec<(Signer, Vec<Claimed>)>,
     /// Deliveries that were closed because their last attempt was never heard of again.
     pub(crate) exhausted: Vec<(EndpointId, DeliveryId)>,
+    /// Endpoints of which nothing was claimed because their secrets do not open here.
+    pub(crate) sealed: Vec<EndpointId>,
 }
 
-/// Claims up to `limit` due deliveries of these endpoints, in this order; of one that has changed since it was
-/// read, or gets nothing any more, none. `token` is random and fences the claim.
+/// Whether a claim would find something; where it would not, the endpoints whose secrets do not open here.
+pub(crate) fn would_claim(
+    sql: &mut dyn Sql,
+    world: World,
+    host_now: Timestamp,
+    token: i64,
+    open: Opens<'_>,
+) -> Result<(bool, Vec<EndpointId>)> {
+    let look = Look::at(sql, world, host_now)?;
+    let start = start(sql, world, token)?;
+    let (mut found, mut sealed) = (false, Vec::new());
+    in_turn(sql, world, look, start, &mut |sql, standing| {
+        if standing.on_offer(sql, world, look, 1)?.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        found = signer(sql, world, host_now, standing.number, open)?.is_some();
+        if found {
+            return Ok(ControlFlow::Break(()));
+        }
+        sealed.push(standing.id);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok((found, sealed))
+}
+
+/// Claims up to `limit` deliveries that are due. `token` is random: it fences the claim, and says with which
+/// endpoint it begins, so that none is always the last.
 pub(crate) fn claim(
     sql: &mut dyn Sql,
     world: World,
     host_now: Timestamp,
     limit: usize,
     token: i64,
-    endpoints: &[Endpoint],
+    open: Opens<'_>,
 ) -> Result<Claims> {
     let look = Look::at(sql, world, host_now)?;
+    let start = start(sql, world, token)?;
     let mut claims = Claims::default();
-    for (place, endpoint) in endpoints.iter().enumerate() {
-        let left = u32::try_from(limit.saturating_sub(claims.claimed.len())).unwrap_or(u32::MAX);
+    let mut left = limit;
+    in_turn(sql, world, look, start, &mut |sql, standing| {
         if left == 0 {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
-        let Some(standing) = standings(sql, world, look, Some(endpoint.number))?.pop() else {
-            continue;
+        let at_most = u32::try_from(left).unwrap_or(u32::MAX);
+        let mut taken = standing.on_offer(sql, world, look, at_most)?;
+        if taken.is_empty() {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let Some(signer) = signer(sql, world, host_now, standing.number, open)? else {
+            claims.sealed.push(standing.id);
+            return Ok(ControlFlow::Continue(()));
         };
-        let is_open = standing.flow.opens_at(standing.min_gap, host_now) <= host_now;
-        let room = standing.room().min(left);
-        if standing.revision != endpoint.revision || !is_open || room == 0 {
-            continue;
-        }
-        let mut taken = standing.takable(sql, world, look, room)?;
         // First tries leave in the order of their events.
         taken.sort_unstable_by_key(|candidate| candidate.event);
-        let before = claims.claimed.len();
+        let mut claimed = Vec::new();
         for candidate in taken {
             if candidate.attempts >= MAX_ATTEMPTS {
-                close_lost(sql, world, endpoint.number, &candidate.id, host_now)?;
-                claims.exhausted.push((endpoint.id.clone(), candidate.id));
+                close_lost(sql, world, standing.number, &candidate.id, host_now)?;
+                claims.exhausted.push((standing.id.clone(), candidate.id));
                 continue;
             }
-            let claimed = take(sql, world, host_now, token, endpoint, candidate)?;
-            claims.claimed.push(Claimed {
-                endpoint: place,
-                ..claimed
-            });
+            claimed.push(take(sql, world, host_now, token, signer.endpoint.format, candidate)?);
         }
-        if claims.claimed.len() > before {
+        if !claimed.is_empty() {
+            left -= claimed.len();
             note_gap(sql, world, &standing, host_now)?;
+            claims.claimed.push((signer, claimed));
         }
-    }
+        Ok(ControlFlow::Continue(()))
+    })?;
     Ok(claims)
+}
+
+/// The number of the endpoint behind which a round begins.
+fn start(sql: &mut dyn Sql, world: World, token: i64) -> Result<i64> {
+    Ok(token.rem_euclid(endpoint::next_number(sql, world)?))
+}
+
+/// An endpoint with its secrets; none if they do not open here.
+pub(crate) fn signer(
+    sql: &mut dyn Sql,
+    world: World,
+    host_now: Timestamp,
+    number: i64,
+    open: Opens<'_>,
+) -> Result<Option<Signer>> {
+    let found = endpoint::with_sealed(sql, world, number, host_now)?;
+    Ok(found.and_then(|(endpoint, sealed)| {
+        let secrets = open(&endpoint, &sealed)?;
+        Some(Signer { endpoint, secrets })
+    }))
 }
 
 /// Takes one delivery.
@@ -88,7 +149,7 @@ fn take(
     world: World,
     host_now: Timestamp,
     token: i64,
-    endpoint: &Endpoint,
+    format: Format,
     candidate: Candidate,
 ) -> Result<Claimed> {
     let lease_until = host_now.plus(LEASE);
@@ -106,11 +167,10 @@ fn take(
             candidate.id.as_str().into(),
         ],
     )?)?;
-    let rendered = event::rendered(sql, world, candidate.event, endpoint.format)?;
+    let rendered = event::rendered(sql, world, candidate.event, format)?;
     let (event, kind, body) = rendered.ok_or_else(|| corrupt("a delivery without its body"))?;
     Ok(Claimed {
         id: candidate.id,
-        endpoint: 0,
         event,
         kind,
         attempt: candidate.attempts + 1,

@@ -3,6 +3,8 @@
 //! Every question is a seek in the index of what is due, so that it costs the same whatever is done,
 //! blocked or not due yet. The words of the states stand in the statements: only so is the index used.
 
+use std::ops::ControlFlow;
+
 use super::super::codec::{delivery_order, id, instant, maybe_instant, mode_number, small, span};
 use super::super::{Sql, Value};
 use super::flow;
@@ -15,17 +17,16 @@ use crate::webhook::{DeliveryOrder, FURTHEST_DUE, FURTHEST_LEASE, Flow, MARGIN};
 /// their way.
 const LOOKAHEAD: u32 = 64;
 
-/// How far what is due is counted, which every claim does of every endpoint.
-const COUNTED: u32 = 8;
+/// How many endpoints are looked at in one statement where not all may be needed.
+const PAGE: u32 = 16;
 
 /// How an enabled endpoint stands that has something to be sent.
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     pub(crate) id: EndpointId,
     pub(crate) number: i64,
-    pub(crate) revision: i64,
-    pub(crate) ordering: DeliveryOrder,
-    pub(crate) min_gap: std::time::Duration,
+    ordering: DeliveryOrder,
+    pub(super) min_gap: std::time::Duration,
     pub(super) flow: Flow,
     /// Deliveries that may be on its way to it at once.
     cap: u32,
@@ -37,8 +38,6 @@ pub(crate) struct Standing {
     has_lapsed: bool,
     /// When the first one that waits is due.
     pending: Option<Timestamp>,
-    /// How many of those that wait are due, counted up to [`COUNTED`].
-    due: u32,
 }
 
 /// A delivery that can be claimed.
@@ -84,69 +83,103 @@ impl Look {
     }
 }
 
-/// The enabled endpoints, or one of them, of which something is pending or in flight.
-pub(super) fn standings(sql: &mut dyn Sql, world: World, look: Look, only: Option<i64>) -> Result<Vec<Standing>> {
+/// Which endpoints are asked about.
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    /// Up to [`PAGE`] of those behind a number and up to another one.
+    Between(i64, i64),
+}
+
+/// The enabled endpoints of which something is pending or in flight, by their numbers.
+fn standings(sql: &mut dyn Sql, world: World, look: Look, which: Which) -> Result<Vec<Standing>> {
     const LIVE: &str = "FROM tillite_delivery d WHERE d.app = w.app AND d.mode = w.mode AND d.endpoint = w.number \
                         AND d.state IN ('pending', 'in_flight')";
-    let rest = match only {
-        Some(_) => "AND w.number = $5",
-        None => "ORDER BY w.number",
-    };
-    let statement = format!(
-        "SELECT w.id, w.number, w.revision, w.ordering, w.min_gap, w.max_in_flight, \
-         (SELECT count(*) {LIVE} AND d.state = 'in_flight' AND d.due_at > $1 AND d.due_at <= $2), \
-         (SELECT min(d.due_at) {LIVE} AND d.state = 'in_flight' AND d.due_at > $1 AND d.due_at <= $2), \
-         EXISTS (SELECT 1 {LIVE} AND d.state = 'in_flight' AND d.due_at <= $1) \
-         OR EXISTS (SELECT 1 {LIVE} AND d.state = 'in_flight' AND d.due_at > $2), \
-         (SELECT min(d.due_at) {LIVE} AND d.state = 'pending'), \
-         (SELECT count(*) FROM (SELECT 1 {LIVE} AND d.state = 'pending' AND d.due_at <= $1 LIMIT {COUNTED}) AS some), {} \
-         FROM tillite_endpoint w LEFT JOIN tillite_endpoint_flow f ON f.app = w.app AND f.mode = w.mode \
-         AND f.endpoint = w.number WHERE w.app = $3 AND w.mode = $4 AND w.state = 'enabled' {rest}",
-        flow::COLUMNS
-    );
     let mut values = vec![
         look.host_now.as_millis().into(),
         look.furthest_lease().into(),
         world.app.into(),
         mode_number(world.mode).into(),
     ];
-    values.extend(only.map(Value::Int));
+    let rest = match which {
+        Which::All => "ORDER BY w.number",
+        Which::Between(after, to) => {
+            values.extend([Value::Int(after), to.into(), PAGE.into()]);
+            "AND w.number > $5 AND w.number <= $6 ORDER BY w.number LIMIT $7"
+        }
+    };
+    let statement = format!(
+        "SELECT w.id, w.number, w.ordering, w.min_gap, w.max_in_flight, \
+         (SELECT count(*) {LIVE} AND d.state = 'in_flight' AND d.due_at > $1 AND d.due_at <= $2), \
+         (SELECT min(d.due_at) {LIVE} AND d.state = 'in_flight' AND d.due_at > $1 AND d.due_at <= $2), \
+         EXISTS (SELECT 1 {LIVE} AND d.state = 'in_flight' AND d.due_at <= $1) \
+         OR EXISTS (SELECT 1 {LIVE} AND d.state = 'in_flight' AND d.due_at > $2), \
+         (SELECT min(d.due_at) {LIVE} AND d.state = 'pending'), {} \
+         FROM tillite_endpoint w LEFT JOIN tillite_endpoint_flow f ON f.app = w.app AND f.mode = w.mode \
+         AND f.endpoint = w.number WHERE w.app = $3 AND w.mode = $4 AND w.state = 'enabled' \
+         AND (EXISTS (SELECT 1 {LIVE} AND d.state = 'pending') OR EXISTS (SELECT 1 {LIVE} AND d.state = 'in_flight')) \
+         {rest}",
+        flow::COLUMNS
+    );
     let mut found = Vec::new();
     sql.each(&statement, &values, &mut |row| {
-        let flow = flow::from_row(row, 11)?;
-        let standing = Standing {
-            number: row.int(1)?,
+        let flow = flow::from_row(row, 9)?;
+        found.push(Standing {
             id: id(row.str(0)?)?,
-            revision: row.int(2)?,
-            ordering: delivery_order(row.str(3)?)?,
-            min_gap: span(row.int(4)?)?,
-            cap: flow.cap(small(row.int(5)?)?),
+            number: row.int(1)?,
+            ordering: delivery_order(row.str(2)?)?,
+            min_gap: span(row.int(3)?)?,
+            cap: flow.cap(small(row.int(4)?)?),
             flow,
-            in_flight: small(row.int(6)?)?,
-            lease_ends: maybe_instant(row.maybe_int(7)?)?,
-            has_lapsed: row.int(8)? != 0,
-            pending: maybe_instant(row.maybe_int(9)?)?,
-            due: small(row.int(10)?)?,
-        };
-        if standing.has_lapsed || standing.in_flight > 0 || standing.pending.is_some() {
-            found.push(standing);
-        }
+            in_flight: small(row.int(5)?)?,
+            lease_ends: maybe_instant(row.maybe_int(6)?)?,
+            has_lapsed: row.int(7)? != 0,
+            pending: maybe_instant(row.maybe_int(8)?)?,
+        });
         Ok(())
     })?;
     Ok(found)
 }
 
+/// Looks at an endpoint; says whether there is enough.
+type Visit<'a> = &'a mut dyn FnMut(&mut dyn Sql, Standing) -> Result<ControlFlow<()>>;
+
+/// Hands over the same endpoints in turns, those behind a number first, until there is enough.
+pub(super) fn in_turn(sql: &mut dyn Sql, world: World, look: Look, start: i64, each: Visit<'_>) -> Result<()> {
+    for (mut after, to) in [(start, i64::MAX), (0, start)] {
+        loop {
+            let page = standings(sql, world, look, Which::Between(after, to))?;
+            let is_last = page.len() < PAGE as usize;
+            for standing in page {
+                after = standing.number;
+                if each(sql, standing)?.is_break() {
+                    return Ok(());
+                }
+            }
+            if is_last {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
 impl Standing {
     /// How many deliveries can be claimed at most.
-    pub(crate) fn room(&self) -> u32 {
+    fn room(&self) -> u32 {
         let free = self.cap.saturating_sub(self.in_flight);
         // Two that are claimed at once would leave at once.
         if self.min_gap.is_zero() { free } else { free.min(1) }
     }
 
-    /// How many deliveries a claim is sure to find, as far as they are counted. It may find more.
-    pub(crate) fn at_least(&self) -> u32 {
-        self.room().min(self.due).max(1)
+    /// Up to so many deliveries that can be claimed now, the first due first.
+    pub(super) fn on_offer(&self, sql: &mut dyn Sql, world: World, look: Look, limit: u32) -> Result<Vec<Candidate>> {
+        let is_due = self.has_lapsed || self.pending.is_some_and(|due| due <= look.host_now || look.is_behind);
+        let is_open = self.flow.opens_at(self.min_gap, look.host_now) <= look.host_now;
+        match self.room().min(limit) {
+            room if room > 0 && is_due && is_open => self.takable(sql, world, look, room),
+            _ => Ok(Vec::new()),
+        }
     }
 
     /// Host time from which a delivery can be claimed; none if there is none to wait for. One whose places
@@ -194,7 +227,7 @@ impl Standing {
     /// Up to so many deliveries that can be claimed, the first due first. Unless the order is of no account,
     /// those are passed over whose object has one on its way, and a second one about an object ends the list:
     /// what comes behind it leaves behind it too.
-    pub(super) fn takable(&self, sql: &mut dyn Sql, world: World, look: Look, limit: u32) -> Result<Vec<Candidate>> {
+    fn takable(&self, sql: &mut dyn Sql, world: World, look: Look, limit: u32) -> Result<Vec<Candidate>> {
         let mut busy = Vec::new();
         let is_ordered = planted!(OrderIgnored, false, self.ordering != DeliveryOrder::None);
         if is_ordered && self.in_flight > 0 {
@@ -326,31 +359,11 @@ impl Standing {
     }
 }
 
-/// The enabled endpoints of which something is due and may be sent, if it is not about an object of which
-/// something is on its way: [`is_claimable`] knows.
-pub(crate) fn ready(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<Vec<Standing>> {
-    let look = Look::at(sql, world, host_now)?;
-    let mut found = standings(sql, world, look, None)?;
-    found.retain(|standing| {
-        let is_due = standing.has_lapsed || standing.pending.is_some_and(|due| due <= host_now || look.is_behind);
-        is_due && standing.room() > 0 && standing.flow.opens_at(standing.min_gap, host_now) <= host_now
-    });
-    Ok(found)
-}
-
-/// Whether something can be claimed of an endpoint now.
-pub(crate) fn is_claimable(sql: &mut dyn Sql, world: World, host_now: Timestamp, standing: &Standing) -> Result<bool> {
-    let look = Look::at(sql, world, host_now)?;
-    Ok(standing
-        .claimable_at(sql, world, look)?
-        .is_some_and(|at| at <= host_now))
-}
-
 /// The enabled endpoints of which something can be claimed, now or later, with when: the soonest first.
 pub(crate) fn upcoming(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<Vec<(Timestamp, Standing)>> {
     let look = Look::at(sql, world, host_now)?;
     let mut found = Vec::new();
-    for standing in standings(sql, world, look, None)? {
+    for standing in standings(sql, world, look, Which::All)? {
         if let Some(at) = standing.claimable_at(sql, world, look)? {
             found.push((at, standing));
         }
@@ -363,7 +376,7 @@ pub(crate) fn upcoming(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> 
 /// claimed.
 pub(crate) fn next_due(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<Option<Timestamp>> {
     let look = Look::at(sql, world, host_now)?;
-    let standings = standings(sql, world, look, None)?;
+    let standings = standings(sql, world, look, Which::All)?;
     let lapsed = |standing: &Standing| standing.has_lapsed.then_some(host_now);
     let soonest = |standing: &Standing| standing.pending.into_iter().chain(lapsed(standing)).min();
     Ok(standings.iter().filter_map(soonest).min())

@@ -12,7 +12,7 @@ mod flow;
 mod lane;
 
 pub(crate) use self::acknowledge::{Report, acknowledge, give_back};
-pub(crate) use self::claim::{Claimed, claim};
-pub(crate) use self::due::{Standing, is_claimable, load, next_due, ready, upcoming};
+pub(crate) use self::claim::{Claimed, Signer, claim, signer, would_claim};
+pub(crate) use self::due::{load, next_due, upcoming};
 pub(crate) use self::flow::{flow, put_flow};
 pub(super) use self::lane::{New, enqueue};

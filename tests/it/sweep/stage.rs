@@ -236,10 +236,7 @@ impl Template {
             .receive("till", &first.headers(), &first.body)
             .unwrap();
         let notified = app.notifications().list(1, None).unwrap().data.remove(0).id;
-        // They have their turns: one takes some of what there is, the other comes to what it never takes.
-        for items in [20, 3] {
-            engine.run_due(Budget::items(items).work(Work::CONSUMERS)).unwrap();
-        }
+        run_consumers(&engine);
         let delivery = engine.claim_deliveries(1).unwrap().remove(0);
         let sent = app.deliveries().get(&delivery.id).unwrap();
         let replay = begun_replay(&app, &endpoint);
@@ -284,6 +281,13 @@ impl Template {
                 drawn,
             },
         }
+    }
+}
+
+/// They have their turns: one takes some of what there is, the other comes to what it never takes.
+fn run_consumers(engine: &Engine) {
+    for items in [20, 3] {
+        engine.run_due(Budget::items(items).work(Work::CONSUMERS)).unwrap();
     }
 }
 

@@ -1,0 +1,106 @@
+//! Claiming: what is due is taken in one transaction and signed after it.
+
+use super::exhausted;
+use super::sealed::signing;
+use crate::engine::core::Core;
+use crate::error::Result;
+use crate::hook::SignedRequest;
+use crate::id::{EndpointId, World};
+use crate::store::outbox::{Claimed, Signer};
+use crate::store::{self, Access, Sql};
+use crate::time::Timestamp;
+use crate::webhook::{self, ClaimedDelivery, Endpoint, SealedSecret, Signing, TIMEOUT};
+use crate::wire;
+
+impl Core {
+    /// Claims up to so many deliveries of a world.
+    pub(super) fn claim(&self, world: World, limit: usize, into: &mut Vec<ClaimedDelivery>) -> Result<()> {
+        let host_now = self.clock.now();
+        let token = self.token()?;
+        let (is_worth_it, sealed) = self.store.read(|sql| {
+            let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(self.seal.as_deref(), endpoint, sealed);
+            store::outbox::would_claim(sql, world, host_now, token, &open)
+        })?;
+        self.tell_sealed(world, sealed)?;
+        if !is_worth_it {
+            return Ok(());
+        }
+        let seal = self.seal.clone();
+        let access = planted!(ClaimsDoNotWait, Access::Alone, Access::Shared);
+        let (claims, alarms) = self.write_raw(access, "claim_deliveries", move |sql| {
+            let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(seal.as_deref(), endpoint, sealed);
+            let mut claims = store::outbox::claim(sql, world, host_now, limit, token, &open)?;
+            let mut alarms = Vec::new();
+            for (endpoint, delivery) in std::mem::take(&mut claims.exhausted) {
+                alarms.push(exhausted(sql, world, endpoint, delivery)?);
+            }
+            Ok((claims, alarms))
+        })?;
+        self.counted.exhausted.add(alarms.len());
+        self.alarms.tell(alarms);
+        self.tell_sealed(world, claims.sealed)?;
+        let before = into.len();
+        for (signer, claimed) in claims.claimed {
+            into.extend(claimed.into_iter().map(|claimed| ClaimedDelivery {
+                request: signed(&claimed, &signer, host_now),
+                id: claimed.id,
+                attempt: claimed.attempt,
+                lease_until: claimed.lease_until,
+                endpoint: signer.endpoint.id.clone(),
+                world,
+                token,
+                was_due: claimed.was_due,
+            }));
+        }
+        self.counted.claimed.add(into.len() - before);
+        Ok(())
+    }
+
+    /// Host time from which a delivery of a world can be claimed here, and the endpoints on the way to it
+    /// whose secrets do not open.
+    pub(in crate::engine) fn next_claimable(
+        &self,
+        sql: &mut dyn Sql,
+        world: World,
+        host_now: Timestamp,
+    ) -> Result<(Option<Timestamp>, Vec<EndpointId>)> {
+        let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(self.seal.as_deref(), endpoint, sealed);
+        let mut sealed = Vec::new();
+        for (at, standing) in store::outbox::upcoming(sql, world, host_now)? {
+            if store::outbox::signer(sql, world, host_now, standing.number, &open)?.is_some() {
+                return Ok((Some(at), sealed));
+            }
+            sealed.push(standing.id);
+        }
+        Ok((None, sealed))
+    }
+}
+
+/// The request of one attempt. Timestamp and signatures are of this attempt; the body is as it was
+/// committed.
+fn signed(claimed: &Claimed, signer: &Signer, host_now: Timestamp) -> SignedRequest {
+    let Signer { endpoint, secrets } = signer;
+    let format = endpoint.format;
+    let mut headers = vec![
+        ("Content-Type", "application/json".to_owned()),
+        ("User-Agent", concat!("Tillite/", env!("CARGO_PKG_VERSION")).to_owned()),
+    ];
+    headers.extend(webhook::headers(
+        format,
+        &Signing {
+            secrets,
+            id: claimed.event.as_str(),
+            event: wire::name(format, claimed.kind).unwrap_or_default(),
+            seconds: host_now.as_secs(),
+            body: &claimed.body,
+        },
+    ));
+    SignedRequest {
+        url: endpoint.url.clone(),
+        headers,
+        body: claimed.body.clone(),
+        mode: endpoint.id.mode(),
+        timeout: TIMEOUT,
+        signed_at: host_now,
+    }
+}
