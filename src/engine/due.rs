@@ -276,10 +276,11 @@ impl Engine {
 
     fn run_deliveries(&self, budget: Budget, ran: &mut Ran) -> Result<()> {
         while let Some(left) = self.left(budget, *ran) {
-            let (delivered, undelivered) = self.deliver(left.min(CLAIM))?;
-            ran.delivered += delivered;
-            ran.undelivered += undelivered;
-            if delivered + undelivered == 0 {
+            let done = self.deliver(left.min(CLAIM))?;
+            ran.delivered += done.accepted;
+            ran.undelivered += done.failed;
+            // Who was kept waiting by a receiver lets the other kinds of work have their turn.
+            if done.was_slow || done.accepted + done.failed == 0 {
                 break;
             }
         }

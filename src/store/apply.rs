@@ -257,7 +257,7 @@ pub(super) fn put_delivery(
         event,
         object,
         generation,
-        due_at: tx.host_now,
+        due_at: tx.queued_at,
     };
     outbox::enqueue(tx.sql, tx.world, &new)?;
     Ok(id)

@@ -161,6 +161,8 @@ pub(crate) struct Tx<'a> {
     /// Engine time of this write.
     pub(crate) now: Timestamp,
     pub(crate) host_now: Timestamp,
+    /// Host time of this write for what keeps its place in the order of writes: as late as that of any before it.
+    pub(super) queued_at: Timestamp,
     pub(crate) mint: Mint,
     pub(super) actor: String,
     pub(super) cause: &'static str,
@@ -188,7 +190,7 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
          THEN CASE WHEN $1 + clock_offset > $3 THEN $3 ELSE $1 + clock_offset END \
          WHEN now < $2 THEN $2 ELSE now END WHERE app = $4 AND mode = $5 RETURNING now, seq, hash, \
          (SELECT slug FROM tillite_app WHERE tillite_app.app = tillite_head.app), \
-         (SELECT public_url FROM tillite_app WHERE tillite_app.app = tillite_head.app)",
+         (SELECT public_url FROM tillite_app WHERE tillite_app.app = tillite_head.app), now - clock_offset",
         &[
             host_now.as_millis().into(),
             shown.as_millis().into(),
@@ -198,11 +200,13 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
         ],
         &mut |row| {
             let (seq, hash) = (row.int(1)?, digest(&row.bytes(2)?)?);
-            head = Some((instant(row.int(0)?)?, seq, hash, row.text(3)?, row.maybe_text(4)?));
+            let times = (instant(row.int(0)?)?, Timestamp::from_millis_clamped(row.int(5)?));
+            head = Some((times, seq, hash, row.text(3)?, row.maybe_text(4)?));
             Ok(())
         },
     )?;
-    let (now, seq, hash, slug, public_url) = head.ok_or_else(|| codec::corrupt("an app without its head row"))?;
+    let ((now, written), seq, hash, slug, public_url) =
+        head.ok_or_else(|| codec::corrupt("an app without its head row"))?;
     Ok(Tx {
         sql,
         world: moment.world,
@@ -210,6 +214,7 @@ pub(super) fn begin<'a>(sql: &'a mut dyn Sql, moment: &Moment) -> Result<Tx<'a>>
         public_url,
         now,
         host_now,
+        queued_at: written.max(host_now),
         mint: moment.mint.clone(),
         actor: moment.actor.to_string(),
         cause: moment.cause,

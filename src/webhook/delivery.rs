@@ -34,15 +34,21 @@ pub(crate) const MARGIN: Duration = Duration::from_secs(5);
 pub(crate) const AFTER_PANIC: Duration = Duration::from_secs(300);
 
 /// The longest that a receiver can have an endpoint left alone: twice the longest gap.
-pub(crate) const LONGEST_PAUSE: Duration = Duration::from_secs(14_400);
+pub(crate) const LONGEST_PAUSE: Duration = GAPS[3].saturating_mul(2);
 
 /// How far ahead a lease can end. One that ends later was given while the host's clock was ahead by
 /// more than a lease, and counts as over; a clock that is set back by less only makes it longer.
 pub(crate) const FURTHEST_LEASE: Duration = Duration::from_secs(2 * LEASE.as_secs());
 
-/// How far ahead a delivery can be due that waits for its attempt after so many, in milliseconds, for as
-/// many as can be claimed. What is due later was put off while the host's clock was ahead.
-pub(crate) const FURTHEST_DUE: [i64; 5] = [300_000, 120_000, 600_000, 3_600_000, 14_400_000];
+/// How far ahead a delivery can be due at the most.
+pub(crate) const FURTHEST_DUE: Duration = LONGEST_PAUSE;
+
+/// How far ahead a delivery can be due that was claimed and waits for its attempt after so many: a receiver
+/// can make a gap twice as long. What is due later was put off while the host's clock was ahead.
+pub(crate) fn furthest_due(attempts: u32) -> Duration {
+    let gap = attempts.checked_sub(1).and_then(|failed| GAPS.get(failed as usize));
+    gap.map_or(AFTER_PANIC, |gap| AFTER_PANIC.max(*gap * 2))
+}
 
 /// Where a delivery stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -184,6 +190,8 @@ pub struct ClaimedDelivery {
     pub(crate) token: i64,
     /// Host time at which it was due when it was claimed.
     pub(crate) was_due: Timestamp,
+    /// Whether the endpoint has accepted nothing since it last failed.
+    pub(crate) is_failing: bool,
 }
 
 /// What one attempt came to.
@@ -199,6 +207,8 @@ pub(crate) struct Attempted {
     pub(crate) is_overloaded: bool,
     /// Host time until which the endpoint asked to be left alone.
     pub(crate) pause_until: Option<Timestamp>,
+    /// Whether it says something about the endpoint.
+    pub(crate) is_its_doing: bool,
 }
 
 impl Attempted {
@@ -212,6 +222,16 @@ impl Attempted {
             detail: None,
             is_overloaded: false,
             pause_until: None,
+            is_its_doing: false,
+        }
+    }
+
+    /// There is nothing that could be sent, nor will there be.
+    pub(crate) fn unsendable() -> Attempted {
+        Attempted {
+            outcome: "failed",
+            detail: Some("nothing was sent: the event has no body in the endpoint's format".to_owned()),
+            ..Attempted::lost()
         }
     }
 }
@@ -261,6 +281,7 @@ pub(crate) fn weigh(attempt: u32, outcome: &TransportOutcome, ended: Timestamp, 
         pause_until: asked
             .filter(|asked| pauses && !asked.is_zero())
             .map(|asked| ended.plus(asked.min(longest))),
+        is_its_doing: true,
     }
 }
 

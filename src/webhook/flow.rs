@@ -37,6 +37,12 @@ impl DeliveryOrder {
     }
 }
 
+/// How long an attempt may take before the others that were claimed with it are left to others.
+pub(crate) const SLOW: Duration = Duration::from_secs(1);
+
+/// The longest that an endpoint is left alone because it kept a sender waiting for nothing.
+const LONGEST_REST: Duration = Duration::from_secs(300);
+
 /// How an endpoint is doing. By default all is well with it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Flow {
@@ -69,8 +75,16 @@ impl Flow {
         paused.into_iter().chain(spaced).max().unwrap_or(Timestamp::MIN)
     }
 
-    /// How it is doing after an attempt that ended at a host time.
-    pub(crate) fn after(self, attempted: &Attempted, allowed: u32, ended: Timestamp) -> Flow {
+    /// Whether it has failed since it last accepted something.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing_since.is_some()
+    }
+
+    /// How it is doing after an attempt that took so long and ended at a host time.
+    pub(crate) fn after(self, attempted: &Attempted, allowed: u32, took: Duration, ended: Timestamp) -> Flow {
+        if !attempted.is_its_doing {
+            return self;
+        }
         let below = |cap: u32| Some(cap).filter(|cap| *cap < allowed);
         if attempted.event == DeliveryEvent::Accepted {
             return Flow {
@@ -86,15 +100,21 @@ impl Flow {
         } else {
             self.in_flight
         };
+        let failures = self.failures + 1;
+        // One that never answers would have its sender's whole time: the longer it does, the less it gets.
+        let times = u32::try_from(failures).unwrap_or(u32::MAX);
+        let is_silent = attempted.status.is_none() && took > SLOW;
+        let rest = is_silent.then(|| ended.plus(took.saturating_mul(times).min(LONGEST_REST)));
         Flow {
             in_flight,
             paused_until: in_time(self.paused_until)
                 .into_iter()
                 .chain(attempted.pause_until)
+                .chain(rest)
                 .max(),
             next_at: self.next_at,
             failing_since: self.failing_since.or(Some(ended)),
-            failures: self.failures + 1,
+            failures,
             exhausted: self.exhausted + i64::from(attempted.event == DeliveryEvent::FailedLast),
         }
     }

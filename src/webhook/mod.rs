@@ -56,7 +56,7 @@ mod verify;
 #[cfg(feature = "engine")]
 pub(crate) use delivery::{
     AFTER_PANIC, Attempted, DeliveryEvent, FURTHEST_DUE, FURTHEST_LEASE, LEASE, MARGIN, MAX_ATTEMPTS, TIMEOUT,
-    next as next_state, weigh,
+    furthest_due, next as next_state, weigh,
 };
 #[cfg(feature = "engine")]
 pub use delivery::{ClaimedDelivery, Delivery, DeliveryState};
@@ -71,7 +71,7 @@ pub(crate) use endpoint::{
 #[cfg(feature = "engine")]
 pub use flow::DeliveryOrder;
 #[cfg(feature = "engine")]
-pub(crate) use flow::Flow;
+pub(crate) use flow::{Flow, SLOW};
 pub use format::Format;
 pub use inbox::{Arrival, Arrived, Inbox, InboxStore};
 #[cfg(feature = "engine")]

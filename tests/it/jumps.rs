@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tillite::webhook::{DeliveryFilter, DeliveryState, Format, NewEndpoint};
 use tillite::{
-    Answered, Budget, ClaimedDelivery, Clock as _, Delivery, Mode, Secret, SignedRequest, Transport as _,
+    Answered, Budget, ClaimedDelivery, Clock as _, Delivery, Mode, NewCustomer, Secret, SignedRequest, Transport as _,
     TransportOutcome, Work,
 };
 
@@ -98,6 +98,52 @@ fn set_forward_an_hour_a_retry_is_made_at_once_and_only_once() {
     shop.clock.turn_back(HOUR);
     assert_eq!(deliver(&shop), (0, 0));
     shop.clock.turn(HOUR + 6 * MINUTE);
+    assert_eq!(deliver(&shop), (1, 0));
+    shop.clean();
+}
+
+#[test]
+fn first_tries_leave_in_the_order_of_their_events_however_far_the_clock_goes_back_between_them() {
+    for back in [Duration::from_secs(3), MINUTE, HOUR, 365 * 24 * HOUR] {
+        let shop = Shop::open();
+        let new = NewEndpoint::new("https://shop.example/hook", Format::Standard);
+        let new = new.events(["customer.created", "customer.updated"]);
+        shop.app.endpoints().add(new).unwrap();
+        shop.clock.turn(2 * 365 * 24 * HOUR);
+        let change = |name: &str| shop.app.customers().set(NewCustomer::uid("u_1").name(name)).unwrap();
+        change("before");
+        shop.clock.turn_back(back);
+        change("after");
+        let mut told = Vec::new();
+        for _ in 0..2 {
+            let [claimed] = <[ClaimedDelivery; 1]>::try_from(claim(&shop)).unwrap_or_else(|claimed| {
+                // A little is waited for, and what is new waits behind what is not.
+                assert!(claimed.is_empty() && back < MINUTE, "{back:?}: {}", claimed.len());
+                shop.clock.turn(back);
+                <[ClaimedDelivery; 1]>::try_from(claim(&shop)).unwrap()
+            });
+            told.push(String::from_utf8(claimed.request.body.clone()).unwrap());
+            assert!(shop.engine.acknowledge(&claimed, &status(204)).unwrap());
+        }
+        assert!(
+            told[0].contains("\"before\"") && told[1].contains("\"after\""),
+            "{back:?}: {told:?}"
+        );
+        shop.clean();
+    }
+}
+
+#[test]
+fn what_was_put_off_while_the_clock_was_a_year_ahead_waits_for_nothing_though_nothing_else_was_written() {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+    let shop = Shop::open();
+    endpoint(&shop);
+    shop.receiver.answer(status(500));
+    sell(&shop, "u_1").unwrap();
+    shop.clock.turn(YEAR);
+    assert_eq!(deliver(&shop), (0, 1));
+    shop.clock.turn_back(YEAR);
+    assert_eq!(shop.engine.next_due().unwrap(), Some(shop.clock.now()));
     assert_eq!(deliver(&shop), (1, 0));
     shop.clean();
 }

@@ -54,6 +54,7 @@ mod sale;
 mod saved;
 mod session;
 mod setup;
+mod sharing;
 mod simulation;
 mod size;
 mod sweep;

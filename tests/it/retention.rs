@@ -297,7 +297,7 @@ fn a_run_forgets_no_more_than_it_was_told_and_the_next_goes_on_where_it_stopped(
     shop.clock.turn(DAY);
     sql(
         &disk.raw(),
-        "UPDATE tillite_delivery SET due_at = due_at + 8640000000 WHERE attempts = 1",
+        "UPDATE tillite_delivery SET due_at = due_at + 90000000 WHERE attempts = 1",
     );
     shop.run();
     let all = attempts(&disk).len();

@@ -16,38 +16,65 @@ use crate::hook::TransportOutcome;
 use crate::id::World;
 use crate::store::outbox::Report;
 use crate::store::{self, Access};
+use crate::time::Timestamp;
 use crate::webhook::{ClaimedDelivery, DeliveryEvent, EndpointState, weigh};
+
+/// What came of a delivery.
+#[derive(Clone, Copy)]
+pub(super) struct Sent<'a> {
+    pub(super) delivery: &'a ClaimedDelivery,
+    pub(super) outcome: &'a TransportOutcome,
+    /// Host time at which it was sent.
+    pub(super) started: Timestamp,
+}
+
+impl<'a> Sent<'a> {
+    /// By a host that sends by itself. When it did so it does not say.
+    pub(super) fn by_host(delivery: &'a ClaimedDelivery, outcome: &'a TransportOutcome) -> Sent<'a> {
+        Sent {
+            delivery,
+            outcome,
+            started: delivery.request.signed_at,
+        }
+    }
+
+    fn report(self, ended: Timestamp) -> Report {
+        let Sent {
+            delivery,
+            outcome,
+            started,
+        } = self;
+        Report {
+            world: delivery.world,
+            delivery: delivery.id.clone(),
+            token: delivery.token,
+            attempt: delivery.attempt,
+            started,
+            ended,
+            attempted: weigh(delivery.attempt, outcome, ended, chance(delivery)),
+            is_repeated: false,
+        }
+    }
+}
 
 impl Core {
     /// Writes down what came of deliveries, in one transaction, and tries for so long while the disk fails.
-    pub(super) fn acknowledge(
-        &self,
-        outcomes: &[(&ClaimedDelivery, &TransportOutcome)],
-        patience: Duration,
-    ) -> Result<Vec<bool>> {
+    pub(super) fn acknowledge(&self, sent: &[Sent<'_>], patience: Duration) -> Result<Vec<bool>> {
         let ended = self.clock.now();
-        let reports: Vec<Report> = outcomes
-            .iter()
-            .map(|(delivery, outcome)| Report {
-                world: delivery.world,
-                delivery: delivery.id.clone(),
-                token: delivery.token,
-                attempt: delivery.attempt,
-                started: delivery.request.signed_at,
-                ended,
-                attempted: weigh(delivery.attempt, outcome, ended, chance(delivery)),
-            })
-            .collect();
+        let mut reports: Vec<Report> = sent.iter().map(|sent| sent.report(ended)).collect();
         let access = match reports.len() {
             0..=16 => Access::Shared,
             _ => Access::Alone,
         };
         let mut alarms = Vec::new();
         let written = patiently(self, patience, || {
-            let reports = reports.clone();
+            let tried = reports.clone();
+            for report in &mut reports {
+                report.is_repeated = true;
+            }
             self.write_raw_noting(access, "acknowledge", &mut alarms, move |sql| {
                 let mut acked = Vec::new();
-                for report in &reports {
+                for report in &tried {
                     let found = store::outbox::acknowledge(sql, report)?;
                     let last = found.counted && report.attempted.event == DeliveryEvent::FailedLast;
                     let alarm =
@@ -64,8 +91,8 @@ impl Core {
                 return Err(error);
             }
         };
-        for (delivery, outcome) in outcomes {
-            trace::delivered(delivery, answered_status(outcome));
+        for sent in sent {
+            trace::delivered(sent.delivery, answered_status(sent.outcome));
         }
         self.bell.ring();
         let mut counted = Vec::new();

@@ -14,9 +14,8 @@ use crate::wire;
 
 impl Core {
     /// Claims up to so many deliveries of a world.
-    pub(super) fn claim(&self, world: World, limit: usize, into: &mut Vec<ClaimedDelivery>) -> Result<()> {
+    pub(super) fn claim(&self, world: World, limit: usize, token: i64, into: &mut Vec<ClaimedDelivery>) -> Result<()> {
         let host_now = self.clock.now();
-        let token = self.token()?;
         let (is_worth_it, sealed) = self.store.read(|sql| {
             let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(self.seal.as_deref(), endpoint, sealed);
             store::outbox::would_claim(sql, world, host_now, token, &open)
@@ -40,9 +39,10 @@ impl Core {
         self.alarms.tell(alarms);
         self.tell_sealed(world, claims.sealed)?;
         let before = into.len();
-        for (signer, claimed) in claims.claimed {
-            into.extend(claimed.into_iter().map(|claimed| ClaimedDelivery {
-                request: signed(&claimed, &signer, host_now),
+        for batch in claims.batches {
+            let signer = &batch.signer;
+            into.extend(batch.claimed.into_iter().map(|claimed| ClaimedDelivery {
+                request: signed(&claimed, signer, host_now),
                 id: claimed.id,
                 attempt: claimed.attempt,
                 lease_until: claimed.lease_until,
@@ -50,6 +50,7 @@ impl Core {
                 world,
                 token,
                 was_due: claimed.was_due,
+                is_failing: batch.is_failing,
             }));
         }
         self.counted.claimed.add(into.len() - before);

@@ -6,6 +6,7 @@ mod sealed;
 
 use std::time::Duration;
 
+use self::answers::Sent;
 use super::Engine;
 use super::alarms::shielded;
 use super::settling::SETTLE_PATIENCE;
@@ -14,14 +15,10 @@ use crate::error::{Invalid, Result};
 use crate::hook::{Answered, TransportOutcome};
 use crate::id::{DeliveryId, EndpointId, World};
 use crate::store::{self, Sql};
-use crate::webhook::{AFTER_PANIC, ClaimedDelivery, MARGIN, TIMEOUT};
+use crate::webhook::{AFTER_PANIC, ClaimedDelivery, MARGIN, SLOW, TIMEOUT};
 
 /// How many outcomes are written down in one transaction at the most.
 const MOST_AT_ONCE: usize = 1_000;
-
-/// How long one sending may take, by the host's clock, before the rest of what was claimed with it is left
-/// to others.
-const SLOW: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// Takes up to `limit` deliveries that are due, over all apps, signed and ready to be sent, for
@@ -39,13 +36,22 @@ impl Engine {
     /// # Events
     /// None.
     pub fn claim_deliveries(&self, limit: usize) -> Result<Vec<ClaimedDelivery>> {
+        let mut worlds = self.core.store.read(store::app::worlds)?;
+        let token = self.core.token()?;
+        // Each round begins with another one, so that what piles up in one keeps none of the others waiting.
+        let first = usize::try_from(token).unwrap_or(0) % worlds.len().max(1);
+        worlds.rotate_left(first);
         let mut claimed = Vec::new();
-        for world in self.core.store.read(store::app::worlds)? {
+        for world in worlds {
             let left = limit.saturating_sub(claimed.len());
             if left == 0 {
                 break;
             }
-            self.core.claim(world, left, &mut claimed)?;
+            match self.core.claim(world, left, token, &mut claimed) {
+                // What was claimed before is held by this caller only.
+                Err(_) if !claimed.is_empty() => break,
+                done => done?,
+            }
         }
         Ok(claimed)
     }
@@ -63,7 +69,9 @@ impl Engine {
     /// # Events
     /// `endpoint.suspended` once an endpoint has failed for as long as it may.
     pub fn acknowledge(&self, delivery: &ClaimedDelivery, outcome: &TransportOutcome) -> Result<bool> {
-        let counted = self.core.acknowledge(&[(delivery, outcome)], Duration::ZERO)?;
+        let counted = self
+            .core
+            .acknowledge(&[Sent::by_host(delivery, outcome)], Duration::ZERO)?;
         Ok(counted.into_iter().all(|counted| counted))
     }
 
@@ -85,19 +93,23 @@ impl Engine {
             let allowed = format!("at most {MOST_AT_ONCE} at once");
             return Err(Invalid::new("outcomes", outcomes.len(), allowed).into());
         }
-        let outcomes: Vec<_> = outcomes.iter().map(|(delivery, outcome)| (delivery, outcome)).collect();
-        self.core.acknowledge(&outcomes, Duration::ZERO)
+        let sent = outcomes
+            .iter()
+            .map(|(delivery, outcome)| Sent::by_host(delivery, outcome));
+        self.core.acknowledge(&sent.collect::<Vec<_>>(), Duration::ZERO)
     }
 
-    /// Delivers up to `limit` of what is due through the transport. Answers how many were accepted
-    /// and how many were not.
-    pub(super) fn deliver(&self, limit: usize) -> Result<(usize, usize)> {
+    /// Delivers up to `limit` of what is due through the transport.
+    pub(super) fn deliver(&self, limit: usize) -> Result<Delivered> {
         let core = &self.core;
+        let mut done = Delivered::default();
         let Some(transport) = &core.transport else {
-            return Ok((0, 0));
+            return Ok(done);
         };
-        let (mut accepted, mut failed) = (0, 0);
-        let mut claimed = self.claim_deliveries(limit)?.into_iter();
+        let mut claimed = self.claim_deliveries(limit)?;
+        // Those that fail may take their time to do so again.
+        claimed.sort_by_key(|delivery| delivery.is_failing);
+        let mut claimed = claimed.into_iter();
         while let Some(delivery) = claimed.next() {
             let started = core.clock.now();
             // A claim that could run out before the answer is not started: somebody else would
@@ -108,17 +120,26 @@ impl Engine {
             }
             if planted!(DeliveredBeforeSent) {
                 let outcome = TransportOutcome::Answered(Answered::status(204));
-                core.acknowledge(&[(&delivery, &outcome)], Duration::ZERO)?;
+                core.acknowledge(&[Sent::by_host(&delivery, &outcome)], Duration::ZERO)?;
             }
             match shielded(|| Hook::Transport, || transport.send(&delivery.request)) {
                 Ok(outcome) => {
                     // What was answered is in memory only: it is worth waiting for the disk, and the POST
                     // must not be made again.
                     let left = delivery.lease_until.since(core.clock.now());
-                    core.acknowledge(&[(&delivery, &outcome)], left.min(SETTLE_PATIENCE))?;
+                    let sent = Sent {
+                        delivery: &delivery,
+                        outcome: &outcome,
+                        started,
+                    };
+                    if let Err(error) = core.acknowledge(&[sent], left.min(SETTLE_PATIENCE)) {
+                        // Where the file fails this may fail as well: then their leases end.
+                        let _ = core.give_back(claimed);
+                        return Err(error);
+                    }
                     match outcome {
-                        TransportOutcome::Answered(answer) if (200..300).contains(&answer.status) => accepted += 1,
-                        _ => failed += 1,
+                        TransportOutcome::Answered(answer) if (200..300).contains(&answer.status) => done.accepted += 1,
+                        _ => done.failed += 1,
                     }
                 }
                 // That is not the receiver's doing, so it costs the delivery no attempt.
@@ -130,17 +151,27 @@ impl Engine {
                     }]);
                     core.alarms.tell([panicked]);
                     given_back?;
-                    failed += 1;
+                    done.failed += 1;
                 }
             }
             // Who waited for one endpoint does not make the others wait as well.
             if core.clock.now().since(started) > SLOW {
+                done.was_slow = true;
                 core.give_back(claimed)?;
                 break;
             }
         }
-        Ok((accepted, failed))
+        Ok(done)
     }
+}
+
+/// What came of a round of deliveries.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delivered {
+    pub(super) accepted: usize,
+    pub(super) failed: usize,
+    /// Whether one took so long that the rest was left to others.
+    pub(super) was_slow: bool,
 }
 
 /// What somebody has to look at once it is committed that a delivery has no attempt left.

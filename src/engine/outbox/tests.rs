@@ -109,10 +109,10 @@ fn no_statement_of_the_queue_passes_a_delivery_that_it_does_not_ask_for() {
             store::outbox::next_due(&mut sql, world, host_now)?;
             store::outbox::load(&mut sql, world, 1_000)?;
             let claims = store::outbox::claim(&mut sql, world, host_now, 100, 7, &open)?;
-            assert!(!claims.claimed.is_empty());
+            assert!(!claims.batches.is_empty());
             let later = host_now.plus(Duration::from_secs(600));
             let claims = store::outbox::claim(&mut sql, world, later, 100, 8, &open)?;
-            for claimed in claims.claimed.iter().flat_map(|(_, claimed)| claimed) {
+            for claimed in claims.batches.iter().flat_map(|batch| &batch.claimed) {
                 store::outbox::acknowledge(
                     &mut sql,
                     &Report {
@@ -128,6 +128,7 @@ fn no_statement_of_the_queue_passes_a_delivery_that_it_does_not_ask_for() {
                             later,
                             0,
                         ),
+                        is_repeated: false,
                     },
                 )?;
                 store::outbox::give_back(&mut sql, world, &claimed.id, 8, later)?;
@@ -222,4 +223,49 @@ fn while_what_came_of_it_cannot_be_written_the_writing_is_tried_again_and_never_
         .data
         .remove(0);
     assert_eq!((delivery.state, delivery.attempts), (DeliveryState::Delivered, 1));
+}
+
+#[test]
+fn what_was_written_down_in_doubt_and_is_brought_again_counts_as_it_did() {
+    let clock = ManualClock::new();
+    let engine = builder(&clock).open_in_memory().unwrap();
+    let app = engine.app("shop", Mode::Test).unwrap();
+    endpoint(&app, "shop.example", DeliveryOrder::Soft);
+    for status in [204, 500] {
+        change(&app, "a", &status.to_string());
+        let claimed = engine.claim_deliveries(1).unwrap().remove(0);
+        let now = engine.core.clock.now();
+        let outcome = TransportOutcome::Answered(Answered::status(status));
+        let report = Report {
+            world: claimed.world,
+            delivery: claimed.id.clone(),
+            token: claimed.token,
+            attempt: claimed.attempt,
+            started: now,
+            ended: now,
+            attempted: weigh(claimed.attempt, &outcome, now, 0),
+            is_repeated: false,
+        };
+        let bring = |is_repeated, token| {
+            let report = Report {
+                is_repeated,
+                token,
+                ..report.clone()
+            };
+            let write = engine.core.write_raw(Access::Alone, "brought", move |sql| {
+                store::outbox::acknowledge(sql, &report)
+            });
+            write.unwrap().counted
+        };
+        assert!(bring(false, claimed.token));
+        let before = engine.dump().unwrap();
+        assert!(bring(true, claimed.token), "{status}");
+        assert!(!bring(true, claimed.token + 1), "that is another claim");
+        assert!(!bring(false, claimed.token), "nothing was in doubt");
+        assert_eq!(engine.dump().unwrap(), before);
+        clock.turn(Duration::from_secs(3_600));
+        engine
+            .acknowledge(&claimed, &TransportOutcome::Answered(Answered::status(204)))
+            .unwrap();
+    }
 }

@@ -8,7 +8,7 @@ use super::lane::promote;
 use crate::error::{Error, Result, shortened};
 use crate::id::{DeliveryId, EndpointId, World};
 use crate::time::{Timestamp, in_millis};
-use crate::webhook::{Attempted, DeliveryEvent, DeliveryState, EndpointState, Flow, MAX_ATTEMPTS, next_state};
+use crate::webhook::{Attempted, DeliveryEvent, DeliveryState, EndpointState, Flow, next_state};
 
 /// What somebody who claimed a delivery says came of it.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Report {
     /// Host time.
     pub(crate) ended: Timestamp,
     pub(crate) attempted: Attempted,
+    /// Whether it was brought before, and nobody knows whether that was written down.
+    pub(crate) is_repeated: bool,
 }
 
 /// What a report came to.
@@ -42,7 +44,7 @@ struct Stored {
     lane: Option<i64>,
     endpoint: EndpointId,
     number: i64,
-    is_enabled: bool,
+    endpoint_state: EndpointState,
     max_in_flight: u32,
     suspend_after: Option<std::time::Duration>,
     flow: Flow,
@@ -58,6 +60,18 @@ pub(crate) fn acknowledge(sql: &mut dyn Sql, report: &Report) -> Result<Acked> {
         ..
     } = report;
     let stored = stored(sql, *world, delivery)?;
+    let is_enabled = stored.endpoint_state == EndpointState::Enabled;
+    let is_to_go = |flow: Flow, long| is_enabled && flow.has_failed_for(long, *ended);
+    if report.is_repeated && stored.holds(report) {
+        return Ok(Acked {
+            counted: true,
+            endpoint: stored.endpoint,
+            to_suspend: stored
+                .suspend_after
+                .is_some_and(|long| is_to_go(stored.flow, long))
+                .then_some(stored.number),
+        });
+    }
     put_attempt(sql, report)?;
     let believed = attempted.event == DeliveryEvent::Accepted || stored.token == report.token;
     let after = next_state(stored.state, attempted.event).ok().filter(|_| believed);
@@ -85,11 +99,28 @@ pub(crate) fn acknowledge(sql: &mut dyn Sql, report: &Report) -> Result<Acked> {
     if let Some(lane) = stored.lane.filter(|_| could_be_sent && after != DeliveryState::Pending) {
         promote(sql, *world, stored.number, lane, *ended)?;
     }
-    let flow = stored.flow.after(attempted, stored.max_in_flight, *ended);
+    // Of an endpoint that is gone nobody asks any more how it does.
+    if stored.endpoint_state == EndpointState::Deleted {
+        return Ok(acked);
+    }
+    let took = ended.since(report.started);
+    let flow = stored.flow.after(attempted, stored.max_in_flight, took, *ended);
     flow::put_flow(sql, *world, stored.number, stored.flow, flow)?;
-    let is_to_go = |long| stored.is_enabled && flow.has_failed_for(long, *ended);
-    acked.to_suspend = stored.suspend_after.is_some_and(is_to_go).then_some(stored.number);
+    acked.to_suspend = stored
+        .suspend_after
+        .is_some_and(|long| is_to_go(flow, long))
+        .then_some(stored.number);
     Ok(acked)
+}
+
+impl Stored {
+    /// Whether it stands as it does after a report. While it is held by the claim that the report is of,
+    /// nobody else has written there.
+    fn holds(&self, report: &Report) -> bool {
+        let after = next_state(DeliveryState::InFlight, report.attempted.event);
+        let due_at = report.attempted.next.map_or(self.due_at, Timestamp::as_millis);
+        self.token == report.token && after.is_ok_and(|after| after == self.state) && due_at == self.due_at
+    }
 }
 
 fn stored(sql: &mut dyn Sql, world: World, delivery: &DeliveryId) -> Result<Stored> {
@@ -115,7 +146,7 @@ fn stored(sql: &mut dyn Sql, world: World, delivery: &DeliveryId) -> Result<Stor
                 lane: row.maybe_int(3)?,
                 endpoint: id(row.str(4)?)?,
                 number: row.int(5)?,
-                is_enabled: endpoint_state(row.str(6)?)? == EndpointState::Enabled,
+                endpoint_state: endpoint_state(row.str(6)?)?,
                 max_in_flight: small(row.int(7)?)?,
                 suspend_after: row.maybe_int(8)?.map(span).transpose()?,
                 flow: flow::from_row(row, 9)?,
@@ -129,20 +160,24 @@ fn stored(sql: &mut dyn Sql, world: World, delivery: &DeliveryId) -> Result<Stor
     })
 }
 
-/// Closes a delivery whose last attempt was never heard of again.
-pub(super) fn close_lost(
+/// Closes a delivery of which there is no other attempt: the last one was never heard of again, or there is
+/// nothing to be sent.
+pub(super) fn close(
     sql: &mut dyn Sql,
     world: World,
     endpoint: i64,
-    delivery: &DeliveryId,
+    (delivery, attempt): (&DeliveryId, u32),
+    attempted: Attempted,
     host_now: Timestamp,
 ) -> Result<()> {
-    let state = next_state(DeliveryState::InFlight, DeliveryEvent::FailedLast)?;
+    let state = next_state(DeliveryState::InFlight, attempted.event)?;
     let (mut lane, mut token) = (None, 0);
     sql.each(
-        "UPDATE tillite_delivery SET state = $1 WHERE app = $2 AND mode = $3 AND id = $4 RETURNING lane, token",
+        "UPDATE tillite_delivery SET state = $1, attempts = $2 WHERE app = $3 AND mode = $4 AND id = $5 \
+         RETURNING lane, token",
         &[
             state.as_str().into(),
+            attempt.into(),
             world.app.into(),
             mode_number(world.mode).into(),
             delivery.as_str().into(),
@@ -161,10 +196,11 @@ pub(super) fn close_lost(
             world,
             delivery: delivery.clone(),
             token,
-            attempt: MAX_ATTEMPTS,
+            attempt,
             started: host_now,
             ended: host_now,
-            attempted: Attempted::lost(),
+            attempted,
+            is_repeated: false,
         },
     )
 }

@@ -3,18 +3,19 @@
 use std::ops::ControlFlow;
 
 use super::super::Sql;
-use super::super::codec::{self, corrupt, mode_number};
+use super::super::codec::{self, mode_number};
 use super::super::{endpoint, event};
-use super::acknowledge::close_lost;
-use super::due::{Candidate, Look, Standing, in_turn};
+use super::acknowledge::close;
+use super::candidate::Candidate;
 use super::flow::put_flow;
+use super::standing::{Look, Standing, in_turn};
 use crate::error::Result;
 use crate::event::EventKind;
 use crate::id::{DeliveryId, EndpointId, EventId, World};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 use crate::webhook::{
-    DeliveryEvent, DeliveryState, Endpoint, Flow, Format, LEASE, MAX_ATTEMPTS, SealedSecret, next_state,
+    Attempted, DeliveryEvent, DeliveryState, Endpoint, Flow, LEASE, MAX_ATTEMPTS, SealedSecret, next_state,
 };
 
 /// A claimed delivery.
@@ -39,11 +40,19 @@ pub(crate) struct Signer {
 /// Opens an endpoint's secrets; none if they are not enough to sign for it here.
 pub(crate) type Opens<'a> = &'a dyn Fn(&Endpoint, &[SealedSecret]) -> Option<Vec<Secret>>;
 
+/// What was claimed of an endpoint.
+#[derive(Clone, Debug)]
+pub(crate) struct Batch {
+    pub(crate) signer: Signer,
+    /// Whether it has accepted nothing since it last failed.
+    pub(crate) is_failing: bool,
+    pub(crate) claimed: Vec<Claimed>,
+}
+
 /// What a round of claiming came to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims {
-    /// What was claimed of each endpoint.
-    pub(crate) claimed: Vec<(Signer, Vec<Claimed>)>,
+    pub(crate) batches: Vec<Batch>,
     /// Deliveries that were closed because their last attempt was never heard of again.
     pub(crate) exhausted: Vec<(EndpointId, DeliveryId)>,
     /// Endpoints of which nothing was claimed because their secrets do not open here.
@@ -87,40 +96,135 @@ pub(crate) fn claim(
 ) -> Result<Claims> {
     let look = Look::at(sql, world, host_now)?;
     let start = start(sql, world, token)?;
+    let claim = Claim {
+        world,
+        look,
+        token,
+        open,
+    };
     let mut claims = Claims::default();
-    let mut left = limit;
+    let (mut left, mut failing) = (limit, Vec::new());
+    // Endpoints that fail get what is left, and a quarter of it if they are met on the way: who waits for them
+    // does not have the others wait too.
+    let set_aside = (limit + usize::try_from(token % 4).unwrap_or(0)) / 4;
     in_turn(sql, world, look, start, &mut |sql, standing| {
-        if left == 0 {
+        let at_most = left - if failing.is_empty() { 0 } else { set_aside.min(left) };
+        if at_most == 0 {
             return Ok(ControlFlow::Break(()));
         }
-        let at_most = u32::try_from(left).unwrap_or(u32::MAX);
-        let mut taken = standing.on_offer(sql, world, look, at_most)?;
-        if taken.is_empty() {
-            return Ok(ControlFlow::Continue(()));
+        let taken = standing.on_offer(sql, world, look, limit_of(at_most))?;
+        if !standing.flow.is_failing() {
+            left -= claim.take(sql, &standing, taken, &mut claims)?;
+        } else if !taken.is_empty() {
+            failing.push((standing, taken));
         }
-        let Some(signer) = signer(sql, world, host_now, standing.number, open)? else {
-            claims.sealed.push(standing.id);
-            return Ok(ControlFlow::Continue(()));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    for (standing, mut taken) in failing {
+        taken.truncate(left);
+        left -= claim.take(sql, &standing, taken, &mut claims)?;
+    }
+    Ok(claims)
+}
+
+fn limit_of(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// One round of claiming.
+struct Claim<'a> {
+    world: World,
+    look: Look,
+    token: i64,
+    open: Opens<'a>,
+}
+
+impl Claim<'_> {
+    /// Takes deliveries of an endpoint; answers how many can be sent.
+    fn take(
+        &self,
+        sql: &mut dyn Sql,
+        standing: &Standing,
+        mut taken: Vec<Candidate>,
+        claims: &mut Claims,
+    ) -> Result<usize> {
+        let (world, host_now) = (self.world, self.look.host_now);
+        if taken.is_empty() {
+            return Ok(0);
+        }
+        let Some(signer) = signer(sql, world, host_now, standing.number, self.open)? else {
+            claims.sealed.push(standing.id.clone());
+            return Ok(0);
         };
         // First tries leave in the order of their events.
         taken.sort_unstable_by_key(|candidate| candidate.event);
         let mut claimed = Vec::new();
         for candidate in taken {
-            if candidate.attempts >= MAX_ATTEMPTS {
-                close_lost(sql, world, standing.number, &candidate.id, host_now)?;
-                claims.exhausted.push((standing.id.clone(), candidate.id));
+            let attempt = candidate.attempts + 1;
+            let end = if candidate.attempts >= MAX_ATTEMPTS {
+                (candidate.attempts, Attempted::lost())
+            } else if let Some(rendered) = event::rendered(sql, world, candidate.event, signer.endpoint.format)? {
+                claimed.push(self.lease(sql, candidate, rendered)?);
                 continue;
-            }
-            claimed.push(take(sql, world, host_now, token, signer.endpoint.format, candidate)?);
+            } else {
+                (attempt, Attempted::unsendable())
+            };
+            let (attempt, attempted) = end;
+            close(
+                sql,
+                world,
+                standing.number,
+                (&candidate.id, attempt),
+                attempted,
+                host_now,
+            )?;
+            claims.exhausted.push((standing.id.clone(), candidate.id));
         }
-        if !claimed.is_empty() {
-            left -= claimed.len();
-            note_gap(sql, world, &standing, host_now)?;
-            claims.claimed.push((signer, claimed));
+        let count = claimed.len();
+        if count > 0 {
+            note_gap(sql, world, standing, host_now)?;
+            claims.batches.push(Batch {
+                signer,
+                is_failing: standing.flow.is_failing(),
+                claimed,
+            });
         }
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(claims)
+        Ok(count)
+    }
+
+    /// Counts the attempt, and holds the delivery for whoever makes it.
+    fn lease(
+        &self,
+        sql: &mut dyn Sql,
+        candidate: Candidate,
+        (event, kind, body): (EventId, EventKind, Vec<u8>),
+    ) -> Result<Claimed> {
+        let (world, host_now) = (self.world, self.look.host_now);
+        let lease_until = host_now.plus(LEASE);
+        let held_until = planted!(ClaimWithoutLease, host_now, lease_until);
+        let state = next_state(DeliveryState::Pending, DeliveryEvent::Claim)?;
+        codec::one(sql.exec(
+            "UPDATE tillite_delivery SET state = $1, attempts = attempts + 1, due_at = $2, token = $3 \
+             WHERE app = $4 AND mode = $5 AND id = $6",
+            &[
+                state.as_str().into(),
+                held_until.as_millis().into(),
+                self.token.into(),
+                world.app.into(),
+                mode_number(world.mode).into(),
+                candidate.id.as_str().into(),
+            ],
+        )?)?;
+        Ok(Claimed {
+            id: candidate.id,
+            event,
+            kind,
+            attempt: candidate.attempts + 1,
+            was_due: candidate.due_at,
+            lease_until,
+            body,
+        })
+    }
 }
 
 /// The number of the endpoint behind which a round begins.
@@ -141,43 +245,6 @@ pub(crate) fn signer(
         let secrets = open(&endpoint, &sealed)?;
         Some(Signer { endpoint, secrets })
     }))
-}
-
-/// Takes one delivery.
-fn take(
-    sql: &mut dyn Sql,
-    world: World,
-    host_now: Timestamp,
-    token: i64,
-    format: Format,
-    candidate: Candidate,
-) -> Result<Claimed> {
-    let lease_until = host_now.plus(LEASE);
-    let held_until = planted!(ClaimWithoutLease, host_now, lease_until);
-    let state = next_state(DeliveryState::Pending, DeliveryEvent::Claim)?;
-    codec::one(sql.exec(
-        "UPDATE tillite_delivery SET state = $1, attempts = attempts + 1, due_at = $2, token = $3 \
-         WHERE app = $4 AND mode = $5 AND id = $6",
-        &[
-            state.as_str().into(),
-            held_until.as_millis().into(),
-            token.into(),
-            world.app.into(),
-            mode_number(world.mode).into(),
-            candidate.id.as_str().into(),
-        ],
-    )?)?;
-    let rendered = event::rendered(sql, world, candidate.event, format)?;
-    let (event, kind, body) = rendered.ok_or_else(|| corrupt("a delivery without its body"))?;
-    Ok(Claimed {
-        id: candidate.id,
-        event,
-        kind,
-        attempt: candidate.attempts + 1,
-        was_due: candidate.due_at,
-        lease_until,
-        body,
-    })
 }
 
 /// Where attempts have to be apart, writes down when the next one may start.

@@ -6,13 +6,16 @@
 //! does not answer holds up nobody else.
 
 mod acknowledge;
+mod candidate;
 mod claim;
-mod due;
 mod flow;
 mod lane;
+mod load;
+mod standing;
 
 pub(crate) use self::acknowledge::{Report, acknowledge, give_back};
 pub(crate) use self::claim::{Claimed, Signer, claim, signer, would_claim};
-pub(crate) use self::due::{load, next_due, upcoming};
 pub(crate) use self::flow::{flow, put_flow};
 pub(super) use self::lane::{New, enqueue};
+pub(crate) use self::load::load;
+pub(crate) use self::standing::{next_due, upcoming};
