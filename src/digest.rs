@@ -33,6 +33,12 @@ impl Fields {
         self
     }
 
+    /// The first 64 bits of the hash.
+    pub(crate) fn short(self) -> u64 {
+        let hash = self.finish();
+        hash.iter().take(8).fold(0, |bits, byte| bits << 8 | u64::from(*byte))
+    }
+
     pub(crate) fn finish(self) -> [u8; 32] {
         self.0.finalize().into()
     }

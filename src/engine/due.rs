@@ -165,9 +165,10 @@ const GLANCE: Duration = Duration::from_millis(250);
 impl Engine {
     /// Does a bounded amount of what is due, over all apps and both modes, and returns: marks lost
     /// calls as unknown, applies notices, looks up attempts, asks for refunds, closes sessions, writes down
-    /// lapses, delivers webhooks and gives events to consumers, in turns ([`Budget`] says how they share), and forgets what was kept long
-    /// enough. Safe to call from many
-    /// threads and processes at once; each item is done by one of them, or harmlessly by two. Idempotent by state: what is done is due no longer.
+    /// lapses, delivers webhooks and gives events to consumers, in turns ([`Budget`] says how they share); then
+    /// makes the deliveries of replays, cancels those of deleted endpoints, and forgets what was kept long enough.
+    /// Safe to call from many threads and processes at once; each item is done by one of them, or harmlessly by
+    /// two. Idempotent by state: what is done is due no longer.
     ///
     /// # Errors
     /// [`crate::Error::Storage`]; what was done is done, and the other kinds of work were tried.

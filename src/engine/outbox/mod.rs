@@ -27,7 +27,7 @@ impl Engine {
     /// not taken again.
     ///
     /// # Errors
-    /// [`crate::Error::Storage`].
+    /// [`crate::Error::NoEntropy`]; [`crate::Error::Storage`].
     ///
     /// # Durability
     /// The claims are on disk when this returns. One that is never acknowledged is made again when its
@@ -61,7 +61,8 @@ impl Engine {
     /// Idempotent by state.
     ///
     /// # Errors
-    /// [`crate::Error::NotFound`] for a delivery of another file; [`crate::Error::Storage`]; bring the same outcome again, do not send again.
+    /// [`crate::Error::NotFound`] for a delivery of another file, or one that was forgotten;
+    /// [`crate::Error::Storage`]: bring the same outcome again, do not send again.
     ///
     /// # Durability
     /// On disk when this returns.

@@ -248,8 +248,8 @@ fn what_was_written_down_in_doubt_and_is_brought_again_counts_as_it_did() {
         };
         let bring = |is_repeated, token| {
             let report = Report {
-                is_repeated,
                 token,
+                is_repeated,
                 ..report.clone()
             };
             let write = engine.core.write_raw(Access::Alone, "brought", move |sql| {
