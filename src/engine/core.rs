@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::alarms::{Alarms, in_doubt, note};
 use super::consumers::Followers;
 use super::numbers::Counters;
+use super::outbox::Claims;
 use super::pace::Bell;
 use super::trace;
 use crate::access::Actor;
@@ -44,6 +45,7 @@ pub(super) struct Core {
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) followers: Followers,
     pub(super) seal: Option<Arc<SealKey>>,
+    pub(super) claims: Claims,
     /// How long an idempotency key is kept.
     pub(super) keep_keys: Duration,
     pub(super) bell: Bell,

@@ -134,6 +134,28 @@ fn first_tries_leave_in_the_order_of_their_events_however_far_the_clock_goes_bac
 }
 
 #[test]
+fn what_was_written_while_the_clock_was_ahead_leaves_after_what_was_written_before() {
+    for ahead in [MINUTE, HOUR, 365 * 24 * HOUR] {
+        let shop = Shop::open();
+        let new = NewEndpoint::new("https://shop.example/hook", Format::Standard);
+        let new = new.events(["customer.created"]).max_in_flight(1);
+        shop.app.endpoints().add(new).unwrap();
+        let uids = ["u_1", "u_2", "u_3"];
+        for (uid, ahead) in uids.into_iter().zip([Duration::ZERO, ahead, Duration::ZERO]) {
+            shop.clock.turn(ahead);
+            shop.app.customers().set(NewCustomer::uid(uid)).unwrap();
+            shop.clock.turn_back(ahead);
+        }
+        assert_eq!(deliver(&shop), (3, 0));
+        let told = shop.receiver.take_requests();
+        for (request, uid) in told.iter().zip(uids) {
+            assert!(String::from_utf8_lossy(&request.body).contains(uid), "{ahead:?}");
+        }
+        shop.clean();
+    }
+}
+
+#[test]
 fn what_was_put_off_while_the_clock_was_a_year_ahead_waits_for_nothing_though_nothing_else_was_written() {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
     let shop = Shop::open();

@@ -143,6 +143,25 @@ fn who_fails_is_served_after_the_others_and_is_served() {
 }
 
 #[test]
+fn who_fails_in_one_mode_is_sent_to_after_the_others_of_the_other_mode() {
+    let shop = with_dead_ones();
+    let live = shop.engine.app("lixblogs", Mode::Live).unwrap();
+    add(&shop.app, "dead.example");
+    add(&live, "shop.example");
+    for round in 0..20 {
+        shop.app
+            .customers()
+            .set(NewCustomer::uid(format!("n_{round}")))
+            .unwrap();
+        run(&shop.engine, 1);
+        shop.clock.turn(Duration::from_secs(600));
+        live.customers().set(NewCustomer::uid(format!("n_{round}"))).unwrap();
+        let ran = run(&shop.engine, 4);
+        assert!(ran.delivered == 1, "round {round}: {ran:?}");
+    }
+}
+
+#[test]
 fn who_was_kept_waiting_by_a_receiver_lets_other_work_have_its_turn() {
     let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
     let taken = Arc::new(AtomicUsize::new(0));

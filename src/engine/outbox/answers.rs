@@ -74,8 +74,7 @@ impl Core {
             }
             self.write_raw_noting(access, "acknowledge", &mut alarms, move |sql| {
                 let mut acked = Vec::new();
-                for report in &tried {
-                    let found = store::outbox::acknowledge(sql, report)?;
+                for (report, found) in tried.iter().zip(store::outbox::acknowledge(sql, &tried)?) {
                     let last = found.counted && report.attempted.event == DeliveryEvent::FailedLast;
                     let alarm =
                         last.then(|| exhausted(sql, report.world, found.endpoint.clone(), report.delivery.clone()));

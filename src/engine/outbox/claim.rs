@@ -1,5 +1,8 @@
 //! Claiming: what is due is taken in one transaction and signed after it.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
 use super::exhausted;
 use super::sealed::signing;
 use crate::engine::core::Core;
@@ -12,16 +15,38 @@ use crate::time::Timestamp;
 use crate::webhook::{self, ClaimedDelivery, Endpoint, SealedSecret, Signing, TIMEOUT};
 use crate::wire;
 
+/// What an engine remembers of its claims.
+#[derive(Default)]
+pub(in crate::engine) struct Claims {
+    /// The worlds of which the last claim found as much as it wanted.
+    full: Mutex<BTreeSet<World>>,
+}
+
+impl Claims {
+    fn is_more(&self, world: World) -> bool {
+        self.full().contains(&world)
+    }
+
+    fn note(&self, world: World, is_full: bool) {
+        let mut full = self.full();
+        if is_full {
+            full.insert(world);
+        } else {
+            full.remove(&world);
+        }
+    }
+
+    fn full(&self) -> MutexGuard<'_, BTreeSet<World>> {
+        self.full.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Core {
     /// Claims up to so many deliveries of a world.
     pub(super) fn claim(&self, world: World, limit: usize, token: i64, into: &mut Vec<ClaimedDelivery>) -> Result<()> {
         let host_now = self.clock.now();
-        let (is_worth_it, sealed) = self.store.read(|sql| {
-            let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(self.seal.as_deref(), endpoint, sealed);
-            store::outbox::would_claim(sql, world, host_now, token, &open)
-        })?;
-        self.tell_sealed(world, sealed)?;
-        if !is_worth_it {
+        // Where the last claim found as much as it wanted, there is more.
+        if !self.claims.is_more(world) && !self.would_claim(world, host_now, token)? {
             return Ok(());
         }
         let seal = self.seal.clone();
@@ -53,8 +78,20 @@ impl Core {
                 is_failing: batch.is_failing,
             }));
         }
-        self.counted.claimed.add(into.len() - before);
+        let found = into.len() - before;
+        self.claims.note(world, found == limit);
+        self.counted.claimed.add(found);
         Ok(())
+    }
+
+    /// Whether a claim would find something: where nothing is due nobody has to wait for it.
+    fn would_claim(&self, world: World, host_now: Timestamp, token: i64) -> Result<bool> {
+        let (would, sealed) = self.store.read(|sql| {
+            let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(self.seal.as_deref(), endpoint, sealed);
+            store::outbox::would_claim(sql, world, host_now, token, &open)
+        })?;
+        self.tell_sealed(world, sealed)?;
+        Ok(would)
     }
 
     /// Host time from which a delivery of a world can be claimed here, and the endpoints on the way to it

@@ -7,6 +7,7 @@ mod sealed;
 use std::time::Duration;
 
 use self::answers::Sent;
+pub(super) use self::claim::Claims;
 use super::Engine;
 use super::alarms::shielded;
 use super::settling::SETTLE_PATIENCE;

@@ -115,7 +115,7 @@ fn no_statement_of_the_queue_passes_a_delivery_that_it_does_not_ask_for() {
             for claimed in claims.batches.iter().flat_map(|batch| &batch.claimed) {
                 store::outbox::acknowledge(
                     &mut sql,
-                    &Report {
+                    &[Report {
                         world,
                         delivery: claimed.id.clone(),
                         token: 8,
@@ -129,7 +129,7 @@ fn no_statement_of_the_queue_passes_a_delivery_that_it_does_not_ask_for() {
                             0,
                         ),
                         is_repeated: false,
-                    },
+                    }],
                 )?;
                 store::outbox::give_back(&mut sql, world, &claimed.id, 8, later)?;
             }
@@ -253,7 +253,7 @@ fn what_was_written_down_in_doubt_and_is_brought_again_counts_as_it_did() {
                 ..report.clone()
             };
             let write = engine.core.write_raw(Access::Alone, "brought", move |sql| {
-                store::outbox::acknowledge(sql, &report)
+                store::outbox::acknowledge(sql, std::slice::from_ref(&report)).map(|mut acked| acked.remove(0))
             });
             write.unwrap().counted
         };

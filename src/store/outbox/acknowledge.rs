@@ -1,8 +1,11 @@
 //! What came of an attempt: written down, weighed against who holds the delivery, and what follows for its
 //! endpoint and for the delivery behind it.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use super::super::Sql;
-use super::super::codec::{self, delivery_state, endpoint_state, id, mode_number, small, span};
+use super::super::codec::{self, corrupt, delivery_state, endpoint_state, id, mode_number, small, span};
 use super::flow;
 use super::lane::promote;
 use crate::error::{Error, Result, shortened};
@@ -36,22 +39,42 @@ pub(crate) struct Acked {
     pub(crate) to_suspend: Option<i64>,
 }
 
-/// A delivery and its endpoint, as they stand.
+/// A delivery, as it stands.
 struct Stored {
     state: DeliveryState,
     token: i64,
     due_at: i64,
     lane: Option<i64>,
-    endpoint: EndpointId,
-    number: i64,
-    endpoint_state: EndpointState,
+    /// Its endpoint's number.
+    endpoint: i64,
+}
+
+/// An endpoint, as far as what comes of its deliveries concerns it.
+struct Side {
+    id: EndpointId,
+    state: EndpointState,
     max_in_flight: u32,
     suspend_after: Option<std::time::Duration>,
+    /// How it does in the file.
+    stored: Flow,
+    /// How it does by what was brought.
     flow: Flow,
 }
 
-/// Writes down what came of an attempt.
-pub(crate) fn acknowledge(sql: &mut dyn Sql, report: &Report) -> Result<Acked> {
+/// Writes down what came of attempts.
+pub(crate) fn acknowledge(sql: &mut dyn Sql, reports: &[Report]) -> Result<Vec<Acked>> {
+    let mut sides = BTreeMap::new();
+    let mut acked = Vec::new();
+    for report in reports {
+        acked.push(bring(sql, report, &mut sides)?);
+    }
+    for ((world, number), side) in sides {
+        flow::put_flow(sql, world, number, side.stored, side.flow)?;
+    }
+    Ok(acked)
+}
+
+fn bring(sql: &mut dyn Sql, report: &Report, sides: &mut BTreeMap<(World, i64), Side>) -> Result<Acked> {
     let Report {
         world,
         delivery,
@@ -60,27 +83,23 @@ pub(crate) fn acknowledge(sql: &mut dyn Sql, report: &Report) -> Result<Acked> {
         ..
     } = report;
     let stored = stored(sql, *world, delivery)?;
-    let is_enabled = stored.endpoint_state == EndpointState::Enabled;
-    let is_to_go = |flow: Flow, long| is_enabled && flow.has_failed_for(long, *ended);
+    let side = match sides.entry((*world, stored.endpoint)) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(unknown) => unknown.insert(side(sql, *world, stored.endpoint)?),
+    };
+    let mut acked = Acked {
+        counted: true,
+        endpoint: side.id.clone(),
+        to_suspend: None,
+    };
     if report.is_repeated && stored.holds(report) {
-        return Ok(Acked {
-            counted: true,
-            endpoint: stored.endpoint,
-            to_suspend: stored
-                .suspend_after
-                .is_some_and(|long| is_to_go(stored.flow, long))
-                .then_some(stored.number),
-        });
+        acked.to_suspend = side.is_to_go(*ended).then_some(stored.endpoint);
+        return Ok(acked);
     }
     put_attempt(sql, report)?;
     let believed = attempted.event == DeliveryEvent::Accepted || stored.token == report.token;
-    let after = next_state(stored.state, attempted.event).ok().filter(|_| believed);
-    let mut acked = Acked {
-        counted: after.is_some(),
-        endpoint: stored.endpoint,
-        to_suspend: None,
-    };
-    let Some(after) = after else {
+    let Some(after) = next_state(stored.state, attempted.event).ok().filter(|_| believed) else {
+        acked.counted = false;
         return Ok(acked);
     };
     codec::one(sql.exec(
@@ -97,19 +116,14 @@ pub(crate) fn acknowledge(sql: &mut dyn Sql, report: &Report) -> Result<Acked> {
     // One that was out of attempts had let the next one go then.
     let could_be_sent = matches!(stored.state, DeliveryState::Pending | DeliveryState::InFlight);
     if let Some(lane) = stored.lane.filter(|_| could_be_sent && after != DeliveryState::Pending) {
-        promote(sql, *world, stored.number, lane, *ended)?;
+        promote(sql, *world, stored.endpoint, lane, *ended)?;
     }
     // Of an endpoint that is gone nobody asks any more how it does.
-    if stored.endpoint_state == EndpointState::Deleted {
-        return Ok(acked);
+    if side.state != EndpointState::Deleted {
+        let took = ended.since(report.started);
+        side.flow = side.flow.after(attempted, side.max_in_flight, took, *ended);
+        acked.to_suspend = side.is_to_go(*ended).then_some(stored.endpoint);
     }
-    let took = ended.since(report.started);
-    let flow = stored.flow.after(attempted, stored.max_in_flight, took, *ended);
-    flow::put_flow(sql, *world, stored.number, stored.flow, flow)?;
-    acked.to_suspend = stored
-        .suspend_after
-        .is_some_and(|long| is_to_go(flow, long))
-        .then_some(stored.number);
     Ok(acked)
 }
 
@@ -123,16 +137,21 @@ impl Stored {
     }
 }
 
+impl Side {
+    /// Whether it has failed for as long as it may.
+    fn is_to_go(&self, now: Timestamp) -> bool {
+        let is_enabled = self.state == EndpointState::Enabled;
+        is_enabled
+            && self
+                .suspend_after
+                .is_some_and(|long| self.flow.has_failed_for(long, now))
+    }
+}
+
 fn stored(sql: &mut dyn Sql, world: World, delivery: &DeliveryId) -> Result<Stored> {
     let mut found = None;
     sql.each(
-        &format!(
-            "SELECT d.state, d.token, d.due_at, d.lane, w.id, w.number, w.state, w.max_in_flight, w.suspend_after, {} \
-             FROM tillite_delivery d JOIN tillite_endpoint w ON w.app = d.app AND w.mode = d.mode \
-             AND w.number = d.endpoint LEFT JOIN tillite_endpoint_flow f ON f.app = d.app AND f.mode = d.mode \
-             AND f.endpoint = d.endpoint WHERE d.app = $1 AND d.mode = $2 AND d.id = $3",
-            flow::COLUMNS
-        ),
+        "SELECT state, token, due_at, lane, endpoint FROM tillite_delivery WHERE app = $1 AND mode = $2 AND id = $3",
         &[
             world.app.into(),
             mode_number(world.mode).into(),
@@ -144,12 +163,7 @@ fn stored(sql: &mut dyn Sql, world: World, delivery: &DeliveryId) -> Result<Stor
                 token: row.int(1)?,
                 due_at: row.int(2)?,
                 lane: row.maybe_int(3)?,
-                endpoint: id(row.str(4)?)?,
-                number: row.int(5)?,
-                endpoint_state: endpoint_state(row.str(6)?)?,
-                max_in_flight: small(row.int(7)?)?,
-                suspend_after: row.maybe_int(8)?.map(span).transpose()?,
-                flow: flow::from_row(row, 9)?,
+                endpoint: row.int(4)?,
             });
             Ok(())
         },
@@ -158,6 +172,32 @@ fn stored(sql: &mut dyn Sql, world: World, delivery: &DeliveryId) -> Result<Stor
         what: "delivery",
         id: shortened(delivery.as_str()),
     })
+}
+
+fn side(sql: &mut dyn Sql, world: World, endpoint: i64) -> Result<Side> {
+    let mut found = None;
+    sql.each(
+        &format!(
+            "SELECT w.id, w.state, w.max_in_flight, w.suspend_after, {} FROM tillite_endpoint w \
+             LEFT JOIN tillite_endpoint_flow f ON f.app = w.app AND f.mode = w.mode AND f.endpoint = w.number \
+             WHERE w.app = $1 AND w.mode = $2 AND w.number = $3",
+            flow::COLUMNS
+        ),
+        &[world.app.into(), mode_number(world.mode).into(), endpoint.into()],
+        &mut |row| {
+            let flow = flow::from_row(row, 4)?;
+            found = Some(Side {
+                id: id(row.str(0)?)?,
+                state: endpoint_state(row.str(1)?)?,
+                max_in_flight: small(row.int(2)?)?,
+                suspend_after: row.maybe_int(3)?.map(span).transpose()?,
+                stored: flow,
+                flow,
+            });
+            Ok(())
+        },
+    )?;
+    found.ok_or_else(|| corrupt("a delivery to an endpoint that is not there"))
 }
 
 /// Closes a delivery of which there is no other attempt: the last one was never heard of again, or there is
