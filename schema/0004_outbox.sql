@@ -93,13 +93,14 @@ CREATE TABLE tillite_retention (
     app        INTEGER NOT NULL,
     mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
     what       TEXT NOT NULL CHECK (what IN ('attempt', 'delivery', 'replay')), -- attempt: attempts of deliveries, by the deliveries' ids
-    gone_below TEXT NOT NULL,             -- rows with lesser ids may be gone; never goes back
+    gone_to    TEXT NOT NULL,             -- the greatest id of which a row was forgotten; empty: none was; never goes back
     seen_to    TEXT NOT NULL,             -- the id up to which the round under way has come; empty: none is under way
+    round_at   INTEGER NOT NULL,          -- host time as the newest round takes it, a week after the one before at the most: a clock may be ahead
     next_at    INTEGER NOT NULL,          -- host time from which a round goes on, or the next one starts
     PRIMARY KEY (app, mode, what)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO tillite_retention (app, mode, what, gone_below, seen_to, next_at)
-SELECT app, mode, 'attempt', gone_below, seen_to, next_at
+INSERT INTO tillite_retention (app, mode, what, gone_to, seen_to, round_at, next_at)
+SELECT app, mode, 'attempt', gone_below, seen_to, next_at, next_at
     FROM tillite_delivery_retention;
 DROP TABLE tillite_delivery_retention;
 

@@ -532,8 +532,9 @@ CREATE TABLE tillite_retention (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
     what TEXT NOT NULL CHECK (what IN ('attempt', 'delivery', 'replay')),
-    gone_below TEXT NOT NULL,
+    gone_to TEXT NOT NULL,
     seen_to TEXT NOT NULL,
+    round_at INTEGER NOT NULL,
     next_at INTEGER NOT NULL,
     PRIMARY KEY (app, mode, what)
 ) STRICT, WITHOUT ROWID;

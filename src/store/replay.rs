@@ -176,10 +176,10 @@ pub(crate) fn step(tx: &mut Tx<'_>, limit: u32) -> Result<usize> {
     };
     let endpoint = endpoint::get(tx.sql, tx.world, replay.endpoint.as_str())?;
     let (events, seen_to) = candidates(tx.sql, tx.world, &replay, &endpoint, limit)?;
-    let forgotten_before = retention::forgotten_before(tx.sql, tx.world)?;
+    let forgotten_to = retention::forgotten_to(tx.sql, tx.world)?;
     let mut made = 0;
     for position in &events {
-        if let Some(due) = due(tx.sql, tx.world, &replay, &endpoint, *position, forgotten_before)? {
+        if let Some(due) = due(tx.sql, tx.world, &replay, &endpoint, *position, forgotten_to)? {
             put_delivery(tx, &endpoint, *position, &due.object, due.generation)?;
             made += 1;
         }
@@ -254,7 +254,7 @@ fn due(
     replay: &Replay,
     endpoint: &Endpoint,
     position: i64,
-    forgotten_before: Option<Timestamp>,
+    forgotten_to: Option<Timestamp>,
 ) -> Result<Option<Due>> {
     let mut found: Option<(EventId, Option<EventKind>, String, Timestamp)> = None;
     sql.each(
@@ -272,7 +272,7 @@ fn due(
     if !hears(endpoint, &object, kind) || event::rendered(sql, world, position, endpoint.format)?.is_none() {
         return Ok(None);
     }
-    let is_old = forgotten_before.is_some_and(|before| made_at(id.as_str()).is_none_or(|made| made < before));
+    let is_old = forgotten_to.is_some_and(|to| made_at(id.as_str()).is_none_or(|made| made <= to));
     let past = past(sql, world, position, endpoint)?;
     let is_due = replay
         .of

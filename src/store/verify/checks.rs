@@ -408,7 +408,7 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "tillite_delivery",
         // Attempts that were kept long enough are gone, and only those.
         "SELECT d.id FROM tillite_delivery d LEFT JOIN tillite_retention r ON r.app = d.app AND r.mode = d.mode \
-         AND r.what = 'attempt' WHERE d.state = 'delivered' AND d.id >= coalesce(r.gone_below, '') AND NOT EXISTS (SELECT 1 \
+         AND r.what = 'attempt' WHERE d.state = 'delivered' AND d.id > coalesce(r.gone_to, '') AND NOT EXISTS (SELECT 1 \
          FROM tillite_delivery_attempt a WHERE a.app = d.app AND a.mode = d.mode AND a.delivery = d.id \
          AND a.outcome = 'delivered')",
     ),
