@@ -64,9 +64,12 @@ CREATE INDEX tillite_delivery_lane ON tillite_delivery (app, mode, endpoint, lan
     WHERE lane IS NOT NULL AND state IN ('pending', 'blocked', 'in_flight');
 -- What somebody may want to send again.
 CREATE INDEX tillite_delivery_exhausted ON tillite_delivery (app, mode, endpoint, event) WHERE state = 'exhausted';
--- For whoever lists them, by the endpoint and by what somebody may have to look at.
+-- For whoever lists them, by the endpoint and by what somebody may have to look at; and what is blocked, for
+-- whoever ends it or counts it.
 CREATE INDEX tillite_delivery_of ON tillite_delivery (app, mode, endpoint, id);
 CREATE INDEX tillite_delivery_held_up ON tillite_delivery (app, mode, state, id) WHERE state IN ('blocked', 'exhausted', 'canceled');
+CREATE INDEX tillite_delivery_held_up_of ON tillite_delivery (app, mode, endpoint, state, id)
+    WHERE state IN ('blocked', 'exhausted', 'canceled');
 
 -- Events that are sent again to an endpoint, a range of them, some at a time.
 CREATE TABLE tillite_replay (
@@ -86,7 +89,7 @@ CREATE TABLE tillite_replay (
     PRIMARY KEY (app, mode, id),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id) WHERE state = 'running';
+CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id, endpoint) WHERE state = 'running';
 
 -- How far has been forgotten, of each table that is looked through in rounds.
 CREATE TABLE tillite_retention (

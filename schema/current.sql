@@ -165,6 +165,8 @@ CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, stat
     WHERE state IN ('pending', 'in_flight');
 CREATE INDEX tillite_delivery_exhausted ON tillite_delivery (app, mode, endpoint, event) WHERE state = 'exhausted';
 CREATE INDEX tillite_delivery_held_up ON tillite_delivery (app, mode, state, id) WHERE state IN ('blocked', 'exhausted', 'canceled');
+CREATE INDEX tillite_delivery_held_up_of ON tillite_delivery (app, mode, endpoint, state, id)
+    WHERE state IN ('blocked', 'exhausted', 'canceled');
 CREATE INDEX tillite_delivery_lane ON tillite_delivery (app, mode, endpoint, lane, event)
     WHERE lane IS NOT NULL AND state IN ('pending', 'blocked', 'in_flight');
 CREATE INDEX tillite_delivery_of ON tillite_delivery (app, mode, endpoint, id);
@@ -527,7 +529,7 @@ CREATE TABLE tillite_replay (
     PRIMARY KEY (app, mode, id),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id) WHERE state = 'running';
+CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id, endpoint) WHERE state = 'running';
 CREATE TABLE tillite_retention (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),

@@ -7,12 +7,12 @@
 use super::apply::{hears, put_delivery};
 use super::codec::{self, delivery_state, id, instant, mode_number, replay_of, replay_state, small};
 use super::head::Tx;
-use super::{Row, Sql, Value, delivery, endpoint, event, retention, rows};
+use super::{Row, Sql, Value, endpoint, event, retention, rows};
 use crate::error::{Error, Result, shortened};
 use crate::event::EventKind;
 use crate::id::{DeliveryId, EventId, ReplayId, World, made_at};
 use crate::time::Timestamp;
-use crate::webhook::{DeliveryState, Endpoint, EndpointState, Replay, ReplayOf, ReplayState};
+use crate::webhook::{DeliveryState, Endpoint, Replay, ReplayOf, ReplayState};
 
 /// How many events are looked at in one transaction, and how many deliveries may wait for an endpoint while
 /// more are made.
@@ -152,22 +152,17 @@ pub(crate) fn cancel(sql: &mut dyn Sql, world: World, replay: &ReplayId) -> Resu
 
 /// The oldest running replay that can go on: its endpoint is enabled, and little waits for it.
 pub(crate) fn next(sql: &mut dyn Sql, world: World) -> Result<Option<Replay>> {
-    let statement = "SELECT id FROM tillite_replay WHERE app = $1 AND mode = $2";
-    let running = rows(sql, world, statement, RUNNING, &[], |row| row.text(0))?;
-    for id in running {
-        let replay = get(sql, world, &id)?;
-        let endpoint = endpoint::get(sql, world, replay.endpoint.as_str())?;
-        if endpoint.state == EndpointState::Enabled {
-            let waiting = delivery::waiting(sql, world, endpoint.number, PAGE.into())?;
-            if u32::try_from(waiting.len()).is_ok_and(|waiting| waiting < PAGE) {
-                return Ok(Some(replay));
-            }
-        }
-    }
-    Ok(None)
+    let found = rows(sql, world, RUNNING, WITH_ROOM, &[PAGE.into()], |row| row.text(0))?;
+    found.first().map(|id| get(sql, world, id)).transpose()
 }
 
-const RUNNING: &str = "AND state = 'running' ORDER BY id";
+const RUNNING: &str = "SELECT r.id FROM tillite_replay r JOIN tillite_endpoint w ON w.app = r.app AND w.mode = r.mode \
+     AND w.number = r.endpoint WHERE r.app = $1 AND r.mode = $2 AND r.state = 'running' AND w.state = 'enabled'";
+const WITH_ROOM: &str = "AND (SELECT count(*) FROM (SELECT 1 FROM tillite_delivery d WHERE d.app = w.app \
+     AND d.mode = w.mode AND d.endpoint = w.number AND d.state IN ('pending', 'in_flight') UNION ALL SELECT 1 \
+     FROM tillite_delivery d WHERE d.app = w.app AND d.mode = w.mode AND d.endpoint = w.number \
+     AND d.state = 'blocked' AND d.state IN ('blocked', 'exhausted', 'canceled') LIMIT $3) AS waiting) < $3 \
+     ORDER BY r.id LIMIT 1";
 
 /// Goes on with a replay that can, by up to `limit` events; answers how many were looked at.
 pub(crate) fn step(tx: &mut Tx<'_>, limit: u32) -> Result<usize> {
