@@ -18,6 +18,9 @@ use crate::webhook::{DeliveryState, Endpoint, Replay, ReplayOf, ReplayState};
 /// more are made.
 pub(crate) const PAGE: u32 = 500;
 
+/// How many replays may be running to one endpoint. Whoever looks for work looks at each of them.
+const MAX_RUNNING: u32 = 4;
+
 const COLUMNS: &str = "SELECT r.id, w.id, r.after_seq, r.to_seq, r.which, r.state, r.seen_to, r.made, r.passed, \
      r.actor, r.created_at FROM tillite_replay r \
      LEFT JOIN tillite_endpoint w ON w.app = r.app AND w.mode = r.mode AND w.number = r.endpoint \
@@ -68,12 +71,28 @@ pub(crate) fn list(sql: &mut dyn Sql, world: World, before: Option<&ReplayId>, l
 
 /// Begins a replay of the events between two positions; one without any is done.
 pub(crate) fn begin(tx: &mut Tx<'_>, endpoint: &Endpoint, of: ReplayOf, after: i64, up_to: i64) -> Result<ReplayId> {
-    let state = if after < up_to {
-        ReplayState::Running
-    } else {
-        ReplayState::Done
-    };
-    put(tx, endpoint, of, state, (after, up_to), 0)
+    if after >= up_to {
+        return put(tx, endpoint, of, ReplayState::Done, (after, up_to), 0);
+    }
+    let running = running_to(tx.sql, tx.world, endpoint)?;
+    if running >= MAX_RUNNING {
+        let endpoint = endpoint.id.to_string();
+        return Err(Error::ReplaysRunning { endpoint, running });
+    }
+    put(tx, endpoint, of, ReplayState::Running, (after, up_to), 0)
+}
+
+fn running_to(sql: &mut dyn Sql, world: World, endpoint: &Endpoint) -> Result<u32> {
+    let mut running = 0;
+    sql.each(
+        "SELECT count(*) FROM tillite_replay WHERE app = $1 AND mode = $2 AND state = 'running' AND endpoint = $3",
+        &[world.app.into(), mode_number(world.mode).into(), endpoint.number.into()],
+        &mut |row| {
+            running = small(row.int(0)?)?;
+            Ok(())
+        },
+    )?;
+    Ok(running)
 }
 
 /// Sends the event of a delivery to its endpoint once more.
