@@ -11,6 +11,8 @@ ALTER TABLE tillite_endpoint
     ADD COLUMN suspend_after INTEGER CHECK (suspend_after > 0); -- ms for which every attempt may fail before the endpoint is suspended; null: it never is
 ALTER TABLE tillite_endpoint
     ADD COLUMN canceling INTEGER NOT NULL DEFAULT 0 CHECK (canceling IN (0, 1)); -- 1: it was deleted, and what waits to be sent to it may have to be canceled yet
+-- Those that are not deleted: every write asks who listens, and deleted ones are kept for ever.
+CREATE INDEX tillite_endpoint_kept ON tillite_endpoint (app, mode, number) WHERE state <> 'deleted';
 CREATE INDEX tillite_endpoint_canceling ON tillite_endpoint (app, mode, number) WHERE canceling = 1;
 
 -- How an endpoint is doing. It is kept apart from the endpoint, because it is written with every

@@ -220,6 +220,7 @@ CREATE TABLE tillite_endpoint_flow (
     PRIMARY KEY (app, mode, endpoint),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tillite_endpoint_kept ON tillite_endpoint (app, mode, number) WHERE state <> 'deleted';
 CREATE TABLE tillite_endpoint_secret (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),

@@ -35,10 +35,16 @@ fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> R
     rows(sql, world, COLUMNS, rest, values, from_row)
 }
 
+/// Endpoints that are not deleted are found by an index that holds no others, in which `state <> 'deleted'` has to
+/// stand in the statement: every write asks who listens, and deleted ones are kept for ever.
+const LISTENING: &str = "AND state <> 'deleted' AND state IN ('enabled', 'suspended') ORDER BY number";
+/// The order of ids must not be taken for a way to find them.
+const LISTED: &str = "AND state <> 'deleted' AND id || '' > $3 ORDER BY id || '' LIMIT $4";
+
 /// The endpoints that get deliveries, those included that get theirs later: nobody chose to lose what happens
 /// while an endpoint is suspended.
 pub(super) fn listening(sql: &mut dyn Sql, world: World) -> Result<Vec<Endpoint>> {
-    query(sql, world, "AND state IN ('enabled', 'suspended') ORDER BY number", &[])
+    query(sql, world, LISTENING, &[])
 }
 
 /// An endpoint and the sealed secrets that sign for it at a host time; none if there is none of that number.
@@ -56,12 +62,7 @@ pub(crate) fn with_sealed(
 
 /// The endpoints that are not deleted, by age, after an id.
 pub(crate) fn list(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> Result<Vec<Endpoint>> {
-    query(
-        sql,
-        world,
-        "AND state <> 'deleted' AND id > $3 ORDER BY id LIMIT $4",
-        &[after.into(), limit.into()],
-    )
+    query(sql, world, LISTED, &[after.into(), limit.into()])
 }
 
 /// The endpoint of a URL, if there is one that is not deleted.
@@ -287,3 +288,6 @@ fn put_secrets(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, fresh: &Fre
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

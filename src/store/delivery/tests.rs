@@ -20,28 +20,35 @@ impl Counting {
     /// Three endpoints, to the first two of which so many deliveries go in turn, each of an event of its own.
     /// `state` says of the position of the event in which state its delivery is.
     pub(in crate::store) fn with_deliveries(count: u32, state: &str) -> Counting {
+        let of = Counting::with_endpoints(3);
+        let numbers = numbers_to(count);
+        of.write(&format!(
+            "{numbers} INSERT INTO tillite_event (app, mode, seq, id, type, object_id, object_seq, cause, actor, \
+             created_at, body_hash, hash) SELECT 1, 0, n, printf('evt_test_%030d', n), 'customer.created', n, 1, '', '', \
+             0, zeroblob(32), zeroblob(32) FROM n"
+        ));
+        of.write(&format!(
+            "{numbers} INSERT INTO tillite_delivery (app, mode, id, endpoint, event, generation, state, attempts, \
+             due_at, token, lane) SELECT 1, 0, printf('dl_test_%030d', n), 1 + n % 2, n, 1, {state}, 0, n, 0, n FROM n"
+        ));
+        of
+    }
+
+    /// So many endpoints.
+    pub(in crate::store) fn with_endpoints(count: u32) -> Counting {
         let connection = Connection::open_in_memory().unwrap();
         connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
         connection
             .execute_batch(include_str!("../../../schema/current.sql"))
             .unwrap();
-        let counting = Counting { connection, steps: 0 };
-        let numbers = format!("WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {count})");
-        counting.write(&format!(
-            "{numbers} INSERT INTO tillite_endpoint (app, mode, number, id, url, url_key, format, types, state, \
-             created_at, revision, ordering) SELECT 1, 0, n, printf('we_test_%030d', n), '', n, 'standard', '[]', \
-             'enabled', 0, 1, 'strict' FROM n LIMIT 3"
+        let of = Counting { connection, steps: 0 };
+        of.write(&format!(
+            "{} INSERT INTO tillite_endpoint (app, mode, number, id, url, url_key, format, types, state, created_at, \
+             revision, ordering) SELECT 1, 0, n, printf('we_test_%030d', n), '', n, 'standard', '[]', 'enabled', 0, 1, \
+             'strict' FROM n",
+            numbers_to(count)
         ));
-        counting.write(&format!(
-            "{numbers} INSERT INTO tillite_event (app, mode, seq, id, type, object_id, object_seq, cause, actor, \
-             created_at, body_hash, hash) SELECT 1, 0, n, printf('evt_test_%030d', n), 'customer.created', n, 1, '', '', \
-             0, zeroblob(32), zeroblob(32) FROM n"
-        ));
-        counting.write(&format!(
-            "{numbers} INSERT INTO tillite_delivery (app, mode, id, endpoint, event, generation, state, attempts, \
-             due_at, token, lane) SELECT 1, 0, printf('dl_test_%030d', n), 1 + n % 2, n, 1, {state}, 0, n, 0, n FROM n"
-        ));
-        counting
+        of
     }
 
     pub(in crate::store) fn write(&self, statement: &str) {
@@ -78,6 +85,10 @@ impl Sql for Counting {
     fn columns(&mut self, _table: &str) -> Result<Vec<String>> {
         Ok(Vec::new())
     }
+}
+
+fn numbers_to(last: u32) -> String {
+    format!("WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {last})")
 }
 
 pub(in crate::store) fn numbered<T: Id>(number: u32) -> T {
