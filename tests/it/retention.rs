@@ -8,12 +8,12 @@ use proptest::prelude::*;
 use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
     Answered, Budget, ChargeState, Clock as _, Currency, DeliveryFilter, Engine, Error, Expect, Lookup, Mode,
-    NewCustomer, NewGrant, NewPayment, NewReplay, NewSession, Outcome, Ran, SessionId, Timestamp, TransportOutcome,
-    Work,
+    NewCustomer, NewGrant, NewPayment, NewReplay, NewSession, Outcome, Ran, Secret, SessionId, Timestamp,
+    TransportOutcome, Work,
 };
 
 use crate::file::{Disk, sell, sql};
-use crate::kit::{Shop, clean};
+use crate::kit::{Shop, clean, verified};
 
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -475,6 +475,36 @@ fn a_clock_that_was_ahead_does_not_put_the_next_round_off() {
     assert!(due <= shop.clock.now().plus(DAY * 14), "{due}");
     assert!(forget_for(&shop, 16) > 0);
     shop.clean();
+}
+
+#[test]
+fn a_secret_that_was_replaced_by_a_clock_that_was_ahead_stops_signing_once_the_clock_is_right() {
+    let shop = Shop::open();
+    let endpoints = shop.app.endpoints();
+    let old = endpoints
+        .add(NewEndpoint::new("https://shop.example/hook", Format::XPaySubscriptions))
+        .unwrap();
+    let signs = |secret: &Secret| {
+        endpoints.ping(&old.endpoint.id).unwrap();
+        shop.run();
+        let request = shop.receiver.take_requests().pop().unwrap();
+        verified(Format::XPaySubscriptions, secret, &request, shop.clock.now())
+    };
+    let rotate = || endpoints.rotate(&old.endpoint.id, None).unwrap().secret;
+    // Set back by less than a day it only lasts longer.
+    let second = rotate();
+    shop.clock.turn_back(DAY.saturating_sub(MS));
+    assert!(signs(&old.secret));
+    shop.clock.turn(DAY * 2);
+    assert!(signs(&second));
+    shop.clock.turn(DAY * 365);
+    let third = rotate();
+    assert!(signs(&second));
+    shop.clock.turn_back(DAY * 365);
+    assert!(signs(&third));
+    // And does not sign again when that day comes.
+    shop.clock.turn(DAY * 365);
+    assert!(signs(&third));
 }
 
 /// What a host does in a shop over time.
