@@ -22,7 +22,9 @@ pub(crate) fn canceling(sql: &mut dyn Sql, world: World) -> Result<Option<i64>> 
     Ok(found)
 }
 
-/// Cancels up to `limit` deliveries that wait for endpoints which are deleted; answers how many.
+/// Cancels up to `limit` deliveries that wait for endpoints which are deleted; answers how many. An endpoint for
+/// which nothing waits any more is done with, and how it was doing last goes too: what was on its way when it was
+/// deleted may have written it down since.
 pub(crate) fn cancel(sql: &mut dyn Sql, world: World, limit: u32) -> Result<usize> {
     let (app, mode) = (world.app, mode_number(world.mode));
     let state = next_state(DeliveryState::Pending, DeliveryEvent::Cancel)?;
@@ -39,10 +41,11 @@ pub(crate) fn cancel(sql: &mut dyn Sql, world: World, limit: u32) -> Result<usiz
         if canceled >= i64::from(limit) {
             break;
         }
-        codec::one(sql.exec(
-            "UPDATE tillite_endpoint SET canceling = 0 WHERE app = $1 AND mode = $2 AND number = $3",
-            &[app.into(), mode.into(), endpoint.into()],
-        )?)?;
+        let number = [app.into(), mode.into(), endpoint.into()];
+        let flow = "DELETE FROM tillite_endpoint_flow WHERE app = $1 AND mode = $2 AND endpoint = $3";
+        sql.exec(flow, &number)?;
+        let canceling = "UPDATE tillite_endpoint SET canceling = 0 WHERE app = $1 AND mode = $2 AND number = $3";
+        codec::one(sql.exec(canceling, &number)?)?;
     }
     Ok(usize::try_from(canceled).unwrap_or(usize::MAX))
 }

@@ -206,6 +206,21 @@ fn nothing_is_sent_again_to_a_deleted_endpoint() {
 }
 
 #[test]
+fn nothing_is_kept_of_how_a_deleted_endpoint_is_doing() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    let id = endpoint(&shop, "a", Format::Standard).id;
+    happen(&shop, "u_1");
+    let held = shop.engine.claim_deliveries(1).unwrap();
+    shop.app.endpoints().delete(&id).unwrap();
+    shop.engine.acknowledge(&held[0], &refused()).unwrap();
+    run(&shop);
+    assert_eq!(all(&shop)[0].state, DeliveryState::Canceled);
+    assert_eq!(sql(&disk.raw(), "SELECT endpoint FROM tillite_endpoint_flow"), [""; 0]);
+    shop.clean();
+}
+
+#[test]
 fn the_log_of_attempts_says_what_came_of_each() {
     let shop = Shop::open();
     endpoint(&shop, "a", Format::Standard);
