@@ -382,7 +382,16 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
     (
         "attempts_within_schedule",
         "tillite_delivery",
-        "SELECT id FROM tillite_delivery WHERE attempts > 5 OR (state = 'exhausted' AND attempts <> 5)",
+        // A claim counts itself before anything is sent; what waits for another was never claimed.
+        "SELECT id FROM tillite_delivery WHERE attempts > 5 OR (state = 'exhausted' AND attempts <> 5) \
+         OR (state = 'in_flight' AND attempts = 0) OR (state = 'blocked' AND attempts > 0)",
+    ),
+    (
+        "attempt_of_its_delivery",
+        "tillite_delivery_attempt",
+        // No delivery is forgotten before its attempts.
+        "SELECT a.delivery FROM tillite_delivery_attempt a WHERE NOT EXISTS (SELECT 1 FROM tillite_delivery d \
+         WHERE d.app = a.app AND d.mode = a.mode AND d.id = a.delivery)",
     ),
     (
         "blocked_waits_for_another_in_its_lane",
@@ -402,6 +411,13 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
         "tillite_endpoint",
         "SELECT w.id FROM tillite_endpoint_flow f JOIN tillite_endpoint w ON w.app = f.app AND w.mode = f.mode \
          AND w.number = f.endpoint WHERE (f.failures = 0) <> (f.failing_since IS NULL) OR f.exhausted > f.failures",
+    ),
+    (
+        "no_flow_of_an_endpoint_that_is_done_with",
+        "tillite_endpoint",
+        // One that was deleted may have some until what waited for it is canceled.
+        "SELECT w.id FROM tillite_endpoint_flow f JOIN tillite_endpoint w ON w.app = f.app AND w.mode = f.mode \
+         AND w.number = f.endpoint WHERE w.state = 'deleted' AND w.canceling = 0",
     ),
     (
         "delivered_has_its_acceptance",
