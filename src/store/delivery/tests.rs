@@ -37,11 +37,9 @@ impl Counting {
     /// So many endpoints.
     pub(in crate::store) fn with_endpoints(count: u32) -> Counting {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch("PRAGMA foreign_keys = OFF").unwrap();
-        connection
-            .execute_batch(include_str!("../../../schema/current.sql"))
-            .unwrap();
         let of = Counting { connection, steps: 0 };
+        of.write("PRAGMA foreign_keys = OFF");
+        of.write(include_str!("../../../schema/current.sql"));
         of.write(&format!(
             "{} INSERT INTO tillite_endpoint (app, mode, number, id, url, url_key, format, types, state, created_at, \
              revision, ordering) SELECT 1, 0, n, printf('we_test_%030d', n), '', n, 'standard', '[]', 'enabled', 0, 1, \
@@ -51,8 +49,12 @@ impl Counting {
         of
     }
 
-    pub(in crate::store) fn write(&self, statement: &str) {
-        self.connection.execute_batch(statement).unwrap();
+    pub(in crate::store) fn write(&self, statements: &str) {
+        for statement in statements.split(";\n").filter(|statement| !statement.trim().is_empty()) {
+            let mut statement = self.connection.prepare(statement).unwrap();
+            let mut rows = statement.query([]).unwrap();
+            while rows.next().unwrap().is_some() {}
+        }
     }
 
     /// How many steps some reading or writing takes.

@@ -3,7 +3,8 @@ use crate::store::delivery::tests::{Counting, WORLD};
 
 #[test]
 fn an_endpoint_that_was_deleted_costs_nobody_anything() {
-    let readings: [(&str, fn(&mut dyn Sql) -> Result<usize>); 5] = [
+    type Reading = fn(&mut dyn Sql) -> Result<usize>;
+    let readings: [(&str, Reading); 5] = [
         ("who listens", |sql| Ok(listening(sql, WORLD)?.len())),
         ("the list", |sql| Ok(list(sql, WORLD, "", 10)?.len())),
         ("the secrets", |sql| Ok(all_sealed(sql, WORLD, Timestamp::MIN)?.len())),
