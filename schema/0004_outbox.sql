@@ -43,7 +43,7 @@ CREATE TABLE tillite_delivery_made_anew (
     attempts    INTEGER NOT NULL CHECK (attempts >= 0), -- claims that may have sent, counted by the claim itself
     due_at      INTEGER NOT NULL,         -- host time: next try while pending, end of the lease while in flight
     token       INTEGER NOT NULL,         -- the claim that holds it; a late answer of an older claim does not match
-    last_status INTEGER,                  -- HTTP status of the newest answer; null: none came
+    last_status INTEGER,                  -- HTTP status of the newest attempt whose end is known; null: none came
     lane        INTEGER,                  -- where the order is strict: a hash of the object's id, in whose deliveries one waits for the other; null: the order is not strict
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, event, endpoint, generation),

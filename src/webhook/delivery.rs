@@ -160,9 +160,9 @@ pub struct Delivery {
     /// Attempts that may have been sent.
     pub attempts: u32,
     /// Host time of the next attempt while it is pending, or at which its lease ends while it is in
-    /// flight; none once it is done.
+    /// flight; none while it is blocked and once it is done.
     pub due_at: Option<Timestamp>,
-    /// HTTP status of the newest answer.
+    /// HTTP status that the newest attempt whose end is known was answered with; none if it was not answered.
     pub last_status: Option<u16>,
 }
 
