@@ -193,8 +193,8 @@ pub(crate) fn step(tx: &mut Tx<'_>, limit: u32) -> Result<usize> {
     let forgotten_to = retention::forgotten_to(tx.sql, tx.world)?;
     let mut made = 0;
     for position in &events {
-        if let Some(due) = due(tx.sql, tx.world, &replay, &endpoint, *position, forgotten_to)? {
-            put_delivery(tx, &endpoint, *position, &due.object, due.generation)?;
+        if let Some(new) = to_make(tx.sql, tx.world, &replay, &endpoint, *position, forgotten_to)? {
+            put_delivery(tx, &endpoint, *position, &new.object, new.generation)?;
             made += 1;
         }
     }
@@ -257,19 +257,20 @@ fn candidates(
 }
 
 /// A delivery that is to be made.
-struct Due {
+struct ToMake {
     object: String,
     generation: i64,
 }
 
-fn due(
+/// The delivery that a replay makes of an event, if any.
+fn to_make(
     sql: &mut dyn Sql,
     world: World,
     replay: &Replay,
     endpoint: &Endpoint,
     position: i64,
     forgotten_to: Option<Timestamp>,
-) -> Result<Option<Due>> {
+) -> Result<Option<ToMake>> {
     let mut found: Option<(EventId, Option<EventKind>, String, Timestamp)> = None;
     sql.each(
         "SELECT id, type, object_id, created_at FROM tillite_event WHERE app = $1 AND mode = $2 AND seq = $3",
@@ -288,10 +289,10 @@ fn due(
     }
     let is_old = forgotten_to.is_some_and(|to| made_at(id.as_str()).is_none_or(|made| made <= to));
     let past = past(sql, world, position, endpoint)?;
-    let is_due = replay
+    let is_wanted = replay
         .of
         .takes(&past.states, is_old && created_at >= endpoint.created_at);
-    Ok(is_due.then_some(Due {
+    Ok(is_wanted.then_some(ToMake {
         object,
         generation: past.next_generation,
     }))
