@@ -11,6 +11,8 @@ ALTER TABLE tillite_endpoint
     ADD COLUMN suspend_after INTEGER CHECK (suspend_after > 0); -- ms for which every attempt may fail before the endpoint is suspended; null: it never is
 ALTER TABLE tillite_endpoint
     ADD COLUMN canceling INTEGER NOT NULL DEFAULT 0 CHECK (canceling IN (0, 1)); -- 1: it was deleted, and what waits to be sent to it may have to be canceled yet
+-- Those that are not deleted: every write asks who listens, and deleted ones are kept for ever.
+CREATE INDEX tillite_endpoint_kept ON tillite_endpoint (app, mode, number) WHERE state <> 'deleted';
 CREATE INDEX tillite_endpoint_canceling ON tillite_endpoint (app, mode, number) WHERE canceling = 1;
 
 -- How an endpoint is doing. It is kept apart from the endpoint, because it is written with every
@@ -41,7 +43,7 @@ CREATE TABLE tillite_delivery_made_anew (
     attempts    INTEGER NOT NULL CHECK (attempts >= 0), -- claims that may have sent, counted by the claim itself
     due_at      INTEGER NOT NULL,         -- host time: next try while pending, end of the lease while in flight
     token       INTEGER NOT NULL,         -- the claim that holds it; a late answer of an older claim does not match
-    last_status INTEGER,                  -- HTTP status of the newest answer; null: none came
+    last_status INTEGER,                  -- HTTP status of the newest attempt whose end is known; null: none came
     lane        INTEGER,                  -- where the order is strict: a hash of the object's id, in whose deliveries one waits for the other; null: the order is not strict
     PRIMARY KEY (app, mode, id),
     UNIQUE (app, mode, event, endpoint, generation),
@@ -64,9 +66,12 @@ CREATE INDEX tillite_delivery_lane ON tillite_delivery (app, mode, endpoint, lan
     WHERE lane IS NOT NULL AND state IN ('pending', 'blocked', 'in_flight');
 -- What somebody may want to send again.
 CREATE INDEX tillite_delivery_exhausted ON tillite_delivery (app, mode, endpoint, event) WHERE state = 'exhausted';
--- For whoever lists them, by the endpoint and by what somebody may have to look at.
+-- For whoever lists them, by the endpoint and by what somebody may have to look at; and what is blocked, for
+-- whoever ends it or counts it.
 CREATE INDEX tillite_delivery_of ON tillite_delivery (app, mode, endpoint, id);
 CREATE INDEX tillite_delivery_held_up ON tillite_delivery (app, mode, state, id) WHERE state IN ('blocked', 'exhausted', 'canceled');
+CREATE INDEX tillite_delivery_held_up_of ON tillite_delivery (app, mode, endpoint, state, id)
+    WHERE state IN ('blocked', 'exhausted', 'canceled');
 
 -- Events that are sent again to an endpoint, a range of them, some at a time.
 CREATE TABLE tillite_replay (
@@ -86,20 +91,21 @@ CREATE TABLE tillite_replay (
     PRIMARY KEY (app, mode, id),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id) WHERE state = 'running';
+CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id, endpoint) WHERE state = 'running';
 
 -- How far has been forgotten, of each table that is looked through in rounds.
 CREATE TABLE tillite_retention (
     app        INTEGER NOT NULL,
     mode       INTEGER NOT NULL CHECK (mode IN (0, 1)),
     what       TEXT NOT NULL CHECK (what IN ('attempt', 'delivery', 'replay')), -- attempt: attempts of deliveries, by the deliveries' ids
-    gone_below TEXT NOT NULL,             -- rows with lesser ids may be gone; never goes back
+    gone_to    TEXT NOT NULL,             -- the greatest id of which a row was forgotten; empty: none was; never goes back
     seen_to    TEXT NOT NULL,             -- the id up to which the round under way has come; empty: none is under way
+    round_at   INTEGER NOT NULL,          -- host time as the newest round takes it, a week after the one before at the most: a clock may be ahead
     next_at    INTEGER NOT NULL,          -- host time from which a round goes on, or the next one starts
     PRIMARY KEY (app, mode, what)
 ) STRICT, WITHOUT ROWID;
-INSERT INTO tillite_retention (app, mode, what, gone_below, seen_to, next_at)
-SELECT app, mode, 'attempt', gone_below, seen_to, next_at
+INSERT INTO tillite_retention (app, mode, what, gone_to, seen_to, round_at, next_at)
+SELECT app, mode, 'attempt', gone_below, seen_to, next_at, next_at
     FROM tillite_delivery_retention;
 DROP TABLE tillite_delivery_retention;
 

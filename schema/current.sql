@@ -165,6 +165,8 @@ CREATE INDEX tillite_delivery_due ON tillite_delivery (app, mode, endpoint, stat
     WHERE state IN ('pending', 'in_flight');
 CREATE INDEX tillite_delivery_exhausted ON tillite_delivery (app, mode, endpoint, event) WHERE state = 'exhausted';
 CREATE INDEX tillite_delivery_held_up ON tillite_delivery (app, mode, state, id) WHERE state IN ('blocked', 'exhausted', 'canceled');
+CREATE INDEX tillite_delivery_held_up_of ON tillite_delivery (app, mode, endpoint, state, id)
+    WHERE state IN ('blocked', 'exhausted', 'canceled');
 CREATE INDEX tillite_delivery_lane ON tillite_delivery (app, mode, endpoint, lane, event)
     WHERE lane IS NOT NULL AND state IN ('pending', 'blocked', 'in_flight');
 CREATE INDEX tillite_delivery_of ON tillite_delivery (app, mode, endpoint, id);
@@ -218,6 +220,7 @@ CREATE TABLE tillite_endpoint_flow (
     PRIMARY KEY (app, mode, endpoint),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX tillite_endpoint_kept ON tillite_endpoint (app, mode, number) WHERE state <> 'deleted';
 CREATE TABLE tillite_endpoint_secret (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
@@ -527,13 +530,14 @@ CREATE TABLE tillite_replay (
     PRIMARY KEY (app, mode, id),
     FOREIGN KEY (app, mode, endpoint) REFERENCES tillite_endpoint (app, mode, number)
 ) STRICT, WITHOUT ROWID;
-CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id) WHERE state = 'running';
+CREATE INDEX tillite_replay_running ON tillite_replay (app, mode, state, id, endpoint) WHERE state = 'running';
 CREATE TABLE tillite_retention (
     app INTEGER NOT NULL,
     mode INTEGER NOT NULL CHECK (mode IN (0, 1)),
     what TEXT NOT NULL CHECK (what IN ('attempt', 'delivery', 'replay')),
-    gone_below TEXT NOT NULL,
+    gone_to TEXT NOT NULL,
     seen_to TEXT NOT NULL,
+    round_at INTEGER NOT NULL,
     next_at INTEGER NOT NULL,
     PRIMARY KEY (app, mode, what)
 ) STRICT, WITHOUT ROWID;

@@ -93,6 +93,18 @@ pub enum Error {
         until_ms: i64,
     },
 
+    /// As many ranges of events are being sent to the endpoint again as may be at once; no other was begun.
+    #[error(
+        "{running} replays to webhook endpoint {endpoint} are running, which is the most; wait until one is done, or \
+         call one off with `cancel_replay`"
+    )]
+    ReplaysRunning {
+        /// The id of the endpoint.
+        endpoint: String,
+        /// How many are running.
+        running: u32,
+    },
+
     /// More was to be given back than is left of a charge; nothing was.
     #[error("{asked} is more than the {left} that are left of charge {charge}; refund up to that")]
     RefundTooLarge {
@@ -266,7 +278,9 @@ impl Error {
             | Error::Statement { .. }
             | Error::InConsumer
             | Error::IdempotencyConflict { .. } => WhatNow::FixInput,
-            Error::PaymentInProgress { .. } | Error::CallInFlight { .. } => WhatNow::RetryLater,
+            Error::PaymentInProgress { .. } | Error::CallInFlight { .. } | Error::ReplaysRunning { .. } => {
+                WhatNow::RetryLater
+            }
             // What is being paid may fail; what was paid stays paid.
             Error::OrderTaken { state, .. } => match state {
                 OrderState::Processing => WhatNow::RetryLater,
@@ -299,6 +313,7 @@ impl Error {
             Error::Refused(_) => "refused",
             Error::PaymentInProgress { .. } => "payment_in_progress",
             Error::CallInFlight { .. } => "call_in_flight",
+            Error::ReplaysRunning { .. } => "replays_running",
             Error::RefundTooLarge { .. } => "refund_too_large",
             Error::MethodUnusable { .. } => "method_unusable",
             Error::OrderTaken { .. } => "order_taken",

@@ -14,6 +14,10 @@ pub struct Deliveries<'a>(pub(super) &'a App);
 impl Deliveries<'_> {
     /// Deliveries, newest first, up to `limit` (1 to 100) before one.
     ///
+    /// A page costs the same however many there are, but for three: those in state `Pending` and those in state
+    /// `InFlight` read all that are in it, or all of the endpoint's if one is named, and those in state
+    /// `Delivered` pass what is newer and in another. Where the event is named they are found by that.
+    ///
     /// # Errors
     /// [`Error::Invalid`](crate::Error::Invalid) for the limit; [`Error::WrongMode`](crate::Error::WrongMode);
     /// [`Error::Storage`](crate::Error::Storage).

@@ -241,7 +241,8 @@ impl Endpoints<'_> {
     /// Gives an endpoint a new signing secret, and a new Ed25519 key if it has one. For 24 hours of the
     /// host's time the old ones sign too, so that its receiver has that long to change over: each format
     /// has both signatures in the order that suits receivers who look at one only, but
-    /// [`Format::XPaySubscriptions`], which has room for one and goes on with the old secret until then.
+    /// [`Format::XPaySubscriptions`], which has room for one and goes on with the old secret until then. Where
+    /// the host's clock was ahead by more than a day and is set right, the old ones stop then.
     ///
     /// With an idempotency key the same request gives the secret that the endpoint has by then, after
     /// a retry and after a crash. Without one each call gives another; the secret before the last one

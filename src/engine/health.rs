@@ -16,11 +16,14 @@ pub struct Health {
     /// a lost call, a notice, a look-up, an expiry, a lapse, what is to be called off, a delivery; none if
     /// nothing is overdue.
     pub oldest_due: Option<Timestamp>,
-    /// Host time since which a delivery has been due; none if none is overdue.
+    /// Host time since which a delivery to an enabled endpoint has been due; none if none is overdue. It counts
+    /// those too that wait with reason: the endpoint asked to be left alone, takes so many at once or one in so
+    /// long, or its secret does not open ([`Health::sealed_endpoints`]).
     pub oldest_overdue_delivery: Option<Timestamp>,
-    /// Deliveries that wait for their next attempt; 1,000 in an app and mode stand for more.
+    /// Deliveries that wait for their next attempt to an endpoint that is enabled or suspended; not those that are
+    /// blocked by another one about the same object. 1,000 in an app and mode stand for more.
     pub pending_deliveries: u64,
-    /// Deliveries that somebody sends, or died sending; 1,000 in an app and mode stand for more.
+    /// Deliveries to such endpoints that somebody sends, or died sending; 1,000 in an app and mode stand for more.
     pub deliveries_in_flight: u64,
     /// Enabled endpoints that have accepted nothing since a failure.
     pub failing_endpoints: u64,

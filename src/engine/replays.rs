@@ -62,11 +62,13 @@ impl Deliveries<'_> {
     /// In another format, events without them are passed over and counted ([`Replay::passed`]).
     ///
     /// With an idempotency key the same request gives the same replay, after a retry and after a crash; without
-    /// one each call begins another.
+    /// one each call begins another. Up to four run to one endpoint at once, those included that wait because it
+    /// is off.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Deleted`] if the endpoint was deleted; [`Error::WrongMode`];
-    /// [`Error::Invalid`] for the position and the key; [`Error::IdempotencyConflict`]; [`Error::Storage`].
+    /// [`Error::NotFound`]; [`Error::Deleted`] if the endpoint was deleted; [`Error::ReplaysRunning`];
+    /// [`Error::WrongMode`]; [`Error::Invalid`] for the position and the key; [`Error::IdempotencyConflict`];
+    /// [`Error::Storage`].
     ///
     /// # Durability
     /// On disk when this returns: a replay that was begun is done, after a crash too.

@@ -30,6 +30,7 @@ impl Engine {
         // What was looked at and kept costs as much as what went.
         let mut kept = 0;
         for world in self.core.store.read(store::app::worlds)? {
+            self.remove_overlong_secrets(world)?;
             while let Some(left) = self.left(budget, *ran) {
                 let canceled = self.cancel_deliveries(world, left.min(BATCH))?;
                 ran.canceled += canceled;
@@ -53,6 +54,21 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Removes what was replaced by a clock that was ahead.
+    fn remove_overlong_secrets(&self, world: World) -> Result<()> {
+        let host_now = self.core.clock.now();
+        let any = self
+            .core
+            .store
+            .read(|sql| store::endpoint::has_overlong(sql, world, host_now))?;
+        if !any {
+            return Ok(());
+        }
+        self.core.write_raw(Access::Shared, "run_due.secrets", move |sql| {
+            store::endpoint::remove_overlong(sql, world, host_now)
+        })
     }
 
     /// Cancels some of what waits for endpoints that are deleted.

@@ -22,7 +22,9 @@ pub(crate) fn canceling(sql: &mut dyn Sql, world: World) -> Result<Option<i64>> 
     Ok(found)
 }
 
-/// Cancels up to `limit` deliveries that wait for endpoints which are deleted; answers how many.
+/// Cancels up to `limit` deliveries that wait for endpoints which are deleted; answers how many. An endpoint for
+/// which nothing waits any more is done with, and how it was doing last goes too: what was on its way when it was
+/// deleted may have written it down since.
 pub(crate) fn cancel(sql: &mut dyn Sql, world: World, limit: u32) -> Result<usize> {
     let (app, mode) = (world.app, mode_number(world.mode));
     let state = next_state(DeliveryState::Pending, DeliveryEvent::Cancel)?;
@@ -39,31 +41,32 @@ pub(crate) fn cancel(sql: &mut dyn Sql, world: World, limit: u32) -> Result<usiz
         if canceled >= i64::from(limit) {
             break;
         }
-        codec::one(sql.exec(
-            "UPDATE tillite_endpoint SET canceling = 0 WHERE app = $1 AND mode = $2 AND number = $3",
-            &[app.into(), mode.into(), endpoint.into()],
-        )?)?;
+        let number = [app.into(), mode.into(), endpoint.into()];
+        let flow = "DELETE FROM tillite_endpoint_flow WHERE app = $1 AND mode = $2 AND endpoint = $3";
+        sql.exec(flow, &number)?;
+        let canceling = "UPDATE tillite_endpoint SET canceling = 0 WHERE app = $1 AND mode = $2 AND number = $3";
+        codec::one(sql.exec(canceling, &number)?)?;
     }
     Ok(usize::try_from(canceled).unwrap_or(usize::MAX))
 }
 
-/// What is due or on its way, found by an index.
-const DUE: &str = "endpoint = $3 AND state IN ('pending', 'in_flight') LIMIT $4";
+const IDS: &str = "SELECT id FROM tillite_delivery WHERE app = $1 AND mode = $2";
 
-/// What waits for another in its lane. Every lane is at least `$4`; it is said so that the index is used.
-const IN_LANES: &str = "endpoint = $3 AND lane IS NOT NULL AND lane >= $4 \
-                        AND state IN ('pending', 'blocked', 'in_flight') AND state = 'blocked' LIMIT $5";
+/// What waits for its attempt or is on its way.
+const UNDER_WAY: &str = "AND endpoint = $3 AND state IN ('pending', 'in_flight') LIMIT $4";
+
+/// What waits for another in its lane.
+const BLOCKED: &str =
+    "AND endpoint = $3 AND state = 'blocked' AND state IN ('blocked', 'exhausted', 'canceled') LIMIT $4";
 
 /// Up to `limit` deliveries that wait for an endpoint or are on their way. Those that wait for another come
 /// first, so that whoever ends them a few at a time leaves none without the one that it waits for.
-pub(super) fn waiting(sql: &mut dyn Sql, world: World, endpoint: i64, limit: i64) -> Result<Vec<String>> {
-    const IDS: &str = "SELECT id FROM tillite_delivery WHERE app = $1 AND mode = $2 AND";
+fn waiting(sql: &mut dyn Sql, world: World, endpoint: i64, limit: i64) -> Result<Vec<String>> {
     let text = |row: &dyn Row| row.text(0);
-    let blocked = [endpoint.into(), i64::MIN.into(), limit.into()];
-    let mut found = rows(sql, world, IDS, IN_LANES, &blocked, text)?;
+    let mut found = rows(sql, world, IDS, BLOCKED, &[endpoint.into(), limit.into()], text)?;
     let left = limit.saturating_sub(i64::try_from(found.len()).unwrap_or(i64::MAX));
     if left > 0 {
-        found.extend(rows(sql, world, IDS, DUE, &[endpoint.into(), left.into()], text)?);
+        found.extend(rows(sql, world, IDS, UNDER_WAY, &[endpoint.into(), left.into()], text)?);
     }
     Ok(found)
 }
@@ -95,10 +98,19 @@ fn from_row(row: &dyn Row) -> Result<Delivery> {
 }
 
 /// The statement that lists deliveries, behind its columns, and its values from `$3` on.
+///
+/// What is held up and what is in no state in particular is found in an index in the order of ids, so that a page
+/// reads a page. What waits or is on its way stands in the order in which it is due, because every claim pays for
+/// an index and few ask for a list: of it a page reads all. `|| ''` keeps an index from being used that would pass
+/// more; of two conditions on a state the first is the one that is looked for, the second is there for the index.
 fn listing<'v>(filter: &'v DeliveryFilter, before: Option<&'v str>, limit: u32) -> (String, Vec<Value<'v>>) {
     const OF_EVENT: &str = "(SELECT seq FROM tillite_event WHERE app = $1 AND mode = $2 AND id = ?)";
     const TO_ENDPOINT: &str = "(SELECT number FROM tillite_endpoint WHERE app = $1 AND mode = $2 AND id = ?)";
     const AMONG: &str = "AND a.id IN (SELECT b.id FROM tillite_delivery b WHERE b.app = $1 AND b.mode = $2";
+    const AMONG_ALL: &str = "AND a.id IN (SELECT b.id FROM tillite_endpoint n CROSS JOIN tillite_delivery b \
+                             WHERE n.app = $1 AND n.mode = $2 AND b.app = n.app AND b.mode = n.mode \
+                             AND b.endpoint = n.number";
+    const NEWEST: &str = "ORDER BY b.id || '' DESC LIMIT ?) ORDER BY a.id DESC";
     use DeliveryState::{Blocked, Canceled, Exhausted, InFlight, Pending};
     let (mut rest, mut values) = (String::new(), Vec::new());
     let mut push = |condition: &str, value: Option<Value<'v>>| {
@@ -108,62 +120,59 @@ fn listing<'v>(filter: &'v DeliveryFilter, before: Option<&'v str>, limit: u32) 
     };
     let word = filter.state.map_or("", DeliveryState::as_str);
     let endpoint = filter.endpoint.as_ref().map(|id| id.as_str().into());
-    // Whether the ids are known before the newest of them are taken.
-    let mut is_among = true;
-    // What the index does not answer.
-    let (mut of_endpoint, mut of_state) = (false, false);
-    match (&filter.event, filter.state) {
-        (Some(event), _) => {
-            push(
-                &format!("{AMONG} AND b.event = {OF_EVENT}"),
-                Some(event.as_str().into()),
-            );
+    let event = filter.event.as_ref().map(|id| id.as_str().into());
+    let before = before.map(Value::from);
+    let among = event.is_some() || matches!(filter.state, Some(Pending | InFlight));
+    match (event.is_some(), filter.state) {
+        (true, _) => {
+            push(&format!("{AMONG} AND b.event = {OF_EVENT}"), event);
             match endpoint {
-                Some(id) => push(
-                    &format!("AND b.endpoint = {TO_ENDPOINT} AND b.generation > 0)"),
-                    Some(id),
+                Some(_) => push(
+                    &format!("AND b.endpoint = {TO_ENDPOINT} AND b.generation > 0"),
+                    endpoint,
                 ),
-                None => push("AND b.endpoint > 0)", None),
+                None => push("AND b.endpoint > 0", None),
             }
-            of_state = true;
+            if filter.state.is_some() {
+                push(&format!("AND b.state || '' = '{word}'"), None);
+            }
         }
-        (None, Some(Pending | InFlight)) => {
-            push(AMONG, None);
-            if endpoint.is_some() {
-                push(&format!("AND b.endpoint = {TO_ENDPOINT}"), endpoint);
+        (false, Some(Pending | InFlight)) => {
+            match endpoint {
+                Some(_) => push(&format!("{AMONG} AND b.endpoint = {TO_ENDPOINT}"), endpoint),
+                None => push(AMONG_ALL, None),
             }
             push(
-                &format!("AND b.state IN ('pending', 'in_flight') AND b.state = '{word}')"),
+                &format!("AND b.state = '{word}' AND b.state IN ('pending', 'in_flight')"),
                 None,
             );
         }
-        (None, Some(Blocked | Exhausted | Canceled)) => {
-            let held_up = "AND b.state IN ('blocked', 'exhausted', 'canceled')";
-            push(&format!("{AMONG} {held_up} AND b.state = '{word}')"), None);
-            of_endpoint = endpoint.is_some();
-        }
-        (None, _) => {
-            is_among = false;
+        (false, state) => {
             if endpoint.is_some() {
                 push(&format!("AND a.endpoint = {TO_ENDPOINT}"), endpoint);
             }
-            of_state = true;
+            match state {
+                Some(Blocked | Exhausted | Canceled) => push(
+                    &format!("AND a.state = '{word}' AND a.state IN ('blocked', 'exhausted', 'canceled')"),
+                    None,
+                ),
+                Some(_) => push(&format!("AND d.state = '{word}'"), None),
+                None => {}
+            }
         }
     }
-    if let Some(before) = before {
-        // Where the ids are known, their order must not be taken for a way to find them.
-        push(
-            if is_among { "AND a.id || '' < ?" } else { "AND a.id < ?" },
-            Some(before.into()),
-        );
+    let limit = Some(limit.into());
+    if among {
+        if before.is_some() {
+            push("AND b.id || '' < ?", before);
+        }
+        push(NEWEST, limit);
+    } else {
+        if before.is_some() {
+            push("AND a.id < ?", before);
+        }
+        push("ORDER BY a.id DESC LIMIT ?", limit);
     }
-    if of_endpoint {
-        push(&format!("AND d.endpoint = {TO_ENDPOINT}"), endpoint);
-    }
-    if of_state && filter.state.is_some() {
-        push(&format!("AND d.state = '{word}'"), None);
-    }
-    push("ORDER BY a.id DESC LIMIT ?", Some(limit.into()));
     (rest, values)
 }
 

@@ -1,5 +1,7 @@
 //! Webhook endpoints and their sealed secrets.
 
+use std::time::Duration;
+
 use super::codec::{
     self, corrupt, delivery_order, endpoint_state, format, id, instant, json, mode_number, small, span,
 };
@@ -7,7 +9,11 @@ use super::{Row, Sql, Value, rows};
 use crate::error::{Error, Result, shortened};
 use crate::id::World;
 use crate::time::{Timestamp, in_millis};
-use crate::webhook::{Endpoint, EndpointState, FreshSecrets, SealedSecret};
+use crate::webhook::{Endpoint, EndpointState, FreshSecrets, OVERLAP, SealedSecret};
+
+/// How far ahead the end of an overlap can lie. One that lies further was set while the host's clock was ahead, and
+/// counts as over; a clock that is set back by less than an overlap only makes it longer.
+const FURTHEST_OVERLAP: Duration = Duration::from_secs(2 * OVERLAP.as_secs());
 
 const COLUMNS: &str = "SELECT id, url, url_key, format, types, state, created_at, number, revision, \
                        ordering, max_in_flight, min_gap, suspend_after FROM tillite_endpoint WHERE app = $1 AND mode = $2";
@@ -35,10 +41,16 @@ fn query(sql: &mut dyn Sql, world: World, rest: &str, values: &[Value<'_>]) -> R
     rows(sql, world, COLUMNS, rest, values, from_row)
 }
 
+/// Endpoints that are not deleted are found by an index that holds no others, in which `state <> 'deleted'` has to
+/// stand in the statement: every write asks who listens, and deleted ones are kept for ever.
+const LISTENING: &str = "AND state <> 'deleted' AND state IN ('enabled', 'suspended') ORDER BY number";
+/// The order of ids must not be taken for a way to find them.
+const LISTED: &str = "AND state <> 'deleted' AND id || '' > $3 ORDER BY id || '' LIMIT $4";
+
 /// The endpoints that get deliveries, those included that get theirs later: nobody chose to lose what happens
 /// while an endpoint is suspended.
 pub(super) fn listening(sql: &mut dyn Sql, world: World) -> Result<Vec<Endpoint>> {
-    query(sql, world, "AND state IN ('enabled', 'suspended') ORDER BY number", &[])
+    query(sql, world, LISTENING, &[])
 }
 
 /// An endpoint and the sealed secrets that sign for it at a host time; none if there is none of that number.
@@ -56,12 +68,7 @@ pub(crate) fn with_sealed(
 
 /// The endpoints that are not deleted, by age, after an id.
 pub(crate) fn list(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> Result<Vec<Endpoint>> {
-    query(
-        sql,
-        world,
-        "AND state <> 'deleted' AND id > $3 ORDER BY id LIMIT $4",
-        &[after.into(), limit.into()],
-    )
+    query(sql, world, LISTED, &[after.into(), limit.into()])
 }
 
 /// The endpoint of a URL, if there is one that is not deleted.
@@ -135,12 +142,13 @@ pub(crate) fn sealed_secrets(
     let mut found = Vec::new();
     sql.each(
         "SELECT sealed, expires_at FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND endpoint = $3 \
-         AND (expires_at IS NULL OR expires_at > $4) ORDER BY number DESC",
+         AND (expires_at IS NULL OR expires_at > $4 AND expires_at <= $5) ORDER BY number DESC",
         &[
             world.app.into(),
             mode_number(world.mode).into(),
             endpoint.into(),
             host_now.as_millis().into(),
+            host_now.plus(FURTHEST_OVERLAP).as_millis().into(),
         ],
         &mut |row| {
             found.push(SealedSecret {
@@ -151,6 +159,36 @@ pub(crate) fn sealed_secrets(
         },
     )?;
     Ok(found)
+}
+
+/// Whether there are secrets that were replaced while the host's clock was ahead by more than an overlap. They sign
+/// no more, and must not sign again when that time has come.
+pub(crate) fn has_overlong(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<bool> {
+    let furthest = host_now.plus(FURTHEST_OVERLAP).as_millis();
+    let id = |row: &dyn Row| row.int(0);
+    let secrets = "SELECT endpoint FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2";
+    let found = rows(
+        sql,
+        world,
+        secrets,
+        "AND expires_at > $3 LIMIT 1",
+        &[furthest.into()],
+        id,
+    )?;
+    Ok(!found.is_empty())
+}
+
+/// Removes them.
+pub(crate) fn remove_overlong(sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<()> {
+    sql.exec(
+        "DELETE FROM tillite_endpoint_secret WHERE app = $1 AND mode = $2 AND expires_at > $3",
+        &[
+            world.app.into(),
+            mode_number(world.mode).into(),
+            host_now.plus(FURTHEST_OVERLAP).as_millis().into(),
+        ],
+    )?;
+    Ok(())
 }
 
 /// Every endpoint of a world with the sealed secrets that sign for it at a host time.
@@ -287,3 +325,6 @@ fn put_secrets(sql: &mut dyn Sql, world: World, endpoint: &Endpoint, fresh: &Fre
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

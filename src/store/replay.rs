@@ -7,16 +7,19 @@
 use super::apply::{hears, put_delivery};
 use super::codec::{self, delivery_state, id, instant, mode_number, replay_of, replay_state, small};
 use super::head::Tx;
-use super::{Row, Sql, Value, delivery, endpoint, event, retention, rows};
+use super::{Row, Sql, Value, endpoint, event, retention, rows};
 use crate::error::{Error, Result, shortened};
 use crate::event::EventKind;
 use crate::id::{DeliveryId, EventId, ReplayId, World, made_at};
 use crate::time::Timestamp;
-use crate::webhook::{DeliveryState, Endpoint, EndpointState, Replay, ReplayOf, ReplayState};
+use crate::webhook::{DeliveryState, Endpoint, Replay, ReplayOf, ReplayState};
 
 /// How many events are looked at in one transaction, and how many deliveries may wait for an endpoint while
 /// more are made.
 pub(crate) const PAGE: u32 = 500;
+
+/// How many replays may be running to one endpoint. Whoever looks for work looks at each of them.
+const MAX_RUNNING: u32 = 4;
 
 const COLUMNS: &str = "SELECT r.id, w.id, r.after_seq, r.to_seq, r.which, r.state, r.seen_to, r.made, r.passed, \
      r.actor, r.created_at FROM tillite_replay r \
@@ -68,12 +71,28 @@ pub(crate) fn list(sql: &mut dyn Sql, world: World, before: Option<&ReplayId>, l
 
 /// Begins a replay of the events between two positions; one without any is done.
 pub(crate) fn begin(tx: &mut Tx<'_>, endpoint: &Endpoint, of: ReplayOf, after: i64, up_to: i64) -> Result<ReplayId> {
-    let state = if after < up_to {
-        ReplayState::Running
-    } else {
-        ReplayState::Done
-    };
-    put(tx, endpoint, of, state, (after, up_to), 0)
+    if after >= up_to {
+        return put(tx, endpoint, of, ReplayState::Done, (after, up_to), 0);
+    }
+    let running = running_to(tx.sql, tx.world, endpoint)?;
+    if running >= MAX_RUNNING {
+        let endpoint = endpoint.id.to_string();
+        return Err(Error::ReplaysRunning { endpoint, running });
+    }
+    put(tx, endpoint, of, ReplayState::Running, (after, up_to), 0)
+}
+
+fn running_to(sql: &mut dyn Sql, world: World, endpoint: &Endpoint) -> Result<u32> {
+    let mut running = 0;
+    sql.each(
+        "SELECT count(*) FROM tillite_replay WHERE app = $1 AND mode = $2 AND state = 'running' AND endpoint = $3",
+        &[world.app.into(), mode_number(world.mode).into(), endpoint.number.into()],
+        &mut |row| {
+            running = small(row.int(0)?)?;
+            Ok(())
+        },
+    )?;
+    Ok(running)
 }
 
 /// Sends the event of a delivery to its endpoint once more.
@@ -152,22 +171,17 @@ pub(crate) fn cancel(sql: &mut dyn Sql, world: World, replay: &ReplayId) -> Resu
 
 /// The oldest running replay that can go on: its endpoint is enabled, and little waits for it.
 pub(crate) fn next(sql: &mut dyn Sql, world: World) -> Result<Option<Replay>> {
-    let statement = "SELECT id FROM tillite_replay WHERE app = $1 AND mode = $2";
-    let running = rows(sql, world, statement, RUNNING, &[], |row| row.text(0))?;
-    for id in running {
-        let replay = get(sql, world, &id)?;
-        let endpoint = endpoint::get(sql, world, replay.endpoint.as_str())?;
-        if endpoint.state == EndpointState::Enabled {
-            let waiting = delivery::waiting(sql, world, endpoint.number, PAGE.into())?;
-            if u32::try_from(waiting.len()).is_ok_and(|waiting| waiting < PAGE) {
-                return Ok(Some(replay));
-            }
-        }
-    }
-    Ok(None)
+    let found = rows(sql, world, RUNNING, WITH_ROOM, &[PAGE.into()], |row| row.text(0))?;
+    found.first().map(|id| get(sql, world, id)).transpose()
 }
 
-const RUNNING: &str = "AND state = 'running' ORDER BY id";
+const RUNNING: &str = "SELECT r.id FROM tillite_replay r JOIN tillite_endpoint w ON w.app = r.app AND w.mode = r.mode \
+     AND w.number = r.endpoint WHERE r.app = $1 AND r.mode = $2 AND r.state = 'running' AND w.state = 'enabled'";
+const WITH_ROOM: &str = "AND (SELECT count(*) FROM (SELECT 1 FROM tillite_delivery d WHERE d.app = w.app \
+     AND d.mode = w.mode AND d.endpoint = w.number AND d.state IN ('pending', 'in_flight') UNION ALL SELECT 1 \
+     FROM tillite_delivery d WHERE d.app = w.app AND d.mode = w.mode AND d.endpoint = w.number \
+     AND d.state = 'blocked' AND d.state IN ('blocked', 'exhausted', 'canceled') LIMIT $3) AS waiting) < $3 \
+     ORDER BY r.id LIMIT 1";
 
 /// Goes on with a replay that can, by up to `limit` events; answers how many were looked at.
 pub(crate) fn step(tx: &mut Tx<'_>, limit: u32) -> Result<usize> {
@@ -176,11 +190,11 @@ pub(crate) fn step(tx: &mut Tx<'_>, limit: u32) -> Result<usize> {
     };
     let endpoint = endpoint::get(tx.sql, tx.world, replay.endpoint.as_str())?;
     let (events, seen_to) = candidates(tx.sql, tx.world, &replay, &endpoint, limit)?;
-    let forgotten_before = retention::forgotten_before(tx.sql, tx.world)?;
+    let forgotten_to = retention::forgotten_to(tx.sql, tx.world)?;
     let mut made = 0;
     for position in &events {
-        if let Some(due) = due(tx.sql, tx.world, &replay, &endpoint, *position, forgotten_before)? {
-            put_delivery(tx, &endpoint, *position, &due.object, due.generation)?;
+        if let Some(new) = to_make(tx.sql, tx.world, &replay, &endpoint, *position, forgotten_to)? {
+            put_delivery(tx, &endpoint, *position, &new.object, new.generation)?;
             made += 1;
         }
     }
@@ -243,19 +257,20 @@ fn candidates(
 }
 
 /// A delivery that is to be made.
-struct Due {
+struct ToMake {
     object: String,
     generation: i64,
 }
 
-fn due(
+/// The delivery that a replay makes of an event, if any.
+fn to_make(
     sql: &mut dyn Sql,
     world: World,
     replay: &Replay,
     endpoint: &Endpoint,
     position: i64,
-    forgotten_before: Option<Timestamp>,
-) -> Result<Option<Due>> {
+    forgotten_to: Option<Timestamp>,
+) -> Result<Option<ToMake>> {
     let mut found: Option<(EventId, Option<EventKind>, String, Timestamp)> = None;
     sql.each(
         "SELECT id, type, object_id, created_at FROM tillite_event WHERE app = $1 AND mode = $2 AND seq = $3",
@@ -272,12 +287,12 @@ fn due(
     if !hears(endpoint, &object, kind) || event::rendered(sql, world, position, endpoint.format)?.is_none() {
         return Ok(None);
     }
-    let is_old = forgotten_before.is_some_and(|before| made_at(id.as_str()).is_none_or(|made| made < before));
+    let is_old = forgotten_to.is_some_and(|to| made_at(id.as_str()).is_none_or(|made| made <= to));
     let past = past(sql, world, position, endpoint)?;
-    let is_due = replay
+    let is_wanted = replay
         .of
         .takes(&past.states, is_old && created_at >= endpoint.created_at);
-    Ok(is_due.then_some(Due {
+    Ok(is_wanted.then_some(ToMake {
         object,
         generation: past.next_generation,
     }))

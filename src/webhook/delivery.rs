@@ -168,7 +168,7 @@ pub struct Delivery {
     /// Host time of the next attempt while it is pending, or at which its lease ends while it is in
     /// flight; none while it is blocked and once it is done.
     pub due_at: Option<Timestamp>,
-    /// HTTP status that the newest attempt was answered with; none if it was not answered.
+    /// HTTP status that the newest attempt whose end is known was answered with; none if it was not answered.
     pub last_status: Option<u16>,
 }
 

@@ -8,7 +8,7 @@ use tillite::webhook::{DeliveryState, Endpoint, EndpointState, EndpointUpdate, F
 use tillite::{
     Actor, Answered, Budget, Clock as _, Delivery, DeliveryFilter, DeliveryId, DeliveryOutcome, EndpointId, Error,
     Event, EventFilter, EventId, EventKind, Mode, NewCustomer, NewReplay, Replay, ReplayId, ReplayOf, ReplayState,
-    SignedRequest, TransportOutcome, Work,
+    SignedRequest, TransportOutcome, WhatNow, Work,
 };
 
 use crate::file::{Disk, sell, sql};
@@ -202,6 +202,21 @@ fn nothing_is_sent_again_to_a_deleted_endpoint() {
     ] {
         assert_eq!(error.code(), code, "{error}");
     }
+    shop.clean();
+}
+
+#[test]
+fn nothing_is_kept_of_how_a_deleted_endpoint_is_doing() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    let id = endpoint(&shop, "a", Format::Standard).id;
+    happen(&shop, "u_1");
+    let held = shop.engine.claim_deliveries(1).unwrap();
+    shop.app.endpoints().delete(&id).unwrap();
+    shop.engine.acknowledge(&held[0], &refused()).unwrap();
+    run(&shop);
+    assert_eq!(all(&shop)[0].state, DeliveryState::Canceled);
+    assert_eq!(sql(&disk.raw(), "SELECT endpoint FROM tillite_endpoint_flow"), [""; 0]);
     shop.clean();
 }
 
@@ -535,6 +550,43 @@ fn a_long_range_goes_on_page_by_page_and_where_it_stopped() {
 }
 
 #[test]
+fn four_replays_run_to_an_endpoint_and_the_fifth_is_refused_until_one_is_done_or_called_off() {
+    let shop = Shop::open();
+    happen(&shop, "u_1");
+    let (full, other) = (
+        endpoint(&shop, "full", Format::Standard).id,
+        endpoint(&shop, "other", Format::Standard).id,
+    );
+    shop.app.endpoints().disable(&full).unwrap();
+    let deliveries = shop.app.deliveries();
+    let begin = |key: &str| deliveries.replay_range(NewReplay::to(&full).idempotency_key(key));
+    let running: Vec<Replay> = ["1", "2", "3", "4"].map(|key| begin(key).unwrap()).into();
+    let refused = begin("5").unwrap_err();
+    let expected = Error::ReplaysRunning {
+        endpoint: full.to_string(),
+        running: 4,
+    };
+    assert_eq!(refused, expected);
+    assert_eq!(
+        (refused.code(), refused.what_now()),
+        ("replays_running", WhatNow::RetryLater)
+    );
+    // Who repeats a request, who asks for nothing and who means another endpoint is answered.
+    assert_eq!(begin("4").unwrap().id, running[3].id);
+    let head = shop.app.journal_head().unwrap().position;
+    let nothing = deliveries.replay_range(NewReplay::to(&full).after(head)).unwrap();
+    assert_eq!(nothing.state, ReplayState::Done);
+    deliveries.replay_range(NewReplay::to(&other)).unwrap();
+    deliveries.cancel_replay(&running[0].id).unwrap();
+    begin("5").unwrap();
+    assert_eq!(begin("6").unwrap_err(), expected);
+    shop.app.endpoints().enable(&full).unwrap();
+    run(&shop);
+    begin("6").unwrap();
+    shop.clean();
+}
+
+#[test]
 fn a_replay_waits_while_its_endpoint_is_off_and_while_enough_waits_for_it() {
     let shop = Shop::open();
     let before = shop.app.journal_head().unwrap().position;
@@ -775,8 +827,10 @@ proptest! {
                     }
                 }
                 Act::Range(of) => {
+                    let running = deliveries.replays(100, None).unwrap().data;
+                    let running = running.iter().filter(|replay| replay.state == ReplayState::Running).count();
                     let begun = deliveries.replay_range(NewReplay::to(&id).of(of));
-                    prop_assert_eq!(begun.is_ok(), state != EndpointState::Deleted);
+                    prop_assert_eq!(begun.is_ok(), state != EndpointState::Deleted && running < 4);
                 }
                 Act::Delete => {
                     endpoints.delete(&id).unwrap();

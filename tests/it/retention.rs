@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use tillite::webhook::Format;
+use tillite::webhook::{Format, NewEndpoint};
 use tillite::{
-    Answered, Budget, ChargeState, Clock as _, Currency, Engine, Error, Expect, Lookup, Mode, NewGrant, NewPayment,
-    NewSession, Outcome, Ran, SessionId, TransportOutcome, Work,
+    Answered, Budget, ChargeState, Clock as _, Currency, DeliveryFilter, Engine, Error, Expect, Lookup, Mode,
+    NewCustomer, NewGrant, NewPayment, NewReplay, NewSession, Outcome, Ran, Secret, SessionId, Timestamp,
+    TransportOutcome, Work,
 };
 
 use crate::file::{Disk, sell, sql};
-use crate::kit::{Shop, clean};
+use crate::kit::{Shop, clean, verified};
 
 const MS: Duration = Duration::from_millis(1);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -32,6 +33,15 @@ fn forget(engine: &Engine) -> usize {
     let ran = engine.run_due(Budget::items(100_000).work(Work::RETENTION)).unwrap();
     assert_eq!(ran.total(), ran.forgotten);
     ran.forgotten
+}
+
+/// Lets days go by, with a look at what there is to forget on each of them.
+fn forget_for(shop: &Shop, days: u32) -> usize {
+    let a_day = |_| {
+        shop.clock.turn(DAY);
+        forget(&shop.engine)
+    };
+    (0..days).map(a_day).sum()
 }
 
 fn count(disk: &Disk, table: &str) -> usize {
@@ -241,11 +251,9 @@ fn old_attempts_of_deliveries_that_are_done_go_and_the_file_stays_clean() {
     assert!(!attempts(&disk).contains(&waiting[0]));
     assert!(!attempts(&disk).is_empty());
     shop.clean();
-    shop.clock.turn(DAY * 15);
-    forget(&shop.engine);
+    forget_for(&shop, 15);
     assert_eq!(attempts(&disk), [""; 0]);
-    shop.clock.turn(DAY * 30);
-    forget(&shop.engine);
+    forget_for(&shop, 30);
     assert_eq!(count(&disk, "tillite_delivery"), 0);
     while shop.run().total() > 0 {}
     assert_eq!(shop.engine.next_due().unwrap(), None);
@@ -260,8 +268,7 @@ fn what_is_missing_is_told_from_what_was_forgotten() {
     shop.endpoint(Format::XPay);
     sell(&shop, "u_1").unwrap();
     shop.run();
-    shop.clock.turn(DAY * 15);
-    assert!(forget(&shop.engine) > 2);
+    assert!(forget_for(&shop, 15) > 2);
     sell(&shop, "u_2").unwrap();
     shop.run();
     shop.clean();
@@ -302,10 +309,12 @@ fn a_run_forgets_no_more_than_it_was_told_and_the_next_goes_on_where_it_stopped(
     shop.run();
     let all = attempts(&disk).len();
     let kept = 8;
+    shop.clock.turn(DAY * 13);
+    assert_eq!(forget(&shop.engine), 0, "the first look at all");
     for sale in 0..130 {
         create(&shop, &format!("k_{sale}"));
     }
-    shop.clock.turn(DAY * 20);
+    shop.clock.turn(DAY * 8);
     let mut runs = Vec::new();
     loop {
         let ran: Ran = shop.engine.run_due(Budget::items(7).work(Work::RETENTION)).unwrap();
@@ -329,11 +338,15 @@ fn two_engines_that_forget_at_once_forget_everything_once() {
     one.endpoint(Format::Standard);
     for sale in 0..40 {
         sell(&one, &format!("u_{sale}")).unwrap();
-        create(&one, &format!("k_{sale}"));
     }
     while one.run().total() > 0 {}
+    one.clock.turn(DAY * 14);
+    forget(&one.engine);
+    for sale in 0..40 {
+        create(&one, &format!("k_{sale}"));
+    }
     let all = attempts(&disk).len() + count(&disk, "tillite_idempotency");
-    one.clock.turn(DAY * 20);
+    one.clock.turn(DAY * 7);
     let forgotten: usize = std::thread::scope(|scope| {
         let threads = [&one.engine, &two.engine, &one.engine, &two.engine];
         let threads = threads.map(|engine| scope.spawn(|| forget(engine)));
@@ -344,6 +357,109 @@ fn two_engines_that_forget_at_once_forget_everything_once() {
     clean(&two.engine);
 }
 
+/// Has one delivery made and accepted each day, with a look at what there is to forget.
+fn busy(shop: &Shop, days: u32) {
+    let new = NewEndpoint::new("https://shop.example/busy", Format::Standard).events(["customer.created"]);
+    shop.app.endpoints().add(new).unwrap();
+    for day in 0..days {
+        let new = NewCustomer::uid(format!("busy_{day}"));
+        shop.app.customers().create(new).unwrap();
+        shop.run();
+        shop.clock.turn(DAY);
+    }
+    shop.run();
+}
+
+/// How many days old the oldest delivery is, and the oldest attempt of one.
+fn oldest(disk: &Disk, shop: &Shop) -> (u64, u64) {
+    let mut all = Vec::new();
+    let mut before = None;
+    loop {
+        let page = shop
+            .app
+            .deliveries()
+            .list(&DeliveryFilter::all(), 100, before.as_ref())
+            .unwrap();
+        before = page.data.last().map(|delivery| delivery.id.clone());
+        all.extend(page.data);
+        if !page.has_more {
+            break;
+        }
+    }
+    let days = |at: Timestamp| shop.clock.now().since(at).as_secs() / 86_400;
+    let event = shop.app.event(&all.last().unwrap().event).unwrap();
+    let [attempt] =
+        <[String; 1]>::try_from(sql(&disk.raw(), "SELECT min(started_at) FROM tillite_delivery_attempt")).unwrap();
+    let attempt = Timestamp::from_millis(attempt.parse().unwrap()).unwrap();
+    (days(event.created_at), days(attempt))
+}
+
+#[test]
+fn a_look_at_a_clock_that_is_ahead_forgets_what_is_a_week_too_young_at_the_most() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    busy(&shop, 45);
+    assert_eq!(oldest(&disk, &shop), (30, 14));
+    let endpoint = shop.app.endpoints().list(1, None).unwrap().data.remove(0).id;
+    shop.app.endpoints().disable(&endpoint).unwrap();
+    shop.app.customers().create(NewCustomer::uid("unsent")).unwrap();
+    shop.app.endpoints().enable(&endpoint).unwrap();
+    let other = disk.shop();
+    for ahead in [365, 3_650, 30] {
+        shop.clock.turn(DAY * ahead);
+        std::thread::scope(|scope| {
+            for engine in [&shop.engine, &other.engine, &shop.engine, &other.engine] {
+                scope.spawn(|| forget(engine));
+            }
+        });
+        shop.clock.turn_back(DAY * ahead);
+        assert_eq!(oldest(&disk, &shop), (23, 7), "however often");
+        forget(&shop.engine);
+        shop.clean();
+    }
+    // What was never sent is still told from what was forgotten, and what is missing from both.
+    let range = shop.app.deliveries().replay_range(NewReplay::to(&endpoint)).unwrap();
+    shop.engine.run_due(Budget::items(1_000).work(Work::REPLAYS)).unwrap();
+    assert_eq!(shop.app.deliveries().replay_status(&range.id).unwrap().made, 1);
+    let lost = "DELETE FROM tillite_delivery_attempt WHERE delivery = (SELECT delivery FROM tillite_delivery_attempt \
+                ORDER BY delivery LIMIT 1 OFFSET 1)";
+    sql(&disk.raw(), lost);
+    let failed = shop.engine.verify(&Expect::nothing()).unwrap().failed;
+    assert_eq!(failed.len(), 1);
+    assert_eq!(failed[0].invariant, "delivered_has_its_acceptance");
+}
+
+#[test]
+fn after_a_clock_that_was_ahead_for_long_what_was_never_sent_is_not_taken_for_forgotten() {
+    let shop = Shop::open();
+    busy(&shop, 3);
+    let endpoint = shop.app.endpoints().list(1, None).unwrap().data.remove(0).id;
+    shop.app.customers().create(NewCustomer::uid("waits")).unwrap();
+    shop.app.endpoints().disable(&endpoint).unwrap();
+    shop.app.customers().create(NewCustomer::uid("unsent")).unwrap();
+    assert_eq!(forget_for(&shop, 100), 6, "three deliveries and their attempts");
+    shop.clock.turn_back(DAY * 100);
+    shop.app.endpoints().enable(&endpoint).unwrap();
+    let range = shop.app.deliveries().replay_range(NewReplay::to(&endpoint)).unwrap();
+    shop.engine.run_due(Budget::items(1_000).work(Work::REPLAYS)).unwrap();
+    assert_eq!(shop.app.deliveries().replay_status(&range.id).unwrap().made, 1);
+    shop.clean();
+}
+
+#[test]
+fn who_did_not_look_for_long_catches_up() {
+    let disk = Disk::new();
+    let shop = disk.shop();
+    busy(&shop, 20);
+    shop.clock.turn(DAY * 100);
+    shop.app.customers().create(NewCustomer::uid("after")).unwrap();
+    shop.run();
+    assert_eq!(oldest(&disk, &shop), (120, 107));
+    forget_for(&shop, 14);
+    assert_eq!(oldest(&disk, &shop), (14, 14));
+    shop.clean();
+}
+
 #[test]
 fn a_clock_that_was_ahead_does_not_put_the_next_round_off() {
     let shop = Shop::open();
@@ -351,15 +467,44 @@ fn a_clock_that_was_ahead_does_not_put_the_next_round_off() {
     sell(&shop, "u_1").unwrap();
     shop.run();
     shop.clock.turn(DAY * 10_000);
-    assert!(forget(&shop.engine) > 0);
+    assert_eq!(forget(&shop.engine), 0, "it was never looked before");
     shop.clock.turn_back(DAY * 10_000);
     sell(&shop, "u_2").unwrap();
     shop.run();
     let due = shop.engine.next_due().unwrap().unwrap();
     assert!(due <= shop.clock.now().plus(DAY * 14), "{due}");
-    shop.clock.turn(DAY * 16);
-    assert!(forget(&shop.engine) > 0);
+    assert!(forget_for(&shop, 16) > 0);
     shop.clean();
+}
+
+#[test]
+fn a_secret_that_was_replaced_by_a_clock_that_was_ahead_stops_signing_once_the_clock_is_right() {
+    let shop = Shop::open();
+    let endpoints = shop.app.endpoints();
+    let old = endpoints
+        .add(NewEndpoint::new("https://shop.example/hook", Format::XPaySubscriptions))
+        .unwrap();
+    let signs = |secret: &Secret| {
+        endpoints.ping(&old.endpoint.id).unwrap();
+        shop.run();
+        let request = shop.receiver.take_requests().pop().unwrap();
+        verified(Format::XPaySubscriptions, secret, &request, shop.clock.now())
+    };
+    let rotate = || endpoints.rotate(&old.endpoint.id, None).unwrap().secret;
+    // Set back by less than a day it only lasts longer.
+    let second = rotate();
+    shop.clock.turn_back(DAY.saturating_sub(MS));
+    assert!(signs(&old.secret));
+    shop.clock.turn(DAY * 2);
+    assert!(signs(&second));
+    shop.clock.turn(DAY * 365);
+    let third = rotate();
+    assert!(signs(&second));
+    shop.clock.turn_back(DAY * 365);
+    assert!(signs(&third));
+    // And does not sign again when that day comes.
+    shop.clock.turn(DAY * 365);
+    assert!(signs(&third));
 }
 
 /// What a host does in a shop over time.
@@ -385,7 +530,7 @@ proptest! {
     #[test]
     fn a_key_answers_the_same_for_as_long_as_it_is_promised(acts in acts()) {
         let shop = Shop::open();
-        let mut first: BTreeMap<u8, (SessionId, tillite::Timestamp)> = BTreeMap::new();
+        let mut first: BTreeMap<u8, (SessionId, Timestamp)> = BTreeMap::new();
         for act in acts {
             match act {
                 Act::Create(key) => {

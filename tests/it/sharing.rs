@@ -156,8 +156,11 @@ fn who_fails_in_one_mode_is_sent_to_after_the_others_of_the_other_mode() {
         run(&shop.engine, 1);
         shop.clock.turn(Duration::from_secs(600));
         live.customers().set(NewCustomer::uid(format!("n_{round}"))).unwrap();
+        let before = shop.clock.now();
         let ran = run(&shop.engine, 4);
         assert!(ran.delivered == 1, "round {round}: {ran:?}");
+        // It did not wait until the other one had kept the sender for its time.
+        assert_eq!(shop.receiver.take_requests()[0].signed_at, before);
     }
 }
 

@@ -461,6 +461,19 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
         &["attempts_within_schedule"],
     ),
     (
+        "a delivery on its way that nobody claimed",
+        &["UPDATE tillite_delivery SET state = 'in_flight' WHERE state = 'pending' AND attempts = 0"],
+        &["attempts_within_schedule"],
+    ),
+    (
+        "an attempt of a delivery that never was",
+        &[
+            "INSERT INTO tillite_delivery_attempt (app, mode, delivery, number, started_at, duration, outcome) \
+           SELECT app, mode, 'dl_gone', 1, 0, 0, 'lost' FROM tillite_endpoint LIMIT 1",
+        ],
+        &["attempt_of_its_delivery"],
+    ),
+    (
         "a delivery that waits for nobody",
         &["UPDATE tillite_delivery SET state = 'blocked', lane = 7 WHERE state = 'pending'"],
         &["blocked_waits_for_another_in_its_lane"],
@@ -474,8 +487,14 @@ const DAMAGES: &[(&str, &[&str], &[&str])] = &[
     (
         "failures that began at no time",
         &["INSERT INTO tillite_endpoint_flow (app, mode, endpoint, failures) \
-           SELECT app, mode, number, 3 FROM tillite_endpoint"],
+           SELECT app, mode, number, 3 FROM tillite_endpoint WHERE state = 'enabled'"],
         &["an_endpoint_fails_since_its_first_failure"],
+    ),
+    (
+        "how an endpoint is doing that was deleted long ago",
+        &["INSERT INTO tillite_endpoint_flow (app, mode, endpoint) \
+           SELECT app, mode, number FROM tillite_endpoint WHERE state = 'deleted'"],
+        &["no_flow_of_an_endpoint_that_is_done_with"],
     ),
     (
         "delivered without an answer",

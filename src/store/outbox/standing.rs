@@ -108,7 +108,7 @@ fn standings(sql: &mut dyn Sql, world: World, look: Look, which: Which) -> Resul
          (SELECT min(d.due_at) {LIVE} AND d.state = 'pending'), \
          EXISTS (SELECT 1 {LIVE} AND d.state = 'pending' AND d.due_at > $3), {} \
          FROM tillite_endpoint w LEFT JOIN tillite_endpoint_flow f ON f.app = w.app AND f.mode = w.mode \
-         AND f.endpoint = w.number WHERE w.app = $4 AND w.mode = $5 AND w.state = 'enabled' \
+         AND f.endpoint = w.number WHERE w.app = $4 AND w.mode = $5 AND w.state <> 'deleted' AND w.state = 'enabled' \
          AND (EXISTS (SELECT 1 {LIVE} AND d.state = 'pending') OR EXISTS (SELECT 1 {LIVE} AND d.state = 'in_flight')) \
          {rest}",
         flow::COLUMNS

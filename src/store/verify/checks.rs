@@ -382,7 +382,16 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
     (
         "attempts_within_schedule",
         "tillite_delivery",
-        "SELECT id FROM tillite_delivery WHERE attempts > 5 OR (state = 'exhausted' AND attempts <> 5)",
+        // A claim counts itself before anything is sent; what waits for another was never claimed.
+        "SELECT id FROM tillite_delivery WHERE attempts > 5 OR (state = 'exhausted' AND attempts <> 5) \
+         OR (state = 'in_flight' AND attempts = 0) OR (state = 'blocked' AND attempts > 0)",
+    ),
+    (
+        "attempt_of_its_delivery",
+        "tillite_delivery_attempt",
+        // No delivery is forgotten before its attempts.
+        "SELECT a.delivery FROM tillite_delivery_attempt a WHERE NOT EXISTS (SELECT 1 FROM tillite_delivery d \
+         WHERE d.app = a.app AND d.mode = a.mode AND d.id = a.delivery)",
     ),
     (
         "blocked_waits_for_another_in_its_lane",
@@ -404,11 +413,18 @@ pub(super) const CHECKS: &[(&str, &str, &str)] = &[
          AND w.number = f.endpoint WHERE (f.failures = 0) <> (f.failing_since IS NULL) OR f.exhausted > f.failures",
     ),
     (
+        "no_flow_of_an_endpoint_that_is_done_with",
+        "tillite_endpoint",
+        // One that was deleted may have some until what waited for it is canceled.
+        "SELECT w.id FROM tillite_endpoint_flow f JOIN tillite_endpoint w ON w.app = f.app AND w.mode = f.mode \
+         AND w.number = f.endpoint WHERE w.state = 'deleted' AND w.canceling = 0",
+    ),
+    (
         "delivered_has_its_acceptance",
         "tillite_delivery",
         // Attempts that were kept long enough are gone, and only those.
         "SELECT d.id FROM tillite_delivery d LEFT JOIN tillite_retention r ON r.app = d.app AND r.mode = d.mode \
-         AND r.what = 'attempt' WHERE d.state = 'delivered' AND d.id >= coalesce(r.gone_below, '') AND NOT EXISTS (SELECT 1 \
+         AND r.what = 'attempt' WHERE d.state = 'delivered' AND d.id > coalesce(r.gone_to, '') AND NOT EXISTS (SELECT 1 \
          FROM tillite_delivery_attempt a WHERE a.app = d.app AND a.mode = d.mode AND a.delivery = d.id \
          AND a.outcome = 'delivered')",
     ),
