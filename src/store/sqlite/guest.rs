@@ -13,7 +13,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql, params_from_iter};
 
-use super::statement::{Live, error};
+use super::statement::{Live, error, run};
 use crate::consumer::{Cells, HostRow, HostValue, Statements};
 use crate::error::{Error, Result};
 use crate::store::dump::is_secret;
@@ -47,6 +47,8 @@ pub(super) struct Guard {
 struct Watched {
     /// Whether the statement names something of the engine's.
     names_ours: bool,
+    /// Tables that it makes, by its own word or by that of a module for full text.
+    made: Vec<String>,
     /// Why it was refused.
     refused: Option<String>,
 }
@@ -69,6 +71,9 @@ impl Guard {
             return Authorization::Allow;
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        if let AuthAction::CreateTable { table_name } = context.action {
+            watched.made.push(table_name.to_owned());
+        }
         let is_temporary = context.database_name == Some("temp");
         match refusal(&context.action, is_temporary, watched.names_ours) {
             None => Authorization::Allow,
@@ -84,7 +89,7 @@ impl Guard {
         let names_ours = sql.to_ascii_lowercase().contains(OURS);
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Watched {
             names_ours,
-            refused: None,
+            ..Watched::default()
         };
         self.on.store(true, Ordering::Release);
         Looks(self)
@@ -95,8 +100,27 @@ struct Looks<'g>(&'g Guard);
 
 impl Looks<'_> {
     fn refused(&self) -> Option<String> {
-        let watched = self.0.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.refused.clone()
+        self.seen(|watched| watched.refused.clone())
+    }
+
+    /// The tables that the statement makes, if one of them may refer to the engine's.
+    fn may_refer(&self) -> Vec<String> {
+        self.seen(|watched| match watched.names_ours {
+            true => watched.made.clone(),
+            false => Vec::new(),
+        })
+    }
+
+    fn seen<T>(&self, of: impl FnOnce(&Watched) -> T) -> T {
+        of(&self.0.watched.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Looks away while a statement of the engine's runs between the host's.
+    fn away<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.0.on.store(false, Ordering::Release);
+        let answer = work();
+        self.0.on.store(true, Ordering::Release);
+        answer
     }
 }
 
@@ -179,11 +203,15 @@ fn refusal(action: &AuthAction<'_>, is_temporary: bool, names_ours: bool) -> Opt
         AuthAction::CreateIndex { index_name, table_name } | AuthAction::DropIndex { index_name, table_name } => {
             unless_ours(&[index_name, table_name])
         }
+        // What a trigger does is asked about when something fires it, which may be a statement of the engine's.
         AuthAction::CreateTrigger {
             trigger_name,
             table_name,
-        }
-        | AuthAction::DropTrigger {
+        } => unless_ours(&[trigger_name, table_name]).or_else(|| {
+            let why = "a trigger names nothing that begins with tillite_; run its statement where its event is";
+            names_ours.then(|| why.to_owned())
+        }),
+        AuthAction::DropTrigger {
             trigger_name,
             table_name,
         } => unless_ours(&[trigger_name, table_name]),
@@ -275,11 +303,49 @@ impl Hosting<'_> {
             .connection
             .prepare(sql)
             .map_err(|found| failure(&found))
-            .and_then(|mut statement| work(&mut statement));
+            .and_then(|mut statement| {
+                let made = looks.may_refer();
+                if made.is_empty() {
+                    return work(&mut statement);
+                }
+                looks.away(|| run(self.connection, "SAVEPOINT tillite_table"))?;
+                let done = work(&mut statement);
+                drop(statement);
+                looks.away(|| self.keep_unless_referring(&made, done))
+            });
         match (done, looks.refused()) {
             (Err(_), Some(why)) => Err(Error::Statement { why }),
             (done, _) => done,
         }
+    }
+
+    /// Undoes the making of tables one of which refers to the engine's: each of the engine's writes would
+    /// look for rows there, or fail. Nobody is asked about it before, so it shows when the table is there.
+    fn keep_unless_referring<T>(&self, made: &[String], done: Result<T>) -> Result<T> {
+        // It may have undone the whole transaction.
+        self.check_open()?;
+        let referring = || -> Result<bool> {
+            let mut refers = false;
+            for table in made {
+                let parents = "SELECT \"table\" FROM pragma_foreign_key_list($1)";
+                Live(self.connection).each(parents, &[table.into()], &mut |row| {
+                    refers |= is_ours(row.str(0)?);
+                    Ok(())
+                })?;
+            }
+            Ok(refers)
+        };
+        let done = done.and_then(|answer| match referring()? {
+            false => Ok(answer),
+            true => Err(statement_error(
+                "a table of yours is not to refer to one of the engine's, whose writes it would hold up; keep the id",
+            )),
+        });
+        if done.is_err() {
+            run(self.connection, "ROLLBACK TO tillite_table")?;
+        }
+        run(self.connection, "RELEASE tillite_table")?;
+        done
     }
 }
 

@@ -145,6 +145,23 @@ fn everything_that_is_forbidden_is_refused_and_touches_nothing() {
         "REINDEX",
         "ANALYZE tillite_event",
         "ANALYZE",
+        // What would hold up the engine's own writes, or run within them.
+        "CREATE TABLE mails (event TEXT REFERENCES tillite_event(id) DEFERRABLE INITIALLY DEFERRED)",
+        "CREATE TABLE main.mails (event TEXT references\n/* the engine's */ \"Tillite_Event\" (id))",
+        "CREATE TABLE IF NOT EXISTS mails (event TEXT REFERENCES -- the log\n [TILLITE_event])",
+        "CREATE TABLE mails (event TEXT REFERENCES`tillite_event`)",
+        "CREATE TABLE mails (event TEXT CONSTRAINT why REFERENCES 'tillite_event')",
+        "CREATE TABLE mails (event TEXT \u{feff}REFERENCES tillite_event)",
+        "CREATE TABLE invoices (app, mode, charge, \
+         FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id) ON DELETE CASCADE)",
+        "CREATE TABLE mails (id INTEGER REFERENCES mine (id), delivery TEXT REFERENCES tillite_delivery) WITHOUT ROWID",
+        "CREATE TABLE mails (event TEXT REFERENCES tillite_later)",
+        "CREATE TABLE mails (id INTEGER PRIMARY KEY, event TEXT REFERENCES tillite_event) STRICT",
+        "ALTER TABLE mine ADD COLUMN event TEXT REFERENCES tillite_event (id)",
+        "ALTER TABLE mine ADD COLUMN event TEXT REFERENCES/**/[Tillite_event]",
+        "CREATE TRIGGER late AFTER DELETE ON mine BEGIN UPDATE tillite_head SET seq = 0; END",
+        "CREATE TRIGGER late AFTER DELETE ON mine BEGIN SELECT 1; DELETE FROM/**/\"Tillite_event\"; END",
+        "CREATE TRIGGER IF NOT EXISTS late INSTEAD OF DELETE ON over_heads BEGIN REPLACE INTO [tillite_head] VALUES (1); END",
         // The schema's own table.
         "DELETE FROM sqlite_schema",
         "UPDATE sqlite_master SET sql = ''",
@@ -223,6 +240,9 @@ fn what_a_host_needs_is_allowed() {
         "SELECT word FROM words WHERE words MATCH 'paid'",
         "DROP TABLE words",
         "DROP TABLE takings",
+        "CREATE TABLE copied AS SELECT seq, id FROM tillite_event",
+        "CREATE TABLE lines (of_mine INTEGER REFERENCES mine (id), what TEXT DEFAULT 'tillite_event')",
+        "INSERT INTO lines VALUES (1, (SELECT id FROM tillite_event ORDER BY seq LIMIT 1))",
         "CREATE TABLE numbered (id INTEGER PRIMARY KEY AUTOINCREMENT)",
         "INSERT INTO numbered DEFAULT VALUES",
     ];
