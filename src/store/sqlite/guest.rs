@@ -49,6 +49,8 @@ struct Watched {
     names_ours: bool,
     /// Tables that it makes, by its own word or by that of a module for full text.
     made: Vec<String>,
+    /// Whether it changes a table itself.
+    alters: bool,
     /// Why it was refused.
     refused: Option<String>,
 }
@@ -71,8 +73,10 @@ impl Guard {
             return Authorization::Allow;
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        if let AuthAction::CreateTable { table_name } = context.action {
-            watched.made.push(table_name.to_owned());
+        match context.action {
+            AuthAction::CreateTable { table_name } => watched.made.push(table_name.to_owned()),
+            AuthAction::AlterTable { .. } => watched.alters = true,
+            _ => {}
         }
         let is_temporary = context.database_name == Some("temp");
         match refusal(&context.action, is_temporary, watched.names_ours) {
@@ -293,7 +297,7 @@ impl Hosting<'_> {
     }
 
     /// Compiles a statement and runs it.
-    fn run<T>(&self, sql: &str, work: impl FnOnce(&mut Statement<'_>) -> Result<T>) -> Result<T> {
+    fn run<T>(&self, sql: &str, work: impl FnOnce(&mut Statement<'_>, &Looks<'_>) -> Result<T>) -> Result<T> {
         self.check_open()?;
         if has_second_statement(sql) {
             return Err(statement_error("it is more than one statement; run them one by one"));
@@ -306,10 +310,10 @@ impl Hosting<'_> {
             .and_then(|mut statement| {
                 let made = looks.may_refer();
                 if made.is_empty() {
-                    return work(&mut statement);
+                    return work(&mut statement, &looks);
                 }
                 looks.away(|| run(self.connection, "SAVEPOINT tillite_table"))?;
-                let done = work(&mut statement);
+                let done = work(&mut statement, &looks);
                 drop(statement);
                 looks.away(|| self.keep_unless_referring(&made, done))
             });
@@ -351,7 +355,12 @@ impl Hosting<'_> {
 
 impl Statements for Hosting<'_> {
     fn execute(&mut self, sql: &str, values: &[HostValue<'_>]) -> Result<u64> {
-        self.run(sql, |statement| {
+        self.run(sql, |statement, looks| {
+            // The first step does all the writing, whatever it answers. What changes a table has columns and
+            // answers no row.
+            if statement.column_count() > 0 && !looks.seen(|watched| watched.alters) {
+                return Err(statement_error("it answers rows; run it with query"));
+            }
             let changed = statement.execute(params_from_iter(values));
             changed.map(|rows| rows as u64).map_err(|found| failure(&found))
         })
@@ -363,7 +372,7 @@ impl Statements for Hosting<'_> {
         values: &[HostValue<'_>],
         row: &mut dyn FnMut(&HostRow<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.run(sql, |statement| {
+        self.run(sql, |statement, _| {
             let mut rows = statement
                 .query(params_from_iter(values))
                 .map_err(|found| failure(&found))?;
