@@ -67,8 +67,8 @@ impl<'a> HostTx<'a> {
         self.mode
     }
 
-    /// Runs a statement that answers no rows; answers how many rows it changed. Values stand as `$1` to
-    /// `$n`, or as `?`.
+    /// Runs a statement that answers no rows; answers how many rows it changed, 0 for one that makes, changes
+    /// or drops a table. Values stand as `$1` to `$n`, or as `?`.
     ///
     /// # Errors
     /// [`Error::Statement`] for one that is refused, does not read, is broken by a constraint, or answers

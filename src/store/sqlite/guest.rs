@@ -49,10 +49,29 @@ struct Watched {
     names_ours: bool,
     /// Tables that it makes, by its own word or by that of a module for full text.
     made: Vec<String>,
-    /// Whether it changes a table itself.
-    alters: bool,
+    /// Whether it makes, changes or drops a table or what belongs to one.
+    defines: bool,
+    /// Whether it writes rows.
+    writes: bool,
     /// Why it was refused.
     refused: Option<String>,
+}
+
+impl Watched {
+    fn notes(&mut self, action: &AuthAction<'_>) {
+        if let AuthAction::CreateTable { table_name } = action {
+            self.made.push((*table_name).to_owned());
+        }
+        match action {
+            AuthAction::Insert { .. } | AuthAction::Update { .. } | AuthAction::Delete { .. } => self.writes = true,
+            AuthAction::Select
+            | AuthAction::Recursive
+            | AuthAction::Read { .. }
+            | AuthAction::Function { .. }
+            | AuthAction::Pragma { .. } => {}
+            _ => self.defines = true,
+        }
+    }
 }
 
 impl Guard {
@@ -73,11 +92,7 @@ impl Guard {
             return Authorization::Allow;
         }
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        match context.action {
-            AuthAction::CreateTable { table_name } => watched.made.push(table_name.to_owned()),
-            AuthAction::AlterTable { .. } => watched.alters = true,
-            _ => {}
-        }
+        watched.notes(&context.action);
         let is_temporary = context.database_name == Some("temp");
         match refusal(&context.action, is_temporary, watched.names_ours) {
             None => Authorization::Allow,
@@ -356,13 +371,17 @@ impl Hosting<'_> {
 impl Statements for Hosting<'_> {
     fn execute(&mut self, sql: &str, values: &[HostValue<'_>]) -> Result<u64> {
         self.run(sql, |statement, looks| {
+            let (writes, defines) = looks.seen(|watched| (watched.writes, watched.defines));
             // The first step does all the writing, whatever it answers. What changes a table has columns and
             // answers no row.
-            if statement.column_count() > 0 && !looks.seen(|watched| watched.alters) {
+            if statement.column_count() > 0 && !defines {
                 return Err(statement_error("it answers rows; run it with query"));
             }
-            let changed = statement.execute(params_from_iter(values));
-            changed.map(|rows| rows as u64).map_err(|found| failure(&found))
+            let changed = statement
+                .execute(params_from_iter(values))
+                .map_err(|found| failure(&found))?;
+            // Of another statement the library answers what the one before it changed.
+            Ok(if writes && !defines { changed as u64 } else { 0 })
         })
     }
 

@@ -344,6 +344,45 @@ fn a_statement_that_answers_rows_does_nothing_in_execute() {
 }
 
 #[test]
+fn the_rows_that_a_statement_changed_are_its_own() {
+    const STATEMENTS: &[(&str, u64)] = &[
+        ("INSERT INTO mine VALUES (2, 'b'), (3, 'c'), (4, 'd')", 3),
+        ("CREATE TABLE other (id INTEGER)", 0),
+        ("UPDATE mine SET what = 'x' WHERE id > 2", 2),
+        ("CREATE TABLE IF NOT EXISTS other (id INTEGER)", 0),
+        ("CREATE TABLE copied AS SELECT * FROM mine", 0),
+        ("INSERT INTO other SELECT id FROM mine", 4),
+        ("DROP TABLE IF EXISTS nowhere", 0),
+        ("CREATE INDEX by_what ON mine (what)", 0),
+        ("CREATE INDEX IF NOT EXISTS by_what ON mine (what)", 0),
+        ("REINDEX mine", 0),
+        ("ALTER TABLE other ADD COLUMN more TEXT", 0),
+        ("CREATE VIRTUAL TABLE words USING fts5 (word)", 0),
+        ("INSERT INTO words VALUES ('one'), ('two')", 2),
+        ("ALTER TABLE words RENAME TO texts", 0),
+        ("DROP TABLE texts", 0),
+        ("DELETE FROM mine WHERE id = 99", 0),
+        ("DELETE FROM other", 4),
+        ("DROP TABLE other", 0),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("shop.db");
+    let engine = with_consumer(
+        &path,
+        "CREATE TABLE mine (id INTEGER PRIMARY KEY, what TEXT);\nINSERT INTO mine VALUES (1, 'kept');",
+        |tx: &mut HostTx<'_>, _: &Event| -> Result<(), ConsumerError> {
+            for (sql, rows) in STATEMENTS {
+                assert_eq!(tx.execute(sql, &[]), Ok(*rows), "{sql}");
+            }
+            Ok(())
+        },
+    );
+    run(&engine).unwrap();
+    let app = engine.app("a", Mode::Test).unwrap();
+    assert_eq!(app.consumers().list(1, None).unwrap().data[0].failures, 0);
+}
+
+#[test]
 fn what_undoes_the_whole_transaction_moves_nothing_and_loses_nothing() {
     const TABLES: &str = "CREATE TABLE mine (id INTEGER PRIMARY KEY, what TEXT);
         CREATE TABLE child (id INTEGER REFERENCES mine (id) DEFERRABLE INITIALLY DEFERRED);
