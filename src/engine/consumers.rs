@@ -218,13 +218,10 @@ fn take(sql: &mut dyn Sql, world: World, following: &Following, host_now: Timest
     let mut before = place.position;
     for event in &events {
         took.given += 1;
-        store::consumer::mark(sql)?;
         let Err(failure) = give(sql, &*following.consumer, (&app, world), event)? else {
-            store::consumer::keep(sql)?;
             before = event.position;
             continue;
         };
-        store::consumer::undo(sql)?;
         took.failed = true;
         if failure.panicked {
             let name = following.name.clone();
@@ -272,7 +269,8 @@ struct Failure {
     panicked: bool,
 }
 
-/// Gives a consumer an event. The outer error is of the file, not of the consumer.
+/// Gives a consumer an event, and undoes what it wrote if it did not take it. After the outer error nothing of
+/// the transaction is kept: the file failed, or a statement undid more than the event.
 fn give(
     sql: &mut dyn Sql,
     consumer: &dyn Consumer,
@@ -281,7 +279,7 @@ fn give(
 ) -> Result<Result<(), Failure>> {
     let mut taken = Ok(());
     let mut disk = None;
-    sql.host(&mut |statements| {
+    let hosted = sql.host(&mut |statements| {
         let mut tx = HostTx::new(statements, app, world.mode);
         // What the error says is said by the host's code as well.
         let called = AssertUnwindSafe(|| consumer.consume(&mut tx, event).map_err(|error| error.to_string()));
@@ -294,10 +292,12 @@ fn give(
             }),
         };
         disk = tx.into_failure();
-    })?;
+        taken.is_ok()
+    });
+    // What the disk said first is why the rest failed.
     match disk {
         Some(error) => Err(error),
-        None => Ok(taken),
+        None => hosted.map(|()| taken),
     }
 }
 

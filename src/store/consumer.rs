@@ -114,22 +114,6 @@ pub(crate) fn ahead(
     Ok((events, to))
 }
 
-/// Marks the place to which [`undo`] goes back.
-pub(crate) fn mark(sql: &mut dyn Sql) -> Result<()> {
-    sql.exec("SAVEPOINT tillite_event", &[]).map(|_| ())
-}
-
-/// Keeps what was written since the mark.
-pub(crate) fn keep(sql: &mut dyn Sql) -> Result<()> {
-    sql.exec("RELEASE tillite_event", &[]).map(|_| ())
-}
-
-/// Undoes what was written since the mark.
-pub(crate) fn undo(sql: &mut dyn Sql) -> Result<()> {
-    sql.exec("ROLLBACK TO tillite_event", &[])?;
-    keep(sql)
-}
-
 /// How many consumers fail.
 pub(crate) fn failing(sql: &mut dyn Sql, world: World) -> Result<u64> {
     let mut count = 0;

@@ -13,7 +13,7 @@ use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql, params_from_iter};
 
-use super::statement::{Live, error, run};
+use super::statement::{Live, error, is_of_the_hosts};
 use crate::consumer::{Cells, HostRow, HostValue, Statements};
 use crate::error::{Error, Result};
 use crate::store::dump::is_secret;
@@ -275,11 +275,18 @@ impl Sql for Hosting<'_> {
         Live(self.connection).columns(table)
     }
 
-    fn host(&mut self, work: &mut dyn FnMut(&mut dyn Statements)) -> Result<()> {
+    fn host(&mut self, work: &mut dyn FnMut(&mut dyn Statements) -> bool) -> Result<()> {
         self.guard.has_hosted.store(true, Ordering::Release);
-        let _inside = Inside::enter();
-        work(self);
-        self.check_open()
+        self.between("SAVEPOINT tillite_event")?;
+        let is_kept = {
+            let _inside = Inside::enter();
+            work(self)
+        };
+        self.check_open()?;
+        if !is_kept {
+            self.between("ROLLBACK TO tillite_event")?;
+        }
+        self.between("RELEASE tillite_event")
     }
 }
 
@@ -311,6 +318,14 @@ impl Hosting<'_> {
         Ok(())
     }
 
+    /// Runs a statement of the engine's between those of the host's: what full text has kept back it writes
+    /// then, and whose failure it is it says as well.
+    fn between(&self, sql: &str) -> Result<()> {
+        let done = self.connection.prepare_cached(sql);
+        let done = done.and_then(|mut statement| statement.execute([]));
+        done.map(|_| ()).map_err(|found| failure(&found))
+    }
+
     /// Compiles a statement and runs it.
     fn run<T>(&self, sql: &str, work: impl FnOnce(&mut Statement<'_>, &Looks<'_>) -> Result<T>) -> Result<T> {
         self.check_open()?;
@@ -327,7 +342,7 @@ impl Hosting<'_> {
                 if made.is_empty() {
                     return work(&mut statement, &looks);
                 }
-                looks.away(|| run(self.connection, "SAVEPOINT tillite_table"))?;
+                looks.away(|| self.between("SAVEPOINT tillite_table"))?;
                 let done = work(&mut statement, &looks);
                 drop(statement);
                 looks.away(|| self.keep_unless_referring(&made, done))
@@ -361,9 +376,9 @@ impl Hosting<'_> {
             )),
         });
         if done.is_err() {
-            run(self.connection, "ROLLBACK TO tillite_table")?;
+            self.between("ROLLBACK TO tillite_table")?;
         }
-        run(self.connection, "RELEASE tillite_table")?;
+        self.between("RELEASE tillite_table")?;
         done
     }
 }
@@ -459,7 +474,7 @@ fn failure(found: &rusqlite::Error) -> Error {
                 | ErrorCode::OperationInterrupted
         )
     );
-    if of_the_disk {
+    if of_the_disk && !is_of_the_hosts(found) {
         return error(found);
     }
     statement_error(&found.to_string())
@@ -467,8 +482,8 @@ fn failure(found: &rusqlite::Error) -> Error {
 
 /// Why a commit did not take place.
 pub(super) enum Uncommitted {
-    /// A row that a consumer wrote refers to one that is not there, and was allowed to until now. The
-    /// transaction is still open, and nothing was written.
+    /// A row that a consumer wrote refers to one that is not there, and was allowed to until now, or a table
+    /// of full text of its own is damaged. Nothing was written; the transaction may still be open.
     Refused(Error),
     /// What became of it nobody knows.
     InDoubt(Error),
@@ -480,8 +495,9 @@ pub(super) fn commit(connection: &Connection, hosted: bool) -> std::result::Resu
         .prepare_cached("COMMIT")
         .and_then(|mut statement| statement.execute([]));
     committed.map(|_| ()).map_err(|found| {
+        // Both are found before anything is written for good.
         let is_broken = found.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
-        if hosted && is_broken && !connection.is_autocommit() {
+        if hosted && (is_broken || is_of_the_hosts(&found)) {
             Uncommitted::Refused(statement_error(&format!("at the commit: {found}")))
         } else {
             Uncommitted::InDoubt(error(&found))

@@ -383,6 +383,55 @@ fn the_rows_that_a_statement_changed_are_its_own() {
 }
 
 #[test]
+fn a_damaged_table_for_full_text_is_the_consumers_failure_and_not_the_disks() {
+    // How the table was damaged by a program of the host's, and what then meets that.
+    const WAYS: &[(&str, &str)] = &[
+        // Taking out what was never put in, where the table keeps only the index: found by the statement.
+        (
+            "CREATE VIRTUAL TABLE words USING fts5 (word, content = 'mine', content_rowid = 'id');",
+            "INSERT INTO words (words, rowid, word) VALUES ('delete', 1, 'never')",
+        ),
+        // The index written over: found when the table is opened, or when what it has kept back is written,
+        // behind the consumer's answer.
+        (
+            "CREATE VIRTUAL TABLE words USING fts5 (word);\nUPDATE words_data SET block = NULL;",
+            "INSERT INTO words VALUES ('two')",
+        ),
+        (
+            "CREATE VIRTUAL TABLE words USING fts5 (word);
+            INSERT INTO words VALUES ('one');
+            UPDATE words_data SET block = x'';",
+            "INSERT INTO words VALUES ('two')",
+        ),
+    ];
+    for (damage, sql) in WAYS {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("shop.db");
+        let engine = with_consumer(
+            &path,
+            &format!("CREATE TABLE mine (id INTEGER, what TEXT);\n{damage}"),
+            move |tx: &mut HostTx<'_>, event: &Event| -> Result<(), ConsumerError> {
+                tx.execute("INSERT INTO mine VALUES ($1, 'taken')", &[event.position.into()])?;
+                if tx.query("SELECT count(*) FROM mine", &[], |row| row.int(0))?[0] == 3 {
+                    tx.execute(sql, &[])?;
+                }
+                Ok(())
+            },
+        );
+        let app = engine.app("a", Mode::Test).unwrap();
+        for uid in ["u_2", "u_3", "u_4"] {
+            app.customers().set(NewCustomer::uid(uid)).unwrap();
+        }
+        run(&engine).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let progress = &app.consumers().list(1, None).unwrap().data[0];
+        assert_eq!((progress.failures, progress.lag), (1, 2), "{sql}");
+        assert_eq!(rows_of(&path).join(" ").matches("taken").count(), 2, "{sql}");
+        // The connection goes on as ever.
+        app.customers().set(NewCustomer::uid("u_5")).unwrap();
+    }
+}
+
+#[test]
 fn what_undoes_the_whole_transaction_moves_nothing_and_loses_nothing() {
     const TABLES: &str = "CREATE TABLE mine (id INTEGER PRIMARY KEY, what TEXT);
         CREATE TABLE child (id INTEGER REFERENCES mine (id) DEFERRABLE INITIALLY DEFERRED);
