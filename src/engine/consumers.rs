@@ -59,21 +59,21 @@ impl Followers {
     }
 
     /// The consumers of a world that have events before them, and from when on each may try.
-    fn waiting(&self, sql: &mut dyn Sql, world: World) -> Result<Vec<(&Following, Timestamp)>> {
-        let (head, _) = store::event::head(sql, world)?;
-        let mut waiting = Vec::new();
-        for following in &self.all {
-            let place = place_of(sql, world, &following.name)?;
-            if place.position < head {
-                waiting.push((following, place.due_at));
-            }
-        }
-        Ok(waiting)
+    fn waiting(&self, sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<Vec<(&Following, Timestamp)>> {
+        let (head, places) = store::consumer::standing(sql, world)?;
+        let of = |following: &Following| places.iter().find(|place| place.name == following.name);
+        let standing = self.all.iter().map(|following| match of(following) {
+            Some(place) => (following, place.position, due_at(place, host_now)),
+            None => (following, 0, Timestamp::MIN),
+        });
+        let behind = standing.filter(|(_, position, _)| *position < head);
+        Ok(behind.map(|(following, _, due)| (following, due)).collect())
     }
 
     /// Host time at which the first of them is due in a world.
-    pub(super) fn next_due(&self, sql: &mut dyn Sql, world: World) -> Result<Option<Timestamp>> {
-        Ok(self.waiting(sql, world)?.into_iter().map(|(_, due)| due).min())
+    pub(super) fn next_due(&self, sql: &mut dyn Sql, world: World, host_now: Timestamp) -> Result<Option<Timestamp>> {
+        let waiting = self.waiting(sql, world, host_now)?;
+        Ok(waiting.into_iter().map(|(_, due)| due).min())
     }
 }
 
@@ -89,6 +89,15 @@ fn checked_name(name: &str) -> Result<()> {
 fn place_of(sql: &mut dyn Sql, world: World, name: &str) -> Result<Place> {
     let found = store::consumer::place(sql, world, name)?;
     Ok(found.unwrap_or_else(|| Place::at(name, 0)))
+}
+
+/// From when on a consumer is tried, by the host's clock. One that would rest for longer than any rest is failed
+/// while the clock was ahead, and is due: it would stand still until the clock has caught up.
+fn due_at(place: &Place, host_now: Timestamp) -> Timestamp {
+    match place.due_at > host_now.plus(LONGEST_REST) {
+        true => host_now,
+        false => place.due_at,
+    }
 }
 
 /// What came of a batch.
@@ -113,11 +122,10 @@ impl Engine {
         let worlds = self.core.store.read(|sql| {
             let mut without = Vec::new();
             for world in store::app::worlds(sql)? {
-                for following in &followers.all {
-                    if store::consumer::place(sql, world, &following.name)?.is_none() {
-                        without.push(world);
-                        break;
-                    }
+                let (_, places) = store::consumer::standing(sql, world)?;
+                let has_place = |following: &Following| places.iter().any(|place| place.name == following.name);
+                if !followers.all.iter().all(has_place) {
+                    without.push(world);
                 }
             }
             Ok(without)
@@ -145,7 +153,7 @@ impl Engine {
         let mut due = self.core.store.read(|sql| {
             let mut due = Vec::new();
             for world in store::app::worlds(sql)? {
-                let waiting = followers.waiting(sql, world)?.into_iter();
+                let waiting = followers.waiting(sql, world, host_now)?.into_iter();
                 due.extend(waiting.filter(|(_, at)| *at <= host_now).map(|(who, _)| (world, who)));
             }
             Ok(due)
@@ -209,7 +217,7 @@ fn take(sql: &mut dyn Sql, world: World, following: &Following, host_now: Timest
     let mut took = Took::default();
     let mut place = place_of(sql, world, &following.name)?;
     // Another process, or another thread, may have tried it since it was looked at.
-    if place.due_at > host_now {
+    if due_at(&place, host_now) > host_now {
         return Ok(took);
     }
     let kinds = following.follow.kinds();
@@ -247,7 +255,7 @@ fn undone(sql: &mut dyn Sql, world: World, following: &Following, host_now: Time
     let mut place = place_of(sql, world, &following.name)?;
     let (events, _) = store::consumer::ahead(sql, world, place.position, following.follow.kinds(), 1)?;
     // Somebody else may have tried it meanwhile.
-    if let Some(event) = events.first().filter(|_| place.due_at <= host_now) {
+    if let Some(event) = events.first().filter(|_| due_at(&place, host_now) <= host_now) {
         (took.given, took.failed) = (1, true);
         place = standing_before(place, event);
         took.alarms.extend(fail(sql, world, &mut place, host_now, why)?);
@@ -346,10 +354,10 @@ pub struct ConsumerProgress {
 }
 
 impl ConsumerProgress {
-    fn of(place: Place, head: i64) -> ConsumerProgress {
+    fn of(place: Place, head: i64, host_now: Timestamp) -> ConsumerProgress {
         ConsumerProgress {
             lag: head - place.position,
-            retry_at: place.failing_since.map(|_| place.due_at),
+            retry_at: place.failing_since.map(|_| due_at(&place, host_now)),
             name: place.name,
             position: place.position,
             failures: place.failures,
@@ -369,6 +377,7 @@ impl Consumers<'_> {
     /// [`Error::Invalid`] for the limit; [`Error::Storage`].
     pub fn list(&self, limit: u32, after: Option<&str>) -> Result<Page<ConsumerProgress>> {
         let limit = page_size(limit)?;
+        let host_now = self.0.core.clock.now();
         self.0.core.view(self.0.world, |view| {
             let (head, _) = store::event::head(view.sql, view.world)?;
             let after = after.unwrap_or("");
@@ -379,7 +388,9 @@ impl Consumers<'_> {
                 }
             }
             places.sort_by(|one, other| one.name.cmp(&other.name));
-            let all = places.into_iter().map(|place| ConsumerProgress::of(place, head));
+            let all = places
+                .into_iter()
+                .map(|place| ConsumerProgress::of(place, head, host_now));
             Ok(page(all.collect(), limit))
         })
     }
@@ -447,6 +458,7 @@ impl Consumers<'_> {
         to: impl Fn(&Place) -> Result<Option<i64>> + Send + 'static,
     ) -> Result<ConsumerProgress> {
         let (core, world, name) = (&self.0.core, self.0.world, name.to_owned());
+        let host_now = core.clock.now();
         let progress = core.write_raw(Access::Shared, doing, move |sql| {
             let found = store::consumer::place(sql, world, &name)?;
             let mut place = found.ok_or_else(|| Error::NotFound {
@@ -458,7 +470,7 @@ impl Consumers<'_> {
                 store::consumer::put(sql, world, &place)?;
             }
             let (head, _) = store::event::head(sql, world)?;
-            Ok(ConsumerProgress::of(place, head))
+            Ok(ConsumerProgress::of(place, head, host_now))
         });
         core.bell.ring();
         progress

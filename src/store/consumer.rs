@@ -57,6 +57,25 @@ pub(crate) fn place(sql: &mut dyn Sql, world: World, name: &str) -> Result<Optio
     Ok(found.into_iter().next())
 }
 
+/// The position of a world's newest event, and where each consumer stands that has a place there.
+pub(crate) fn standing(sql: &mut dyn Sql, world: World) -> Result<(i64, Vec<Place>)> {
+    let (mut head, mut places) = (None, Vec::new());
+    sql.each(
+        "SELECT c.name, c.position, c.failures, c.failing_since, c.due_at, c.error, h.seq FROM tillite_head h \
+         LEFT JOIN tillite_consumer c ON c.app = h.app AND c.mode = h.mode WHERE h.app = $1 AND h.mode = $2",
+        &[world.app.into(), mode_number(world.mode).into()],
+        &mut |row| {
+            head = Some(row.int(6)?);
+            if row.maybe_str(0)?.is_some() {
+                places.push(from_row(row)?);
+            }
+            Ok(())
+        },
+    )?;
+    let head = head.ok_or_else(|| codec::corrupt("an app without its head row"))?;
+    Ok((head, places))
+}
+
 /// Where consumers stand, in the order of their names, after one.
 pub(crate) fn places(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> Result<Vec<Place>> {
     rows(
