@@ -1,5 +1,6 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use super::trace;
@@ -181,23 +182,46 @@ impl Engine {
         let host_now = self.core.clock.now();
         let mut limit = u32::try_from(limit).unwrap_or(u32::MAX);
         loop {
-            let taking = following.clone();
+            let (taking, reached) = (following.clone(), Arc::new(Reached::default()));
+            let reaching = Arc::clone(&reached);
             let taken = self.core.write_raw(Access::Alone, "run_due.consumers", move |sql| {
-                take(sql, world, &taking, host_now, limit)
+                take(sql, world, &taking, host_now, limit, &reaching)
             });
-            match taken {
-                // The whole transaction was undone by a statement, or refused at the commit. Which event it
-                // was shows when there is one only, and those before it are taken.
-                Err(Error::Statement { .. }) if limit > 1 => limit = 1,
-                Err(Error::Statement { why }) => {
-                    let failing = following.clone();
-                    return self.core.write_raw(Access::Alone, "run_due.consumers", move |sql| {
-                        undone(sql, world, &failing, host_now, &why)
-                    });
-                }
-                taken => return taken,
+            // The whole transaction was undone by a statement, or refused at the commit.
+            let Err(Error::Statement { why }) = taken else {
+                return taken;
+            };
+            limit = reached.below(limit);
+            if limit == 0 {
+                let failing = following.clone();
+                return self.core.write_raw(Access::Alone, "run_due.consumers", move |sql| {
+                    undone(sql, world, &failing, host_now, &why)
+                });
             }
         }
+    }
+}
+
+/// How far a batch has come, which shows when all of it is undone.
+#[derive(Default)]
+struct Reached {
+    /// Events that the consumer took.
+    kept: AtomicU32,
+    /// Whether it is behind the last of them, at the commit.
+    committing: AtomicBool,
+}
+
+impl Reached {
+    /// With how many events a batch of up to `limit` is tried again: with those before the one that undid it.
+    /// Which one a commit was refused for nobody says, so it is looked for by halves. None are left if it is
+    /// the first.
+    fn below(&self, limit: u32) -> u32 {
+        let kept = self.kept.load(Ordering::Acquire);
+        let fewer = match self.committing.load(Ordering::Acquire) {
+            true => kept / 2,
+            false => kept,
+        };
+        fewer.min(limit.saturating_sub(1))
     }
 }
 
@@ -213,13 +237,22 @@ pub(super) fn place(sql: &mut dyn Sql, world: World, names: &[(String, bool)], a
 
 /// The batch: as many events as the consumer takes, and its place behind them, in the transaction that is
 /// open.
-fn take(sql: &mut dyn Sql, world: World, following: &Following, host_now: Timestamp, limit: u32) -> Result<Took> {
+fn take(
+    sql: &mut dyn Sql,
+    world: World,
+    following: &Following,
+    host_now: Timestamp,
+    limit: u32,
+    reached: &Reached,
+) -> Result<Took> {
     let mut took = Took::default();
     let mut place = place_of(sql, world, &following.name)?;
     // Another process, or another thread, may have tried it since it was looked at.
     if due_at(&place, host_now) > host_now {
         return Ok(took);
     }
+    // Where it failed, what it would take in vain behind that is left alone until it is over it.
+    let limit = if place.failures > 0 { 1 } else { limit };
     let kinds = following.follow.kinds();
     let (events, reach) = store::consumer::ahead(sql, world, place.position, kinds, limit)?;
     let app = store::app::slug_of(sql, world.app)?;
@@ -228,9 +261,11 @@ fn take(sql: &mut dyn Sql, world: World, following: &Following, host_now: Timest
         took.given += 1;
         let Err(failure) = give(sql, &*following.consumer, (&app, world), event)? else {
             before = event.position;
+            reached.kept.fetch_add(1, Ordering::AcqRel);
             continue;
         };
         took.failed = true;
+        reached.committing.store(true, Ordering::Release);
         if failure.panicked {
             let name = following.name.clone();
             took.alarms.push(Alarm::HookPanicked {
@@ -242,6 +277,7 @@ fn take(sql: &mut dyn Sql, world: World, following: &Following, host_now: Timest
             .extend(fail(sql, world, &mut place, host_now, &failure.why)?);
         return Ok(took);
     }
+    reached.committing.store(true, Ordering::Release);
     took.moved = reach.max(before) > place.position;
     if took.moved {
         store::consumer::put(sql, world, &Place::at(&place.name, reach.max(before)))?;
