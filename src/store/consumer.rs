@@ -108,10 +108,6 @@ pub(crate) fn put(sql: &mut dyn Sql, world: World, place: &Place) -> Result<()> 
     )?)
 }
 
-/// How many positions one look for wanted events goes over: reading a row that is passed over costs about a
-/// microsecond, and others wait.
-const STRETCH: i64 = 1_000;
-
 /// The next wanted events behind a position, and the position up to which there is no other.
 pub(crate) fn ahead(
     sql: &mut dyn Sql,
@@ -121,13 +117,11 @@ pub(crate) fn ahead(
     limit: u32,
 ) -> Result<(Vec<Event>, i64)> {
     let (head, _) = event::head(sql, world)?;
-    let (events, reach) = match kinds {
-        None => (event::after(sql, world, position, limit)?, head),
-        Some(kinds) => {
-            let to = head.min(position.saturating_add(STRETCH));
-            (event::of_kinds(sql, world, (position, to), kinds, limit)?, to)
-        }
+    let reach = match kinds {
+        None => head,
+        Some(_) => head.min(position.saturating_add(event::STRETCH)),
     };
+    let events = event::between(sql, world, kinds, (position, reach), limit)?;
     let is_full = events.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
     let to = events.last().filter(|_| is_full).map_or(reach, |last| last.position);
     Ok((events, to))
