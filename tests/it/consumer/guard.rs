@@ -11,6 +11,7 @@ use crate::kit::{ManualClock, SEAL_KEY, SeededEntropy, clean, locked};
 
 const OUR_TABLES: &str = "CREATE TABLE mine (id INTEGER PRIMARY KEY, what TEXT);
     CREATE TABLE watched (id INTEGER);
+    CREATE VIRTUAL TABLE texts USING fts5 (word);
     CREATE TRIGGER reaches_over AFTER INSERT ON watched BEGIN UPDATE tillite_head SET seq = 0; END;
     CREATE VIEW peek AS SELECT sealed FROM tillite_endpoint_secret;
     CREATE VIEW over_heads AS SELECT app, seq FROM tillite_head;
@@ -134,6 +135,10 @@ fn everything_that_is_forbidden_is_refused_and_touches_nothing() {
         "ALTER TABLE tillite_event RENAME COLUMN id TO other",
         "ALTER TABLE mine RENAME TO tillite_mine",
         "ALTER TABLE mine RENAME TO \"Tillite_mine\"",
+        // The tables that are behind one for full text are called as it is and a word more.
+        "ALTER TABLE texts RENAME TO tillite",
+        "ALTER TABLE texts RENAME TO [Tillite]",
+        "ALTER TABLE texts RENAME TO tillite/**/",
         "CREATE INDEX mine_too ON tillite_event (created_at)",
         "CREATE INDEX tillite_index ON mine (what)",
         "DROP INDEX tillite_delivery_due",
@@ -141,6 +146,8 @@ fn everything_that_is_forbidden_is_refused_and_touches_nothing() {
         "CREATE TRIGGER mine_too AFTER INSERT ON tillite_event BEGIN SELECT 1; END",
         "CREATE TRIGGER tillite_trigger AFTER INSERT ON mine BEGIN SELECT 1; END",
         "CREATE VIRTUAL TABLE tillite_text USING fts5 (words)",
+        "CREATE VIRTUAL TABLE tillite USING fts5 (words)",
+        "CREATE VIRTUAL TABLE IF NOT EXISTS \"Tillite\" USING fts5 (words)",
         "REINDEX tillite_event",
         "REINDEX",
         "ANALYZE tillite_event",
@@ -233,7 +240,9 @@ fn what_a_host_needs_is_allowed() {
         "CREATE TRIGGER bumps AFTER INSERT ON revenue BEGIN UPDATE mine SET what = 'a'; UPDATE mine SET what = 'kept'; END",
         "INSERT INTO revenue VALUES ('2026-01-02', 5)",
         "ALTER TABLE revenue ADD COLUMN note TEXT",
-        "ALTER TABLE revenue RENAME TO takings",
+        "ALTER TABLE revenue RENAME TO my_tillite_takings",
+        "ALTER TABLE my_tillite_takings RENAME TO takings",
+        "ALTER TABLE texts RENAME TO tillites",
         "DELETE FROM takings WHERE day = '2026-01-01' RETURNING minor",
         "CREATE VIRTUAL TABLE words USING fts5 (word)",
         "INSERT INTO words VALUES ('paid')",

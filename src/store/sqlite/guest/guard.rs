@@ -12,6 +12,7 @@ use rusqlite::Connection;
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 use super::super::statement::error;
+use super::scan;
 use crate::error::Result;
 use crate::store::dump::is_secret;
 
@@ -29,6 +30,8 @@ pub(in crate::store::sqlite) struct Guard {
 struct Watched {
     /// Whether the statement names something of the engine's.
     names_ours: bool,
+    /// Whether it has the name whose parts would be the engine's.
+    has_stem: bool,
     /// Tables that it makes, by its own word or by that of a module for full text.
     made: Vec<String>,
     /// Whether it makes, changes or drops a table or what belongs to one.
@@ -81,7 +84,7 @@ impl Guard {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.notes(&context.action);
         let is_temporary = context.database_name == Some("temp");
-        match refusal(&context.action, is_temporary, watched.names_ours) {
+        match refusal(&context.action, is_temporary, &watched) {
             None => Authorization::Allow,
             Some(why) => {
                 watched.refused.get_or_insert(why);
@@ -92,9 +95,9 @@ impl Guard {
 
     /// Has the authorizer look, until what this answers is dropped.
     pub(super) fn looking(&self, sql: &str) -> Looks<'_> {
-        let names_ours = sql.to_ascii_lowercase().contains(OURS);
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = Watched {
-            names_ours,
+            names_ours: scan::has_name_from(sql, OURS),
+            has_stem: scan::has_name(sql, STEM),
             ..Watched::default()
         };
         self.on.store(true, Ordering::Release);
@@ -168,6 +171,10 @@ impl Placed for rusqlite::Result<()> {
 /// How the name of everything begins that is the engine's.
 const OURS: &str = "tillite_";
 
+/// A table for full text is kept in others, whose names are its own and a word more: those of one of this name
+/// would begin like the engine's.
+const STEM: &str = "tillite";
+
 const TEMPORARY: &str = "what is temporary is gone with the connection, at any time; make a table";
 
 pub(super) fn is_ours(name: &str) -> bool {
@@ -176,7 +183,7 @@ pub(super) fn is_ours(name: &str) -> bool {
 }
 
 /// Why a statement of the host's may not do this; none if it may. What is not known here is refused.
-fn refusal(action: &AuthAction<'_>, is_temporary: bool, names_ours: bool) -> Option<String> {
+fn refusal(action: &AuthAction<'_>, is_temporary: bool, watched: &Watched) -> Option<String> {
     let unless_ours = |names: &[&str]| {
         let ours = names.iter().find(|name| is_ours(name))?;
         Some(format!("{ours} is the engine's; write what is named otherwise"))
@@ -203,6 +210,9 @@ fn refusal(action: &AuthAction<'_>, is_temporary: bool, names_ours: bool) -> Opt
         {
             Some(TEMPORARY.to_owned())
         }
+        AuthAction::CreateVtable { table_name, .. } if table_name.eq_ignore_ascii_case(STEM) => Some(format!(
+            "{table_name} with a word more is the engine's; call it otherwise"
+        )),
         AuthAction::Insert { table_name }
         | AuthAction::Update { table_name, .. }
         | AuthAction::Delete { table_name }
@@ -213,8 +223,8 @@ fn refusal(action: &AuthAction<'_>, is_temporary: bool, names_ours: bool) -> Opt
         | AuthAction::Analyze { table_name } => unless_ours(&[table_name]),
         // What a table is renamed to is not asked about, so the statement may not have such a word at all.
         AuthAction::AlterTable { table_name, .. } => unless_ours(&[table_name]).or_else(|| {
-            let why = "a table of yours is not to be given a name that begins with tillite_, nor a reference to one";
-            names_ours.then(|| why.to_owned())
+            let why = "a table of yours is not to be called tillite or tillite_ and more, nor to refer to such a one";
+            (watched.names_ours || watched.has_stem).then(|| why.to_owned())
         }),
         AuthAction::CreateView { view_name } | AuthAction::DropView { view_name } => unless_ours(&[view_name]),
         AuthAction::CreateIndex { index_name, table_name } | AuthAction::DropIndex { index_name, table_name } => {
@@ -226,7 +236,7 @@ fn refusal(action: &AuthAction<'_>, is_temporary: bool, names_ours: bool) -> Opt
             table_name,
         } => unless_ours(&[trigger_name, table_name]).or_else(|| {
             let why = "a trigger names nothing that begins with tillite_; run its statement where its event is";
-            names_ours.then(|| why.to_owned())
+            watched.names_ours.then(|| why.to_owned())
         }),
         AuthAction::DropTrigger {
             trigger_name,
