@@ -112,10 +112,8 @@ impl Reached {
     /// the first.
     fn below(&self, limit: u32) -> u32 {
         let kept = self.kept.load(Ordering::Acquire);
-        let fewer = match self.committing.load(Ordering::Acquire) {
-            true => kept / 2,
-            false => kept,
-        };
+        let is_at_commit = self.committing.load(Ordering::Acquire);
+        let fewer = if is_at_commit { kept / 2 } else { kept };
         fewer.min(limit.saturating_sub(1))
     }
 }

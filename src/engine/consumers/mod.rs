@@ -94,10 +94,10 @@ fn place_of(sql: &mut dyn Sql, world: World, name: &str) -> Result<Place> {
 /// From when on a consumer is tried, by the host's clock. One that would rest for longer than any rest is failed
 /// while the clock was ahead, and is due: it would stand still until the clock has caught up.
 fn due_at(place: &Place, host_now: Timestamp) -> Timestamp {
-    match place.due_at > host_now.plus(LONGEST_REST) {
-        true => host_now,
-        false => place.due_at,
+    if place.due_at > host_now.plus(LONGEST_REST) {
+        return host_now;
     }
+    place.due_at
 }
 
 impl Engine {

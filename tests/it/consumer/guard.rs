@@ -108,111 +108,117 @@ fn texts(path: &std::path::Path, sql: &str) -> Vec<String> {
     found.collect::<Result<_, _>>().unwrap()
 }
 
+const FORBIDDEN: &[&str] = &[
+    "INSERT INTO tillite_app VALUES (9, 'x', NULL, 0, 'x')",
+    "INSERT INTO main.\"tillite_app\" VALUES (9, 'x', NULL, 0, 'x')",
+    "insert into TILLITE_APP values (9, 'x', NULL, 0, 'x')",
+    "REPLACE INTO tillite_app (app) VALUES (1)",
+    "UPDATE tillite_head SET seq = 0",
+    "UPDATE Tillite_Consumer SET position = 0",
+    "DELETE FROM tillite_event",
+    "WITH x AS (SELECT 1) DELETE FROM tillite_event",
+    "INSERT INTO mine (id) SELECT 1 WHERE 1 ON CONFLICT DO UPDATE SET what = (SELECT hash FROM tillite_api_key)",
+    "INSERT INTO tillite_schema VALUES (1, 1) ON CONFLICT DO UPDATE SET version = 9",
+    "DELETE FROM tillite_event RETURNING seq",
+    // Through something of the host's own.
+    "INSERT INTO watched VALUES (1)",
+    "DELETE FROM mine",
+    "SELECT * FROM peek",
+    // Making, changing and dropping.
+    "CREATE TABLE tillite_mine (id INTEGER)",
+    "CREATE TABLE Tillite_Mine AS SELECT 1",
+    "DROP TABLE tillite_event",
+    "ALTER TABLE tillite_event ADD COLUMN mine TEXT",
+    "ALTER TABLE tillite_event RENAME TO mine2",
+    "ALTER TABLE tillite_event RENAME COLUMN id TO other",
+    "ALTER TABLE mine RENAME TO tillite_mine",
+    "ALTER TABLE mine RENAME TO \"Tillite_mine\"",
+    // The tables that are behind one for full text are called as it is and a word more.
+    "ALTER TABLE texts RENAME TO tillite",
+    "ALTER TABLE texts RENAME TO [Tillite]",
+    "ALTER TABLE texts RENAME TO tillite/**/",
+    "CREATE INDEX mine_too ON tillite_event (created_at)",
+    "CREATE INDEX tillite_index ON mine (what)",
+    "DROP INDEX tillite_delivery_due",
+    "CREATE VIEW tillite_view AS SELECT 1",
+    "CREATE TRIGGER mine_too AFTER INSERT ON tillite_event BEGIN SELECT 1; END",
+    "CREATE TRIGGER tillite_trigger AFTER INSERT ON mine BEGIN SELECT 1; END",
+    "CREATE VIRTUAL TABLE tillite_text USING fts5 (words)",
+    "CREATE VIRTUAL TABLE tillite USING fts5 (words)",
+    "CREATE VIRTUAL TABLE IF NOT EXISTS \"Tillite\" USING fts5 (words)",
+    "REINDEX tillite_event",
+    "REINDEX",
+    "ANALYZE tillite_event",
+    "ANALYZE",
+    // What would hold up the engine's own writes, or run within them.
+    "CREATE TABLE mails (event TEXT REFERENCES tillite_event(id) DEFERRABLE INITIALLY DEFERRED)",
+    "CREATE TABLE main.mails (event TEXT references\n/* the engine's */ \"Tillite_Event\" (id))",
+    "CREATE TABLE IF NOT EXISTS mails (event TEXT REFERENCES -- the log\n [TILLITE_event])",
+    "CREATE TABLE mails (event TEXT REFERENCES`tillite_event`)",
+    "CREATE TABLE mails (event TEXT CONSTRAINT why REFERENCES 'tillite_event')",
+    "CREATE TABLE mails (event TEXT \u{feff}REFERENCES tillite_event)",
+    "CREATE TABLE invoices (app, mode, charge, \
+     FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id) ON DELETE CASCADE)",
+    "CREATE TABLE mails (id INTEGER PRIMARY KEY REFERENCES mine (id), delivery TEXT REFERENCES tillite_delivery) WITHOUT ROWID",
+    "CREATE TABLE mails (event TEXT REFERENCES tillite_later)",
+    "CREATE TABLE mails (id INTEGER PRIMARY KEY, event TEXT REFERENCES tillite_event) STRICT",
+    "ALTER TABLE mine ADD COLUMN event TEXT REFERENCES tillite_event (id)",
+    "ALTER TABLE mine ADD COLUMN event TEXT REFERENCES/**/[Tillite_event]",
+    "CREATE TRIGGER late AFTER DELETE ON mine BEGIN UPDATE tillite_head SET seq = 0; END",
+    "CREATE TRIGGER late AFTER DELETE ON mine BEGIN SELECT 1; DELETE FROM/**/\"Tillite_event\"; END",
+    "CREATE TRIGGER IF NOT EXISTS late INSTEAD OF DELETE ON over_heads BEGIN REPLACE INTO [tillite_head] VALUES (1); END",
+    // The schema's own table.
+    "DELETE FROM sqlite_schema",
+    "UPDATE sqlite_master SET sql = ''",
+    "INSERT INTO sqlite_schema VALUES ('table', 'x', 'x', 2, '')",
+    // What is temporary shadows what is not.
+    "CREATE TEMP TABLE tillite_event (seq INTEGER)",
+    "CREATE TEMP TABLE anything (seq INTEGER)",
+    "CREATE TEMP VIEW tillite_head AS SELECT 1",
+    "CREATE TEMP TRIGGER t AFTER INSERT ON tillite_event BEGIN SELECT 1; END",
+    "CREATE TABLE temp.tillite_event (seq INTEGER)",
+    "CREATE TABLE temp.anything (seq INTEGER)",
+    "CREATE VIEW temp.anything AS SELECT 1",
+    // Secrets.
+    "SELECT sealed FROM tillite_endpoint_secret",
+    "SELECT * FROM tillite_endpoint_secret",
+    "SELECT hash FROM tillite_api_key",
+    "SELECT id FROM tillite_api_key WHERE lookup = x'00'",
+    "CREATE TABLE copied AS SELECT * FROM tillite_endpoint_secret",
+    // The connection and its transaction.
+    "PRAGMA synchronous = OFF",
+    "PRAGMA writable_schema = ON",
+    "PRAGMA user_version",
+    "SELECT * FROM pragma_table_info('tillite_event')",
+    "ATTACH ':memory:' AS other",
+    "DETACH main",
+    "VACUUM",
+    "VACUUM INTO '/tmp/tillite-never'",
+    "BEGIN",
+    "COMMIT",
+    "END",
+    "ROLLBACK",
+    "SAVEPOINT mine",
+    "RELEASE tillite_event",
+    "ROLLBACK TO tillite_event",
+    "SELECT load_extension('x')",
+    // More than one, and none.
+    "INSERT INTO mine VALUES (2, 'a'); INSERT INTO mine VALUES (3, 'b')",
+    "SELECT 1; DELETE FROM mine",
+    "SELECT ';' /* ; */ -- ;\n; SELECT 2",
+    "SELECT [;], \";\", `;` FROM mine; SELECT 2",
+];
+
 #[test]
 fn everything_that_is_forbidden_is_refused_and_touches_nothing() {
-    const FORBIDDEN: &[&str] = &[
-        "INSERT INTO tillite_app VALUES (9, 'x', NULL, 0, 'x')",
-        "INSERT INTO main.\"tillite_app\" VALUES (9, 'x', NULL, 0, 'x')",
-        "insert into TILLITE_APP values (9, 'x', NULL, 0, 'x')",
-        "REPLACE INTO tillite_app (app) VALUES (1)",
-        "UPDATE tillite_head SET seq = 0",
-        "UPDATE Tillite_Consumer SET position = 0",
-        "DELETE FROM tillite_event",
-        "WITH x AS (SELECT 1) DELETE FROM tillite_event",
-        "INSERT INTO mine (id) SELECT 1 WHERE 1 ON CONFLICT DO UPDATE SET what = (SELECT hash FROM tillite_api_key)",
-        "INSERT INTO tillite_schema VALUES (1, 1) ON CONFLICT DO UPDATE SET version = 9",
-        "DELETE FROM tillite_event RETURNING seq",
-        // Through something of the host's own.
-        "INSERT INTO watched VALUES (1)",
-        "DELETE FROM mine",
-        "SELECT * FROM peek",
-        // Making, changing and dropping.
-        "CREATE TABLE tillite_mine (id INTEGER)",
-        "CREATE TABLE Tillite_Mine AS SELECT 1",
-        "DROP TABLE tillite_event",
-        "ALTER TABLE tillite_event ADD COLUMN mine TEXT",
-        "ALTER TABLE tillite_event RENAME TO mine2",
-        "ALTER TABLE tillite_event RENAME COLUMN id TO other",
-        "ALTER TABLE mine RENAME TO tillite_mine",
-        "ALTER TABLE mine RENAME TO \"Tillite_mine\"",
-        // The tables that are behind one for full text are called as it is and a word more.
-        "ALTER TABLE texts RENAME TO tillite",
-        "ALTER TABLE texts RENAME TO [Tillite]",
-        "ALTER TABLE texts RENAME TO tillite/**/",
-        "CREATE INDEX mine_too ON tillite_event (created_at)",
-        "CREATE INDEX tillite_index ON mine (what)",
-        "DROP INDEX tillite_delivery_due",
-        "CREATE VIEW tillite_view AS SELECT 1",
-        "CREATE TRIGGER mine_too AFTER INSERT ON tillite_event BEGIN SELECT 1; END",
-        "CREATE TRIGGER tillite_trigger AFTER INSERT ON mine BEGIN SELECT 1; END",
-        "CREATE VIRTUAL TABLE tillite_text USING fts5 (words)",
-        "CREATE VIRTUAL TABLE tillite USING fts5 (words)",
-        "CREATE VIRTUAL TABLE IF NOT EXISTS \"Tillite\" USING fts5 (words)",
-        "REINDEX tillite_event",
-        "REINDEX",
-        "ANALYZE tillite_event",
-        "ANALYZE",
-        // What would hold up the engine's own writes, or run within them.
-        "CREATE TABLE mails (event TEXT REFERENCES tillite_event(id) DEFERRABLE INITIALLY DEFERRED)",
-        "CREATE TABLE main.mails (event TEXT references\n/* the engine's */ \"Tillite_Event\" (id))",
-        "CREATE TABLE IF NOT EXISTS mails (event TEXT REFERENCES -- the log\n [TILLITE_event])",
-        "CREATE TABLE mails (event TEXT REFERENCES`tillite_event`)",
-        "CREATE TABLE mails (event TEXT CONSTRAINT why REFERENCES 'tillite_event')",
-        "CREATE TABLE mails (event TEXT \u{feff}REFERENCES tillite_event)",
-        "CREATE TABLE invoices (app, mode, charge, \
-         FOREIGN KEY (app, mode, charge) REFERENCES tillite_charge (app, mode, id) ON DELETE CASCADE)",
-        "CREATE TABLE mails (id INTEGER REFERENCES mine (id), delivery TEXT REFERENCES tillite_delivery) WITHOUT ROWID",
-        "CREATE TABLE mails (event TEXT REFERENCES tillite_later)",
-        "CREATE TABLE mails (id INTEGER PRIMARY KEY, event TEXT REFERENCES tillite_event) STRICT",
-        "ALTER TABLE mine ADD COLUMN event TEXT REFERENCES tillite_event (id)",
-        "ALTER TABLE mine ADD COLUMN event TEXT REFERENCES/**/[Tillite_event]",
-        "CREATE TRIGGER late AFTER DELETE ON mine BEGIN UPDATE tillite_head SET seq = 0; END",
-        "CREATE TRIGGER late AFTER DELETE ON mine BEGIN SELECT 1; DELETE FROM/**/\"Tillite_event\"; END",
-        "CREATE TRIGGER IF NOT EXISTS late INSTEAD OF DELETE ON over_heads BEGIN REPLACE INTO [tillite_head] VALUES (1); END",
-        // The schema's own table.
-        "DELETE FROM sqlite_schema",
-        "UPDATE sqlite_master SET sql = ''",
-        "INSERT INTO sqlite_schema VALUES ('table', 'x', 'x', 2, '')",
-        // What is temporary shadows what is not.
-        "CREATE TEMP TABLE tillite_event (seq INTEGER)",
-        "CREATE TEMP TABLE anything (seq INTEGER)",
-        "CREATE TEMP VIEW tillite_head AS SELECT 1",
-        "CREATE TEMP TRIGGER t AFTER INSERT ON tillite_event BEGIN SELECT 1; END",
-        "CREATE TABLE temp.tillite_event (seq INTEGER)",
-        "CREATE TABLE temp.anything (seq INTEGER)",
-        "CREATE VIEW temp.anything AS SELECT 1",
-        // Secrets.
-        "SELECT sealed FROM tillite_endpoint_secret",
-        "SELECT * FROM tillite_endpoint_secret",
-        "SELECT hash FROM tillite_api_key",
-        "SELECT id FROM tillite_api_key WHERE lookup = x'00'",
-        "CREATE TABLE copied AS SELECT * FROM tillite_endpoint_secret",
-        // The connection and its transaction.
-        "PRAGMA synchronous = OFF",
-        "PRAGMA writable_schema = ON",
-        "PRAGMA user_version",
-        "SELECT * FROM pragma_table_info('tillite_event')",
-        "ATTACH ':memory:' AS other",
-        "DETACH main",
-        "VACUUM",
-        "VACUUM INTO '/tmp/tillite-never'",
-        "BEGIN",
-        "COMMIT",
-        "END",
-        "ROLLBACK",
-        "SAVEPOINT mine",
-        "RELEASE tillite_event",
-        "ROLLBACK TO tillite_event",
-        "SELECT load_extension('x')",
-        // More than one, and none.
-        "INSERT INTO mine VALUES (2, 'a'); INSERT INTO mine VALUES (3, 'b')",
-        "SELECT 1; DELETE FROM mine",
-        "SELECT ';' /* ; */ -- ;\n; SELECT 2",
-        "SELECT [;], \";\", `;` FROM mine; SELECT 2",
-    ];
     let (heard, before, after) = answers(OUR_TABLES, FORBIDDEN);
     for (sql, answer) in FORBIDDEN.iter().zip(&heard) {
-        assert!(matches!(answer, Err(Error::Statement { .. })), "{sql}: {answer:?}");
+        let Err(Error::Statement { why }) = answer else {
+            panic!("{sql}: {answer:?}");
+        };
+        // It reads, and is refused for what it is.
+        let refers = sql.to_ascii_lowercase().contains("references");
+        assert!(!refers || why.contains("to refer to"), "{sql}: {why}");
     }
     assert_eq!(heard.len(), FORBIDDEN.len());
     assert_eq!(before, after);

@@ -34,12 +34,21 @@ struct Watched {
     has_stem: bool,
     /// Tables that it makes, by its own word or by that of a module for full text.
     made: Vec<String>,
-    /// Whether it makes, changes or drops a table or what belongs to one.
-    defines: bool,
-    /// Whether it writes rows.
-    writes: bool,
+    does: Does,
     /// Why it was refused.
     refused: Option<String>,
+}
+
+/// What a statement does, the most of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Does {
+    /// It only reads, or finds that there is nothing to do.
+    #[default]
+    Reads,
+    /// It writes rows.
+    Writes,
+    /// It makes, changes or drops a table or what belongs to one.
+    Defines,
 }
 
 impl Watched {
@@ -47,15 +56,15 @@ impl Watched {
         if let AuthAction::CreateTable { table_name } = action {
             self.made.push((*table_name).to_owned());
         }
-        match action {
-            AuthAction::Insert { .. } | AuthAction::Update { .. } | AuthAction::Delete { .. } => self.writes = true,
+        self.does = self.does.max(match action {
             AuthAction::Select
             | AuthAction::Recursive
             | AuthAction::Read { .. }
             | AuthAction::Function { .. }
-            | AuthAction::Pragma { .. } => {}
-            _ => self.defines = true,
-        }
+            | AuthAction::Pragma { .. } => Does::Reads,
+            AuthAction::Insert { .. } | AuthAction::Update { .. } | AuthAction::Delete { .. } => Does::Writes,
+            _ => Does::Defines,
+        });
     }
 }
 
@@ -115,20 +124,15 @@ impl Looks<'_> {
 
     /// The tables that the statement makes, if one of them may refer to the engine's.
     pub(super) fn may_refer(&self) -> Vec<String> {
-        self.seen(|watched| match watched.names_ours {
-            true => watched.made.clone(),
-            false => Vec::new(),
+        self.seen(|watched| {
+            let made = watched.made.iter().filter(|_| watched.names_ours);
+            made.cloned().collect()
         })
     }
 
-    /// Whether the statement makes, changes or drops a table or what belongs to one.
-    pub(super) fn defines(&self) -> bool {
-        self.seen(|watched| watched.defines)
-    }
-
-    /// Whether the statement writes rows.
-    pub(super) fn writes(&self) -> bool {
-        self.seen(|watched| watched.writes)
+    /// What it does, once it is compiled.
+    pub(super) fn does(&self) -> Does {
+        self.seen(|watched| watched.does)
     }
 
     fn seen<T>(&self, of: impl FnOnce(&Watched) -> T) -> T {

@@ -10,7 +10,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql, params_from_iter};
 
 pub(super) use self::guard::Guard;
-use self::guard::{Looks, is_ours};
+use self::guard::{Does, Looks, is_ours};
 use super::statement::{Live, error, is_of_the_hosts};
 use crate::consumer::{Cells, HostRow, HostValue, Statements};
 use crate::error::{Error, Result};
@@ -131,8 +131,9 @@ impl Hosting<'_> {
     /// Undoes the making of tables one of which refers to the engine's: each of the engine's writes would
     /// look for rows there, or fail. Nobody is asked about it before, so it shows when the table is there.
     fn keep_unless_referring<T>(&self, made: &[String], done: Result<T>) -> Result<T> {
-        // It may have undone the whole transaction.
-        self.check_open()?;
+        if let Err(undone) = self.check_open() {
+            return done.and(Err(undone));
+        }
         let referring = || -> Result<bool> {
             let mut refers = false;
             for table in made {
@@ -144,11 +145,13 @@ impl Hosting<'_> {
             }
             Ok(refers)
         };
-        let done = done.and_then(|answer| match referring()? {
-            false => Ok(answer),
-            true => Err(statement_error(
-                "a table of yours is not to refer to one of the engine's, whose writes it would hold up; keep the id",
-            )),
+        let done = done.and_then(|answer| {
+            if referring()? {
+                return Err(statement_error(
+                    "a table of yours is not to refer to one of the engine's, whose writes it would hold up; keep the id",
+                ));
+            }
+            Ok(answer)
         });
         if done.is_err() {
             self.between("ROLLBACK TO tillite_table")?;
@@ -161,17 +164,17 @@ impl Hosting<'_> {
 impl Statements for Hosting<'_> {
     fn execute(&mut self, sql: &str, values: &[HostValue<'_>]) -> Result<u64> {
         self.run(sql, |statement, looks| {
-            let (writes, defines) = (looks.writes(), looks.defines());
+            let does = looks.does();
             // The first step does all the writing, whatever it answers. What changes a table has columns and
             // answers no row.
-            if statement.column_count() > 0 && !defines {
+            if statement.column_count() > 0 && does != Does::Defines {
                 return Err(statement_error("it answers rows; run it with query"));
             }
             let changed = statement
                 .execute(params_from_iter(values))
                 .map_err(|found| failure(&found))?;
             // Of another statement the library answers what the one before it changed.
-            Ok(if writes && !defines { changed as u64 } else { 0 })
+            Ok(if does == Does::Writes { changed as u64 } else { 0 })
         })
     }
 
