@@ -210,7 +210,7 @@ pub enum Error {
     /// A statement of a consumer's was refused or failed; nothing of it was written.
     #[error("a consumer's statement: {why}")]
     Statement {
-        /// What is wrong with it, without any value of it.
+        /// What is wrong with it, without the values that were bound to it; of its text there may be the beginning.
         why: String,
     },
 

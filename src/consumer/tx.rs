@@ -8,10 +8,12 @@ use crate::id::Mode;
 /// The transaction in which an event is taken, with the host's own tables.
 ///
 /// It writes tables of the host's and reads any, but not the columns that hold secrets of endpoints and
-/// API keys. Everything else is refused as the statement is read, before anything of it is done: writing
-/// what is named `tillite_…`, be it through a trigger or a view; making something of such a name or on such
-/// a table; temporary tables; `PRAGMA`, `ATTACH`, `DETACH`, `VACUUM`; and the words of transactions, since
-/// the transaction is the engine's. One statement at a time; tables may be made and changed.
+/// API keys. Everything else is refused, and nothing of it is done: writing what is named `tillite_…`, be it
+/// through a trigger or a view; making something of such a name or on such a table, a table that refers to
+/// one (`REFERENCES`), or a trigger in which such a name stands, since either would have a part in the
+/// engine's own writes; temporary tables; `PRAGMA`, `ATTACH`, `DETACH`, `VACUUM`; and the words of
+/// transactions, since the transaction is the engine's. One statement at a time; tables may be made and
+/// changed.
 ///
 /// A statement that fails undoes itself and nothing else; a consumer that goes on and answers `Ok` keeps the
 /// rest. One that undoes the whole transaction (`OR ROLLBACK`, `RAISE(ROLLBACK)`) fails its event whatever
@@ -65,8 +67,8 @@ impl<'a> HostTx<'a> {
         self.mode
     }
 
-    /// Runs a statement that answers no rows; answers how many rows it changed. Values stand as `$1` to
-    /// `$n`, or as `?`.
+    /// Runs a statement that answers no rows; answers how many rows it changed, 0 for one that makes, changes
+    /// or drops a table. Values stand as `$1` to `$n`, or as `?`.
     ///
     /// # Errors
     /// [`Error::Statement`] for one that is refused, does not read, is broken by a constraint, or answers

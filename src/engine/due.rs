@@ -384,7 +384,7 @@ impl Engine {
                     sealed = shut;
                 }
                 if work.has(Work::CONSUMERS) {
-                    due.extend(self.core.followers.next_due(view.sql, view.world)?);
+                    due.extend(self.core.followers.next_due(view.sql, view.world, host_now)?);
                 }
                 Ok(due.into_iter().min())
             })?;

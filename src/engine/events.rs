@@ -58,8 +58,8 @@ impl App {
         let limit = page_size(limit)?;
         self.core.view(self.world, |view| {
             let (head, _) = store::event::head(view.sql, view.world)?;
-            let end = after.max(0).saturating_add(LOOKED_AT).min(head);
-            let data = store::event::between(view.sql, view.world, &filter.kinds, (after, end), limit)?;
+            let end = after.max(0).saturating_add(store::event::STRETCH).min(head);
+            let data = store::event::between(view.sql, view.world, filter.kinds.as_deref(), (after, end), limit)?;
             let is_full = u32::try_from(data.len()).is_ok_and(|found| found >= limit);
             let last = data.last().map(|event| event.position).filter(|_| is_full);
             let position = last.unwrap_or(end).max(after);
@@ -102,13 +102,11 @@ impl App {
     }
 }
 
-/// How many events one call of [`App::pull`] looks at.
-const LOOKED_AT: i64 = 1_000;
-
 /// Which events are pulled.
 #[derive(Clone, Debug, Default)]
 pub struct EventFilter {
-    kinds: Vec<EventKind>,
+    /// None: every kind.
+    kinds: Option<Vec<EventKind>>,
 }
 
 impl EventFilter {
@@ -118,10 +116,10 @@ impl EventFilter {
         EventFilter::default()
     }
 
-    /// Those of these kinds only; [`EventKind::parse`] knows them by their names.
+    /// Those of these kinds only, none if there are none; [`EventKind::parse`] knows them by their names.
     #[must_use]
     pub fn kinds(mut self, kinds: impl IntoIterator<Item = EventKind>) -> Self {
-        self.kinds = kinds.into_iter().collect();
+        self.kinds = Some(kinds.into_iter().collect());
         self
     }
 }

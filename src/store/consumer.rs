@@ -57,6 +57,25 @@ pub(crate) fn place(sql: &mut dyn Sql, world: World, name: &str) -> Result<Optio
     Ok(found.into_iter().next())
 }
 
+/// The position of a world's newest event, and where each consumer stands that has a place there.
+pub(crate) fn standing(sql: &mut dyn Sql, world: World) -> Result<(i64, Vec<Place>)> {
+    let (mut head, mut places) = (None, Vec::new());
+    sql.each(
+        "SELECT c.name, c.position, c.failures, c.failing_since, c.due_at, c.error, h.seq FROM tillite_head h \
+         LEFT JOIN tillite_consumer c ON c.app = h.app AND c.mode = h.mode WHERE h.app = $1 AND h.mode = $2",
+        &[world.app.into(), mode_number(world.mode).into()],
+        &mut |row| {
+            head = Some(row.int(6)?);
+            if row.maybe_str(0)?.is_some() {
+                places.push(from_row(row)?);
+            }
+            Ok(())
+        },
+    )?;
+    let head = head.ok_or_else(|| codec::corrupt("an app without its head row"))?;
+    Ok((head, places))
+}
+
 /// Where consumers stand, in the order of their names, after one.
 pub(crate) fn places(sql: &mut dyn Sql, world: World, after: &str, limit: u32) -> Result<Vec<Place>> {
     rows(
@@ -89,10 +108,6 @@ pub(crate) fn put(sql: &mut dyn Sql, world: World, place: &Place) -> Result<()> 
     )?)
 }
 
-/// How many positions one look for wanted events goes over: reading a row that is passed over costs about a
-/// microsecond, and others wait.
-const STRETCH: i64 = 1_000;
-
 /// The next wanted events behind a position, and the position up to which there is no other.
 pub(crate) fn ahead(
     sql: &mut dyn Sql,
@@ -102,32 +117,14 @@ pub(crate) fn ahead(
     limit: u32,
 ) -> Result<(Vec<Event>, i64)> {
     let (head, _) = event::head(sql, world)?;
-    let (events, reach) = match kinds {
-        None => (event::after(sql, world, position, limit)?, head),
-        Some(kinds) => {
-            let to = head.min(position.saturating_add(STRETCH));
-            (event::of_kinds(sql, world, (position, to), kinds, limit)?, to)
-        }
+    let reach = match kinds {
+        None => head,
+        Some(_) => head.min(position.saturating_add(event::STRETCH)),
     };
+    let events = event::between(sql, world, kinds, (position, reach), limit)?;
     let is_full = events.len() >= usize::try_from(limit).unwrap_or(usize::MAX);
     let to = events.last().filter(|_| is_full).map_or(reach, |last| last.position);
     Ok((events, to))
-}
-
-/// Marks the place to which [`undo`] goes back.
-pub(crate) fn mark(sql: &mut dyn Sql) -> Result<()> {
-    sql.exec("SAVEPOINT tillite_event", &[]).map(|_| ())
-}
-
-/// Keeps what was written since the mark.
-pub(crate) fn keep(sql: &mut dyn Sql) -> Result<()> {
-    sql.exec("RELEASE tillite_event", &[]).map(|_| ())
-}
-
-/// Undoes what was written since the mark.
-pub(crate) fn undo(sql: &mut dyn Sql) -> Result<()> {
-    sql.exec("ROLLBACK TO tillite_event", &[])?;
-    keep(sql)
 }
 
 /// How many consumers fail.

@@ -162,9 +162,10 @@ pub(crate) trait Sql {
     /// The names of a table's columns, in the order in which they stand in a row.
     fn columns(&mut self, table: &str) -> Result<Vec<String>>;
 
-    /// Has the host's own code run statements in this transaction, kept off what is the engine's. While it
-    /// runs, a call of an engine on its thread is refused. Fails if it undid the transaction.
-    fn host(&mut self, _work: &mut dyn FnMut(&mut dyn Statements)) -> Result<()> {
+    /// Has the host's own code run statements in this transaction, kept off what is the engine's, and undoes
+    /// what they did unless it answers that it is to be kept. While it runs, a call of an engine on its thread
+    /// is refused. Fails if a statement undid the transaction, or left what cannot be kept.
+    fn host(&mut self, _work: &mut dyn FnMut(&mut dyn Statements) -> bool) -> Result<()> {
         let detail = "the host's code was to write where one can only read";
         Err(StorageError::new(StorageKind::Unsupported, detail).into())
     }

@@ -291,6 +291,51 @@ fn the_place_moves_over_what_is_not_wanted() {
 }
 
 #[test]
+fn an_event_that_undoes_the_transaction_has_few_others_taken_in_vain() {
+    // A statement that undoes everything at once, and one for which the commit is refused.
+    for (bad, most) in [
+        ("INSERT OR ROLLBACK INTO once VALUES (1)", 20 + 19 + 1),
+        ("INSERT INTO child VALUES (77)", 150),
+    ] {
+        let place = Place::new();
+        let calls = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&calls);
+        let engine = place.open(|builder| {
+            builder.consumer("c", move |tx: &mut HostTx<'_>, event: &Event| {
+                counted.fetch_add(1, Ordering::SeqCst);
+                note(tx, event)?;
+                tx.execute("CREATE TABLE IF NOT EXISTS once (only_row INTEGER PRIMARY KEY)", &[])?;
+                let child = "CREATE TABLE IF NOT EXISTS child \
+                             (once INTEGER REFERENCES once (only_row) DEFERRABLE INITIALLY DEFERRED)";
+                tx.execute(child, &[])?;
+                tx.execute("INSERT OR IGNORE INTO once VALUES (1)", &[])?;
+                if event.position == 20 {
+                    let _ = tx.execute(bad, &[]);
+                }
+                Ok(())
+            })
+        });
+        let app = engine.app("a", Mode::Test).unwrap();
+        customers(&app, 0, 40);
+        run(&engine);
+        let calls = || calls.swap(0, Ordering::SeqCst);
+        assert_eq!(seen(&place.path(), "a", Mode::Test), logged(&app)[..19], "{bad}");
+        let run_to_it = calls();
+        assert!(run_to_it <= most, "{bad}: {run_to_it} calls");
+        // From then on it is that event alone which is tried.
+        for failures in 2..6 {
+            place.clock.turn(Duration::from_secs(300));
+            assert_eq!(run(&engine), 1);
+            assert_eq!(calls(), 1, "{bad}");
+            assert_eq!(app.consumers().list(1, None).unwrap().data[0].failures, failures);
+        }
+        app.consumers().skip("c", 20).unwrap();
+        run(&engine);
+        assert_eq!((seen(&place.path(), "a", Mode::Test).len(), calls()), (39, 20), "{bad}");
+    }
+}
+
+#[test]
 fn a_failure_behind_unwanted_events_is_at_the_wanted_one() {
     let undoes = |tx: &mut HostTx<'_>, _: &Event| -> Result<(), ConsumerError> {
         tx.execute("CREATE TABLE IF NOT EXISTS once (only_row INTEGER PRIMARY KEY)", &[])?;

@@ -1,14 +1,15 @@
 //! The host's clock jumps by an hour, as a correction from the network or a summer time set by hand
 //! makes it, while deliveries wait, are on their way or are held: none is lost, none is sent more often
-//! than its attempts, and what is sent is signed with the clock as it then is.
+//! than its attempts, and what is sent is signed with the clock as it then is. Nor does a consumer that
+//! failed stand still for it.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tillite::webhook::{DeliveryFilter, DeliveryState, Format, NewEndpoint};
 use tillite::{
-    Answered, Budget, ClaimedDelivery, Clock as _, Delivery, Mode, NewCustomer, Secret, SignedRequest, Transport as _,
-    TransportOutcome, Work,
+    Answered, Budget, ClaimedDelivery, Clock as _, ConsumerError, Delivery, Event, HostTx, Mode, NewCustomer, Secret,
+    SignedRequest, Transport as _, TransportOutcome, Work,
 };
 
 use crate::file::sell;
@@ -287,6 +288,37 @@ fn a_jump_while_one_of_several_is_sent_sends_each_once_with_the_time_that_is_the
         }
         shop.clean();
     }
+}
+
+#[test]
+fn set_back_an_hour_a_consumer_that_failed_does_not_wait_for_the_clock_to_catch_up() {
+    let (clock, till, receiver) = (ManualClock::new(), Till::new(), Receiver::new());
+    let engine = builder(&clock, &till, &receiver)
+        .consumer("fails", |_: &mut HostTx<'_>, _: &Event| -> Result<(), ConsumerError> {
+            Err("as told".into())
+        })
+        .open_in_memory()
+        .unwrap();
+    let shop = Shop::with(engine, Mode::Test, clock, till, receiver);
+    shop.app.customers().set(NewCustomer::uid("u_1")).unwrap();
+    let consume = || {
+        let budget = Budget::items(10).work(Work::CONSUMERS);
+        shop.engine.run_due(budget).unwrap().consumed
+    };
+    let retry_at = || shop.app.consumers().list(1, None).unwrap().data[0].retry_at.unwrap();
+    for failures in 1..=12 {
+        assert_eq!(consume(), 1, "failure {failures}");
+        let due = retry_at();
+        if failures < 8 {
+            // A little only prolongs the rest.
+            shop.clock.turn_back(MINUTE);
+            assert_eq!((consume(), retry_at()), (0, due));
+        }
+        shop.clock.turn_back(HOUR);
+        let now = shop.clock.now();
+        assert_eq!((retry_at(), shop.engine.next_due().unwrap()), (now, Some(now)));
+    }
+    shop.clean();
 }
 
 #[test]

@@ -240,6 +240,23 @@ fn a_file_of_an_older_version_is_clean_after_it_was_opened_and_holds_what_it_hel
 }
 
 #[test]
+fn views_of_the_hosts_are_no_reason_not_to_bring_a_file_up_to_date() {
+    for version in kept_versions() {
+        let disk = copy_of(version);
+        let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'tillite%'";
+        let tables = sql(&disk.raw(), tables);
+        for table in &tables {
+            sql(&disk.raw(), &format!("CREATE VIEW my_{table} AS SELECT * FROM {table}"));
+        }
+        clean(&disk.open());
+        let rows = |name: &str| sql(&disk.raw(), &format!("SELECT count(*) FROM {name}"));
+        for table in ["tillite_charge", "tillite_delivery", "tillite_event"] {
+            assert_eq!(rows(&format!("my_{table}")), rows(table), "version {version}");
+        }
+    }
+}
+
+#[test]
 fn a_file_of_an_older_version_goes_on_selling_paying_and_delivering() {
     for version in kept_versions() {
         let disk = copy_of(version);

@@ -741,6 +741,9 @@ fn pulled_events_are_those_of_the_kinds_and_none_is_passed_over() {
             (0, after, false)
         );
     }
+    // Of no kinds there are no events, and the position moves all the same.
+    let none = shop.app.pull(&EventFilter::all().kinds([]), 100, 0).unwrap();
+    assert_eq!((none.data.len(), none.position, none.has_more), (0, 1_000, true));
     assert_eq!(
         shop.app.pull(&EventFilter::all(), 0, 0).unwrap_err().field(),
         Some("limit")

@@ -160,6 +160,16 @@ pub(super) fn is_failed_sync(found: &rusqlite::Error) -> bool {
     code == Some(ffi::SQLITE_IOERR_FSYNC) || code == Some(ffi::SQLITE_IOERR_DIR_FSYNC)
 }
 
+/// Whether it speaks of what the schema has none of, so that it is the host's: a virtual table's content, such
+/// as that of full text, or the counter of a key that counts itself. Where one of these is damaged, the file
+/// is not.
+pub(super) fn is_of_the_hosts(found: &rusqlite::Error) -> bool {
+    // The library has no name for the second in all versions.
+    const SEQUENCE: i32 = ffi::SQLITE_CORRUPT | (2 << 8);
+    let code = found.sqlite_error().map(|error| error.extended_code);
+    code == Some(ffi::SQLITE_CORRUPT_VTAB) || code == Some(SEQUENCE)
+}
+
 /// What may be behind a file that the library cannot open.
 const CANT_OPEN: &str = "unable to open the database, its log or the log's index; this user may not read and write \
                          them, something else is at the path, or the process has too many files open (ulimit -n)";
