@@ -370,7 +370,7 @@ impl EndpointUpdate {
 
     /// The URL as it will be stored, if there is another.
     pub(crate) fn checked_url(&self) -> Result<Option<Url>, Error> {
-        self.url.as_deref().map(|url| Url::parse("url", url)).transpose()
+        self.url.as_deref().map(|url| Url::parse_endpoint("url", url)).transpose()
     }
 
     /// The endpoint with what is to change; `url` is what [`EndpointUpdate::checked_url`] answered, and

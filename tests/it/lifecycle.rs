@@ -320,6 +320,41 @@ fn a_run_cancels_no_more_than_it_was_told_and_the_next_goes_on() {
 }
 
 #[test]
+fn an_endpoint_is_moved_nowhere_where_none_could_be_added() {
+    let shop = Shop::open();
+    let endpoints = shop.app.endpoints();
+    let added = NewEndpoint::new("https://shop.example/a", Format::XPay);
+    let id = endpoints.add(added).unwrap().endpoint.id;
+    let before = shop.engine.dump().unwrap();
+    let long = format!("https://shop.example/{}", "x".repeat(2_048));
+    for url in [
+        "",
+        "shop.example",
+        "ftp://shop.example/",
+        "https://",
+        "https://shop.example/a b",
+        "https://ada:hush@shop.example/",
+        "https://shop.example:0/",
+        "https://shop.example/4242424242424242",
+        &long,
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fd00:ec2::254]/",
+        "http://[fe80::1]/",
+        "http://0.0.0.0/",
+        "http://[::]/",
+        "http://224.0.0.1/",
+        "http://[::ffff:169.254.169.254]/",
+    ] {
+        let new = NewEndpoint::new(url, Format::Standard);
+        let error = endpoints.add(new).unwrap_err();
+        assert_eq!(error.field(), Some("url"), "{url}: {error}");
+        let moved = endpoints.update(&id, EndpointUpdate::new().url(url)).unwrap_err();
+        assert_eq!(moved.to_string(), error.to_string());
+    }
+    assert_eq!(shop.engine.dump().unwrap(), before);
+}
+
+#[test]
 fn an_update_is_checked_as_an_addition_is_and_keeps_what_it_does_not_name() {
     let shop = Shop::open();
     let endpoints = shop.app.endpoints();
