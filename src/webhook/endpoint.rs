@@ -273,7 +273,8 @@ impl NewEndpoint {
     /// How far apart two attempts start at the least: whole milliseconds, rather more than less.
     pub(crate) fn min_gap(&self) -> Duration {
         let millis = |(attempts, per): (u32, Duration)| {
-            let gap = per.as_millis().div_ceil(u128::from(attempts.max(1)));
+            // In nanoseconds, so that what is less than a millisecond does not become nothing.
+            let gap = per.as_nanos().div_ceil(u128::from(attempts.max(1)) * 1_000_000);
             Duration::from_millis(u64::try_from(gap).unwrap_or(u64::MAX))
         };
         self.rate.map_or(Duration::ZERO, millis)
