@@ -116,13 +116,14 @@ impl Endpoints<'_> {
         })
     }
 
-    /// Changes where an endpoint is or which events it wants; its format and its secret stay. What happens
-    /// from now on goes by it; what waits to be sent goes to the new URL. Idempotent by state: what is so
-    /// already writes nothing.
+    /// Changes where an endpoint is, which events it wants and how fast it gets them; its format, its order and its
+    /// secret stay. What happens from now on goes by it; what waits to be sent goes to the new URL, at the new
+    /// pace. Idempotent by state: what is so already writes nothing.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Deleted`]; [`Error::WrongMode`]; [`Error::Invalid`] for the URL, a URL that
-    /// another endpoint has, and an event that the format does not have; [`Error::Storage`].
+    /// another endpoint has, an event that the format does not have, and a number out of range;
+    /// [`Error::Storage`].
     ///
     /// # Durability
     /// On disk when this returns.
@@ -130,7 +131,7 @@ impl Endpoints<'_> {
     /// # Events
     /// `endpoint.updated`, which the endpoint itself is not sent.
     pub fn update(&self, id: &EndpointId, update: EndpointUpdate) -> Result<Endpoint> {
-        let url = update.checked_url()?;
+        let url = update.checked()?;
         self.change(id, "endpoints.update", move |tx, endpoint| {
             store::endpoint::is_live(endpoint)?;
             let format = endpoint.format;

@@ -78,11 +78,7 @@ fn attempts_are_never_closer_than_asked_also_where_that_is_less_than_a_milliseco
         let new = NewEndpoint::new(format!("https://shop.example/{at}"), Format::Standard);
         let added = new.at_most(attempts, Duration::from_micros(micros));
         let kept = shop.app.endpoints().add(added).unwrap().endpoint;
-        assert_eq!(
-            kept.min_gap,
-            Duration::from_millis(gap),
-            "{attempts} in {micros} µs"
-        );
+        assert_eq!(kept.min_gap, Duration::from_millis(gap), "{attempts} in {micros} µs");
     }
 }
 
