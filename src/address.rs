@@ -30,7 +30,8 @@ pub enum AddressPolicy {
     /// refused before they are looked up.
     PublicOnly,
     /// Loopback and private addresses too: for test mode, and for receivers within the host's own network. What
-    /// is link-local (where clouds hand out credentials), reserved or no single machine stays forbidden.
+    /// is link-local, reserved or no single machine stays forbidden, and so does where clouds are known to hand out
+    /// credentials, public addresses and private ones among it.
     PrivateToo,
 }
 
@@ -145,7 +146,8 @@ const fn v6(a: [u16; 8], bits: u32, cidr: &'static str, reach: Reach, what: &'st
     Net(address, bits, Range { cidr, what, reach })
 }
 
-/// IANA's registry of special purposes and what is not for one machine; the first that fits counts.
+/// IANA's registry of special purposes, what is not for one machine, and where a cloud's machines ask for their
+/// credentials; the first that fits counts.
 #[rustfmt::skip]
 const V4: &[Net<Ipv4Addr>] = &[
     v4([0, 0, 0, 0],         8,  "0.0.0.0/8",          Reach::Nobody, "an address of this network"),
@@ -153,6 +155,7 @@ const V4: &[Net<Ipv4Addr>] = &[
     v4([100, 100, 100, 200], 32, "100.100.100.200/32", Reach::Nobody, "where a cloud hands out credentials"),
     v4([100, 64, 0, 0],      10, "100.64.0.0/10",      Reach::Inside, "an address shared by a provider's customers"),
     v4([127, 0, 0, 0],       8,  "127.0.0.0/8",        Reach::Inside, "a loopback address"),
+    v4([168, 63, 129, 16],   32, "168.63.129.16/32",   Reach::Nobody, "where a cloud hands out credentials"),
     v4([169, 254, 0, 0],     16, "169.254.0.0/16",     Reach::Nobody, "a link-local address"),
     v4([172, 16, 0, 0],      12, "172.16.0.0/12",      Reach::Inside, "a private address"),
     v4([192, 0, 0, 0],       24, "192.0.0.0/24",       Reach::Nobody, "an address of protocols"),
@@ -183,7 +186,9 @@ const V6: &[Net<Ipv6Addr>] = &[
     v6([0x2002, 0, 0, 0, 0, 0, 0, 0],        16,  "2002::/16",          Reach::Nobody, "an IPv4 address behind 6to4"),
     v6([0x3fff, 0, 0, 0, 0, 0, 0, 0],        20,  "3fff::/20",          Reach::Nobody, "an address for documentation"),
     v6([0x5f00, 0, 0, 0, 0, 0, 0, 0],        16,  "5f00::/16",          Reach::Nobody, "a segment identifier"),
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128, "fd00:ec2::254/128", Reach::Nobody, "where a cloud hands out credentials"),
+    v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42],  128, "fd00:42::42/128",    Reach::Nobody, "where a cloud hands out credentials"),
+    v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, "fd00:c1::a9fe:a9fe/128", Reach::Nobody, "where a cloud hands out credentials"),
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0],    32,  "fd00:ec2::/32",      Reach::Nobody, "where a cloud hands out credentials"),
     v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128, "fd20:ce::254/128",   Reach::Nobody, "where a cloud hands out credentials"),
     v6([0xfc00, 0, 0, 0, 0, 0, 0, 0],        7,   "fc00::/7",           Reach::Inside, "a private address"),
     v6([0xfe80, 0, 0, 0, 0, 0, 0, 0],        10,  "fe80::/10",          Reach::Nobody, "a link-local address"),
