@@ -13,9 +13,24 @@
 ///     ON CONFLICT (object) DO UPDATE SET sequence = excluded.sequence WHERE sequence < excluded.sequence;
 /// ```
 ///
-/// Each counts as *new* if it changed a row. Ids are kept for as long as deliveries may be made again: a day
-/// covers the engine's own attempts, a month what somebody repeats by hand. Forget older ones in batches,
-/// outside this transaction, or the table grows for ever.
+/// Each counts as *new* if it changed a row.
+///
+/// # For how long ids are kept
+/// For as long as a delivery may be made again: **90 days at least**, and forgotten in batches, outside this
+/// transaction, or the table grows for ever. The schedule ends within three hours, but old attempts go on whenever
+/// an endpoint is switched on again that was off or suspended, a sender's program was down, or its sealing key comes
+/// back; and one that ran out of attempts can be sent again for 90 days. Two things reach further back: a switch that
+/// stays off for longer, and `replay_range`, which sends from the first event on whatever it is told to. Whoever does
+/// either keeps ids for as long as that reaches, or for good. Ids of `xpay-subscriptions` are kept for good: its
+/// signature covers no time, so whoever once saw a webhook can send it for ever.
+///
+/// An id that was forgotten makes an old event new. So what must not happen twice is written down once more by what it
+/// is done *for*, such as the charge that is shipped, in a table of its own that nobody clears and in the same
+/// transaction:
+///
+/// ```sql
+/// INSERT INTO shipped (charge) VALUES ($1) ON CONFLICT (charge) DO NOTHING;
+/// ```
 pub trait InboxStore {
     /// What can go wrong with the receiver's database.
     type Error;

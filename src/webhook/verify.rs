@@ -81,7 +81,8 @@ pub fn verify<'h>(
 /// 4. *The time*, in whole seconds and in both directions; a difference of exactly the tolerance
 ///    passes. It comes after the signature, so that only a sender who knows the secret learns
 ///    anything about the receiver's clock. [`Format::XPaySubscriptions`] signs no time: whoever
-///    once saw a webhook can send it again for ever, and only the event's id shows that.
+///    once saw a webhook can send it again for ever, and only the event's id shows that: ids of this format
+///    are kept for good ([`InboxStore`](super::InboxStore)).
 ///
 /// The rules are those of Standard Webhooks 1.0.0 and of the other schemes as their senders document
 /// them, made stricter where their libraries disagree.
