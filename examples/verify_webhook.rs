@@ -31,6 +31,9 @@ use http::{Received, Reply, Server};
 /// The receiving program: one endpoint of one format, and a database.
 struct Shop {
     format: Format,
+    /// The app and mode of the endpoint. Bodies need not name both, so a buyer of test mode would pass for the same
+    /// one of live mode.
+    source: String,
     /// Each of them has to accept what comes.
     verifiers: Vec<Verifier>,
     database: Connection,
@@ -41,13 +44,14 @@ impl Shop {
     fn new(format: Format, verifiers: Vec<Verifier>, taken: Arc<Mutex<Vec<String>>>) -> rusqlite::Result<Shop> {
         let database = Connection::open_in_memory()?;
         for table in [
-            "CREATE TABLE seen_event (id TEXT PRIMARY KEY, at INTEGER NOT NULL)",
-            "CREATE TABLE newest (object TEXT PRIMARY KEY, sequence INTEGER NOT NULL)",
+            "CREATE TABLE seen_event (source TEXT, id TEXT, at INTEGER NOT NULL, PRIMARY KEY (source, id))",
+            "CREATE TABLE newest (source TEXT, object TEXT, sequence INTEGER NOT NULL, PRIMARY KEY (source, object))",
         ] {
             database.execute(table, [])?;
         }
         Ok(Shop {
             format,
+            source: "lixblogs/test".to_owned(),
             verifiers,
             database,
             taken,
@@ -98,7 +102,7 @@ impl Shop {
         }
 
         let mut transaction = self.database.transaction()?;
-        let arrived = Inbox::new(Book(&mut transaction)).take(arrival)?;
+        let arrived = Inbox::new(Book(&mut transaction, &self.source)).take(arrival)?;
         println!("      {:<18} 204  {arrived:<8?} {name}", self.format.as_str());
         // Newest: here a shop ships what was bought, in this transaction. Late: it happened, but something
         // newer is known already, and what is kept of the object stays. Repeated: there is nothing to do.
@@ -110,25 +114,25 @@ impl Shop {
     }
 }
 
-/// What the shop remembers, on a transaction.
-struct Book<'t, 'c>(&'t mut Transaction<'c>);
+/// What the shop remembers of a source, on a transaction.
+struct Book<'t, 'c>(&'t mut Transaction<'c>, &'t str);
 
 impl InboxStore for Book<'_, '_> {
     type Error = rusqlite::Error;
 
     fn seen(&mut self, event_id: &str) -> rusqlite::Result<bool> {
         let added = self.0.execute(
-            "INSERT INTO seen_event (id, at) VALUES (?1, ?2) ON CONFLICT (id) DO NOTHING",
-            (event_id, SystemClock.now().as_secs()),
+            "INSERT INTO seen_event (source, id, at) VALUES (?1, ?2, ?3) ON CONFLICT (source, id) DO NOTHING",
+            (self.1, event_id, SystemClock.now().as_secs()),
         )?;
         Ok(added == 0)
     }
 
     fn newest(&mut self, object_id: &str, sequence: i64) -> rusqlite::Result<bool> {
         let changed = self.0.execute(
-            "INSERT INTO newest (object, sequence) VALUES (?1, ?2) ON CONFLICT (object) \
-             DO UPDATE SET sequence = excluded.sequence WHERE sequence < excluded.sequence",
-            (object_id, sequence),
+            "INSERT INTO newest (source, object, sequence) VALUES (?1, ?2, ?3) ON CONFLICT (source, object) \
+             DO UPDATE SET sequence = excluded.sequence WHERE newest.sequence < excluded.sequence",
+            (self.1, object_id, sequence),
         )?;
         Ok(changed > 0)
     }

@@ -8,10 +8,15 @@
 /// per object. In SQLite's and PostgreSQL's words:
 ///
 /// ```sql
-/// INSERT INTO seen_event (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING;
-/// INSERT INTO newest (object, sequence) VALUES ($1, $2)
-///     ON CONFLICT (object) DO UPDATE SET sequence = excluded.sequence WHERE sequence < excluded.sequence;
+/// INSERT INTO seen_event (source, id, at) VALUES ($1, $2, $3) ON CONFLICT (source, id) DO NOTHING;
+/// INSERT INTO newest (source, object, sequence) VALUES ($1, $2, $3)
+///     ON CONFLICT (source, object) DO UPDATE SET sequence = excluded.sequence
+///     WHERE newest.sequence < excluded.sequence;
 /// ```
+///
+/// The source is the app and mode whose webhook it is, for which an endpoint has a URL and a secret of its own: the
+/// store knows it by that, not by the body. An object's name need not tell one from another (in `elixpo` it is a
+/// buyer's, the same in test mode and in live mode), and who signs for one source says nothing of another's.
 ///
 /// Each counts as *new* if it changed a row.
 ///
@@ -29,7 +34,7 @@
 /// transaction:
 ///
 /// ```sql
-/// INSERT INTO shipped (charge) VALUES ($1) ON CONFLICT (charge) DO NOTHING;
+/// INSERT INTO shipped (source, charge) VALUES ($1, $2) ON CONFLICT (source, charge) DO NOTHING;
 /// ```
 pub trait InboxStore {
     /// What can go wrong with the receiver's database.
@@ -136,9 +141,12 @@ impl<S: InboxStore> Inbox<S> {
 /// | --- | --- | --- |
 /// | `standard` | the header `webhook-id` | `data.id`, `data.sequence` |
 /// | `xpay` | `id` | none |
-/// | `elixpo` | `id` | `data.uid`, `data.version` of `entitlement.updated` |
+/// | `elixpo` | `id` | app, mode and `data.uid`, `data.version` of `entitlement.updated` |
 /// | `xpay-subscriptions` | `eventId` | none |
 /// | `jopay` | none; see below | none |
+///
+/// A body of `elixpo` names no mode, so that of its object is the one whose endpoint the webhook came to. An inbox over
+/// a store that knows its source ([`InboxStore`]) takes `data.uid` as it is.
 ///
 /// A body of `jopay` names no event, and its signature does not cover `webhook-id`. Every webhook of this
 /// engine in that format is signed by Standard Webhooks too, with the same secret: verify it as
