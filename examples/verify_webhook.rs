@@ -2,7 +2,7 @@
 //!
 //! `cargo run --example verify_webhook` starts a receiver per format on the loopback device, lets an
 //! engine sell something and send what happened, over real HTTP, the last first, once as it is and twice, with a
-//! stranger who changes a byte; then replaces every secret and does it all again with receivers that hold the old
+//! stranger who changes a byte or adds headers; then replaces every secret and does it all again with receivers that hold the old
 //! secret, the new one, or both.
 //!
 //! What to copy is [`Shop`]. A program of its own needs `tillite` without default features for it, a
@@ -63,7 +63,7 @@ impl Shop {
     /// Answers a request: 400 to what it cannot believe, 500 if it could not write it down, else 204.
     fn answer(&mut self, received: &Received) -> u16 {
         // The raw bytes, before anything parses them; headers by their lower-case names.
-        let header = |name: &str| received.header(name);
+        let header = |name: &str| once(received, name);
         for verifier in &self.verifiers {
             if let Err(refused) = verifier.verify(header, &received.body, SystemClock.now()) {
                 // For the log here, not for whoever sent it.
@@ -89,8 +89,8 @@ impl Shop {
         let (name, id) = match self.format {
             Format::XPay | Format::Elixpo => (&event["type"], text(&event["id"])),
             Format::XPaySubscriptions => (&event["eventType"], text(&event["eventId"])),
-            Format::JoPay => (&event["event"], received.header("webhook-id").map(str::to_owned)),
-            _ => (&event["type"], received.header("webhook-id").map(str::to_owned)),
+            Format::JoPay => (&event["event"], once(received, "webhook-id").map(str::to_owned)),
+            _ => (&event["type"], once(received, "webhook-id").map(str::to_owned)),
         };
         let (name, id) = text(name).zip(id).ok_or("an event without a name or an id")?;
         let object = match self.format {
@@ -136,6 +136,14 @@ impl Shop {
         self.database
             .query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0))
     }
+}
+
+/// The value of a header that stands there once. One that stands there twice is none: of two ids, the one that is
+/// read here could be another than the one that was checked.
+fn once<'r>(received: &'r Received, name: &str) -> Option<&'r str> {
+    let headers = received.headers().into_iter();
+    let mut values = headers.filter(|(known, _)| *known == name).map(|(_, value)| value);
+    values.next().filter(|_| values.next().is_none())
 }
 
 /// What was sold, if an event says that something was.
@@ -263,7 +271,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Starts the receivers, sells something and gives back a part of it, and sends what happened to each endpoint, the
-/// last first: changed on its way, as it is, and once more because the answer was lost.
+/// last first: changed on its way in two ways, as it is, and once more because the answer was lost.
 fn round(
     engine: &Engine,
     app: &App,
@@ -307,6 +315,12 @@ fn round(
                     let mut changed = delivery.request.clone();
                     changed.body.push(b' ');
                     ensure(status(&transport::send(&changed)) == 400, "a changed body was accepted")?;
+                    let mut doubled = delivery.request.clone();
+                    doubled.headers.extend(delivery.request.headers.clone());
+                    ensure(
+                        status(&transport::send(&doubled)) == 400,
+                        "a header that stands twice was accepted",
+                    )?;
                     transport::send(&delivery.request);
                     sent[at] += 1;
                     transport::send(&delivery.request)

@@ -124,6 +124,11 @@ impl Verifier {
     /// `header` looks a header up by its lower-case name, `body` is what came over the wire before
     /// anything parsed it, and `now` is the host's clock.
     ///
+    /// A request can have a header twice, of which this check sees the one that `header` answers. So `header` answers
+    /// none for a name that stands there twice (no sender of these formats does that), and whoever reads `webhook-id`
+    /// afterwards reads it by the same look-up: otherwise the id that was checked and the id that is taken in can be
+    /// two.
+    ///
     /// # Errors
     /// [`BadSignature`], whose [`reason`](BadSignature::reason) says what is wrong.
     pub fn verify<'h>(
