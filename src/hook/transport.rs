@@ -65,7 +65,8 @@ pub enum TransportOutcome {
     Answered(Answered),
     /// No answer came: name resolution, connection, TLS, the deadline.
     Failed {
-        /// Why, for the operator; at most 500 characters are kept.
+        /// Why, for the operator, and whole: card numbers and secrets are masked before it is cut, at 500
+        /// characters.
         why: String,
     },
 }

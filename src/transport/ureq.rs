@@ -147,15 +147,10 @@ impl Transport for UreqTransport {
     fn send(&self, request: &SignedRequest) -> TransportOutcome {
         match self.post(request) {
             Ok(answer) => TransportOutcome::Answered(answer),
-            Err(why) => TransportOutcome::Failed {
-                why: why.chars().take(WHY_MAX).collect(),
-            },
+            Err(why) => TransportOutcome::Failed { why },
         }
     }
 }
-
-/// How many characters of a failure are kept.
-const WHY_MAX: usize = 500;
 
 /// How many agents wait for the next request, and so how many requests at the same time find a connection that
 /// is open.
