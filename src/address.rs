@@ -51,12 +51,11 @@ impl AddressPolicy {
         };
         match range {
             Some(range) if range.reach == Reach::Nobody || self == AddressPolicy::PublicOnly => {
-                Err(Forbidden(format!(
-                    "{address} is {} ({}), allowed are {}",
-                    range.what,
-                    range.cidr,
-                    self.allowed()
-                )))
+                let why = format!("{} ({}), allowed are {}", range.what, range.cidr, self.allowed());
+                Err(Forbidden {
+                    what: address.to_string(),
+                    why,
+                })
             }
             _ => Ok(()),
         }
@@ -79,23 +78,23 @@ impl AddressPolicy {
         }
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let last = name.rsplit('.').next().unwrap_or_default();
-        let what = if bare.is_some() || is_number(last) {
-            "is no address in a common spelling"
+        let found = if bare.is_some() || is_number(last) {
+            "no address in a common spelling"
         } else if last == "localhost" {
-            "is a name of the machine itself"
+            "a name of the machine itself"
         } else if !name.contains('.') {
-            "is a name of one label, which means something only within a network"
+            "a name of one label, which means something only within a network"
         } else if ["local", "internal"].contains(&last) {
-            "is a name that means something only within a network"
+            "a name that means something only within a network"
         } else {
             return Ok(());
         };
         // A host name has at most 253 characters; what is longer is not repeated.
         let shown: String = host.chars().take(253).collect();
-        Err(Forbidden(format!(
-            "{shown:?} {what}, allowed are names and {}",
-            self.allowed()
-        )))
+        Err(Forbidden {
+            what: format!("{shown:?}"),
+            why: format!("{found}, allowed are names and {}", self.allowed()),
+        })
     }
 
     const fn allowed(self) -> &'static str {
@@ -107,12 +106,28 @@ impl AddressPolicy {
 }
 
 /// Why an address or a host may not be dialled, with what is allowed.
+///
+/// As a text it begins with the address or the host: for the operator's eyes. Whoever may add an endpoint and read
+/// what became of its deliveries learns by it what names lead to within the network; a transport tells
+/// [`Forbidden::why`] alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forbidden(String);
+pub struct Forbidden {
+    what: String,
+    why: String,
+}
+
+impl Forbidden {
+    /// What it is that may not be dialled, and what may be, without the address or the host itself:
+    /// `a loopback address (127.0.0.0/8), allowed are public addresses`.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{} is {}", self.what, self.why)
     }
 }
 

@@ -280,6 +280,16 @@ fn a_refusal_says_what_was_found_and_what_is_allowed_in_a_few_words() {
         refused,
         "\"nas.local\" is a name that means something only within a network, allowed are names and public addresses"
     );
+    let refused = PublicOnly.check_host("nas.local").unwrap_err();
+    assert_eq!(
+        refused.why(),
+        "a name that means something only within a network, allowed are names and public addresses"
+    );
+    let refused = PublicOnly.check("10.1.2.3".parse().unwrap()).unwrap_err();
+    assert_eq!(
+        refused.why(),
+        "a private address (10.0.0.0/8), allowed are public addresses"
+    );
     let long = PublicOnly.check_host(&"x".repeat(10_000)).unwrap_err().to_string();
     assert!(long.len() < 500, "{}", long.len());
     let metadata = PrivateToo.check("169.254.169.254".parse().unwrap()).unwrap_err();

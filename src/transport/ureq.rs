@@ -43,7 +43,9 @@ use crate::id::Mode;
 ///
 /// # What it says of a failure
 /// `TransportOutcome::Failed` begins with its class: `address`, `name`, `connection`, `tls`, `timeout`,
-/// `protocol`, `url` or `header`. It names neither the URL nor a header's value.
+/// `protocol`, `url` or `header`. It repeats neither the URL nor a header's value, and says nothing of the addresses
+/// that a name led to but what kind they are: it is kept among the attempts of the delivery, and who may read those
+/// need not know the host's network.
 #[derive(Debug)]
 pub struct UreqTransport {
     test: Lane,
@@ -278,15 +280,19 @@ fn request(signed: &SignedRequest) -> Result<Request<&[u8]>, String> {
 fn why(error: &ureq::Error, timeout: Duration) -> String {
     use ureq::Error as E;
 
+    if let E::Other(inner) = error
+        && let Some(forbidden) = inner.downcast_ref::<Forbidden>()
+    {
+        return format!("address: {}", forbidden.why());
+    }
     match error {
-        E::Other(inner) if inner.is::<Forbidden>() => format!("address: {inner}"),
         E::Other(inner) if inner.is::<NotFound>() => format!("name: {inner}"),
         E::HostNotFound => "name: it has no address".to_owned(),
         E::Timeout(_) => format!("timeout: no answer within {} ms", timeout.as_millis()),
-        E::Rustls(error) => format!("tls: {error}"),
+        E::Rustls(error) => tls(error),
         E::Tls(what) => format!("tls: {what}"),
         // So rustls speaks of a certificate, or of bytes that are no TLS; of the system's own errors none is that.
-        E::Io(error) if error.kind() == io::ErrorKind::InvalidData => format!("tls: {error}"),
+        E::Io(error) if error.kind() == io::ErrorKind::InvalidData => tls(error),
         E::Io(error) => format!("connection: {error}"),
         E::ConnectionFailed => "connection: it failed".to_owned(),
         E::Protocol(error) => format!("protocol: {error}"),
@@ -295,4 +301,14 @@ fn why(error: &ureq::Error, timeout: Duration) -> String {
         E::Http(_) => "header: the request cannot be written".to_owned(),
         other => format!("connection: {other}"),
     }
+}
+
+/// Why no connection of TLS came about. That a certificate is another's is said without its names and the one that was
+/// wanted.
+fn tls(error: &impl fmt::Display) -> String {
+    let told = error.to_string();
+    if told.contains("not valid for name") {
+        return "tls: the certificate is for other names".to_owned();
+    }
+    format!("tls: {told}")
 }
