@@ -219,12 +219,12 @@ impl Lane {
 
 /// Looks names up and lets nothing through that the policy forbids. What it answers is what is dialled.
 #[derive(Debug)]
-struct Guard {
+struct Guard<R> {
     policy: AddressPolicy,
-    system: DefaultResolver,
+    system: R,
 }
 
-impl Resolver for Guard {
+impl<R: Resolver> Resolver for Guard<R> {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let forbidden = |forbidden: Forbidden| ureq::Error::Other(Box::new(forbidden));
         self.policy
@@ -312,3 +312,6 @@ fn tls(error: &impl fmt::Display) -> String {
     }
     format!("tls: {told}")
 }
+
+#[cfg(test)]
+mod tests;
