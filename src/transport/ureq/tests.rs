@@ -113,13 +113,10 @@ fn what_was_judged_is_what_is_dialled_and_nothing_else() {
     listener.set_nonblocking(true).unwrap();
     let here = listener.local_addr().unwrap().to_string();
     let send = |policy, answer: &[&str]| {
-        let config = Lane::new(policy).config();
+        let config = Lane::new(policy).config(Duration::from_millis(300));
         let agent = Agent::with_parts(config, DefaultConnector::default(), guard(policy, &[answer]));
         let request = Request::post("http://shop.example/hook").body(&b"{}"[..]).unwrap();
-        let request = agent
-            .configure_request(request)
-            .timeout_global(Some(Duration::from_millis(300)));
-        why(&agent.run(request.build()).unwrap_err(), Duration::from_millis(300))
+        why(&agent.run(request).unwrap_err(), Duration::from_millis(300))
     };
     assert!(send(AddressPolicy::PublicOnly, &[&here]).starts_with("address: "));
     assert!(send(AddressPolicy::PublicOnly, &["1.1.1.1:80", &here]).starts_with("address: "));
