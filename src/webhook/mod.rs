@@ -36,7 +36,6 @@
 //!
 //! `examples/verify_webhook.rs` is a receiver to copy.
 
-mod claim;
 #[cfg(feature = "engine")]
 mod delivery;
 #[cfg(feature = "ed25519")]
@@ -48,6 +47,7 @@ mod flow;
 mod format;
 mod inbox;
 mod key;
+mod presented;
 #[cfg(feature = "engine")]
 mod replay;
 mod scheme;

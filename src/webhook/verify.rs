@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::claim::{CANDIDATES_MAX, HEADER_MAX};
 use super::key::Key;
+use super::presented::{CANDIDATES_MAX, HEADER_MAX};
 use super::{Format, scheme};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -262,16 +262,16 @@ fn check<'h>(
         .iter()
         .map(|secret| Key::of(format, secret))
         .collect::<Result<Vec<_>, _>>()?;
-    let claim = scheme::claim(format, &keys, &header)?;
+    let presented = scheme::read(format, &keys, &header)?;
     // Neither this fold nor the one inside stops at the first match.
     let matched = keys
         .iter()
-        .fold(false, |matched, key| matched | claim.is_signed_by(key, body));
+        .fold(false, |matched, key| matched | presented.is_signed_by(key, body));
     if !matched {
         return Err(Reason::NoMatch);
     }
     let (now, allowed) = (now.as_secs(), tolerance.as_secs());
-    match claim.seconds {
+    match presented.seconds {
         Some(seconds) if now.abs_diff(seconds) > allowed => {
             let off = now.abs_diff(seconds);
             Err(if seconds < now {
