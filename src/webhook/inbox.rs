@@ -185,3 +185,6 @@ pub enum Arrived {
     /// It was taken before: do nothing.
     Repeated,
 }
+
+#[cfg(test)]
+mod tests;

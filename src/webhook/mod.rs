@@ -50,6 +50,8 @@ mod key;
 mod presented;
 #[cfg(feature = "engine")]
 mod replay;
+#[cfg(test)]
+mod samples;
 mod scheme;
 mod verify;
 
@@ -81,6 +83,3 @@ pub use replay::{DeliveryAttempt, DeliveryFilter, DeliveryOutcome, NewReplay, Re
 #[cfg(feature = "engine")]
 pub(crate) use scheme::{Signing, headers};
 pub use verify::{BadSignature, Reason, Verifier, verify};
-
-#[cfg(test)]
-mod tests;

@@ -283,3 +283,6 @@ fn check<'h>(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

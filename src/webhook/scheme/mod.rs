@@ -126,3 +126,6 @@ fn read_timestamped<'h>(header: Header<'_, 'h>, name: &'static str) -> Result<Pr
         signatures: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests;
