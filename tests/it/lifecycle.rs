@@ -271,7 +271,7 @@ fn changed(before: &str, after: &str) -> usize {
 }
 
 #[test]
-fn switching_and_deleting_write_the_same_few_rows_whatever_waits() {
+fn switching_and_deleting_change_the_same_three_rows_whatever_waits() {
     type Act = fn(&Shop, &EndpointId);
     let acts: [Act; 3] = [
         |shop, id| drop(shop.app.endpoints().disable(id).unwrap()),
