@@ -133,8 +133,8 @@ impl Shop {
 
     /// How many rows there are that a query counts.
     fn count(&self, of: &str) -> rusqlite::Result<u32> {
-        self.database
-            .query_row(&format!("SELECT count(*) FROM {of}"), [], |row| row.get(0))
+        let mut counting = self.database.prepare(&format!("SELECT 1 FROM {of}"))?;
+        counting.query_map([], |_| Ok(1_u32))?.sum()
     }
 }
 

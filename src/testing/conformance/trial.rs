@@ -162,13 +162,13 @@ impl Trial<'_> {
             self.found.add(Rule::NoPanic, format!("{what}: it panicked"));
             return None;
         };
-        if let TransportOutcome::Failed { why } = &outcome {
-            if private.iter().any(|part| why.contains(part)) {
-                self.found.add(
-                    Rule::QuietFailures,
-                    format!("{what}: the failure repeats a header's value or the body"),
-                );
-            }
+        if let TransportOutcome::Failed { why } = &outcome
+            && private.iter().any(|part| why.contains(part))
+        {
+            self.found.add(
+                Rule::QuietFailures,
+                format!("{what}: the failure repeats a header's value or the body"),
+            );
         }
         Some(outcome)
     }

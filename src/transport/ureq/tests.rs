@@ -18,7 +18,9 @@ impl Resolver for Names {
     fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let answer = self.0.lock().unwrap().pop_front().ok_or(ureq::Error::HostNotFound)?;
         let mut found = self.empty();
-        answer.into_iter().for_each(|address| found.push(address));
+        for address in answer {
+            found.push(address);
+        }
         Ok(found)
     }
 }
