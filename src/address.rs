@@ -30,7 +30,8 @@ pub enum AddressPolicy {
     /// refused before they are looked up.
     PublicOnly,
     /// Loopback and private addresses too: for test mode, and for receivers within the host's own network. What
-    /// is link-local (where clouds hand out credentials), reserved or no single machine stays forbidden.
+    /// is link-local, reserved or no single machine stays forbidden, and so does where clouds are known to hand out
+    /// credentials, public addresses and private ones among it.
     PrivateToo,
 }
 
@@ -50,12 +51,11 @@ impl AddressPolicy {
         };
         match range {
             Some(range) if range.reach == Reach::Nobody || self == AddressPolicy::PublicOnly => {
-                Err(Forbidden(format!(
-                    "{address} is {} ({}), allowed are {}",
-                    range.what,
-                    range.cidr,
-                    self.allowed()
-                )))
+                let why = format!("{} ({}), allowed are {}", range.what, range.cidr, self.allowed());
+                Err(Forbidden {
+                    what: address.to_string(),
+                    why,
+                })
             }
             _ => Ok(()),
         }
@@ -78,23 +78,23 @@ impl AddressPolicy {
         }
         let name = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
         let last = name.rsplit('.').next().unwrap_or_default();
-        let what = if bare.is_some() || is_number(last) {
-            "is no address in a common spelling"
+        let found = if bare.is_some() || is_number(last) {
+            "no address in a common spelling"
         } else if last == "localhost" {
-            "is a name of the machine itself"
+            "a name of the machine itself"
         } else if !name.contains('.') {
-            "is a name of one label, which means something only within a network"
+            "a name of one label, which means something only within a network"
         } else if ["local", "internal"].contains(&last) {
-            "is a name that means something only within a network"
+            "a name that means something only within a network"
         } else {
             return Ok(());
         };
         // A host name has at most 253 characters; what is longer is not repeated.
         let shown: String = host.chars().take(253).collect();
-        Err(Forbidden(format!(
-            "{shown:?} {what}, allowed are names and {}",
-            self.allowed()
-        )))
+        Err(Forbidden {
+            what: format!("{shown:?}"),
+            why: format!("{found}, allowed are names and {}", self.allowed()),
+        })
     }
 
     const fn allowed(self) -> &'static str {
@@ -106,12 +106,28 @@ impl AddressPolicy {
 }
 
 /// Why an address or a host may not be dialled, with what is allowed.
+///
+/// As a text it begins with the address or the host: for the operator's eyes. Whoever may add an endpoint and read
+/// what became of its deliveries learns by it what names lead to within the network; a transport tells
+/// [`Forbidden::why`] alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Forbidden(String);
+pub struct Forbidden {
+    what: String,
+    why: String,
+}
+
+impl Forbidden {
+    /// What it is that may not be dialled, and what may be, without the address or the host itself:
+    /// `a loopback address (127.0.0.0/8), allowed are public addresses`.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+}
 
 impl fmt::Display for Forbidden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        write!(f, "{} is {}", self.what, self.why)
     }
 }
 
@@ -145,7 +161,8 @@ const fn v6(a: [u16; 8], bits: u32, cidr: &'static str, reach: Reach, what: &'st
     Net(address, bits, Range { cidr, what, reach })
 }
 
-/// IANA's registry of special purposes and what is not for one machine; the first that fits counts.
+/// IANA's registry of special purposes, what is not for one machine, and where a cloud's machines ask for their
+/// credentials; the first that fits counts.
 #[rustfmt::skip]
 const V4: &[Net<Ipv4Addr>] = &[
     v4([0, 0, 0, 0],         8,  "0.0.0.0/8",          Reach::Nobody, "an address of this network"),
@@ -153,6 +170,7 @@ const V4: &[Net<Ipv4Addr>] = &[
     v4([100, 100, 100, 200], 32, "100.100.100.200/32", Reach::Nobody, "where a cloud hands out credentials"),
     v4([100, 64, 0, 0],      10, "100.64.0.0/10",      Reach::Inside, "an address shared by a provider's customers"),
     v4([127, 0, 0, 0],       8,  "127.0.0.0/8",        Reach::Inside, "a loopback address"),
+    v4([168, 63, 129, 16],   32, "168.63.129.16/32",   Reach::Nobody, "where a cloud hands out credentials"),
     v4([169, 254, 0, 0],     16, "169.254.0.0/16",     Reach::Nobody, "a link-local address"),
     v4([172, 16, 0, 0],      12, "172.16.0.0/12",      Reach::Inside, "a private address"),
     v4([192, 0, 0, 0],       24, "192.0.0.0/24",       Reach::Nobody, "an address of protocols"),
@@ -183,7 +201,9 @@ const V6: &[Net<Ipv6Addr>] = &[
     v6([0x2002, 0, 0, 0, 0, 0, 0, 0],        16,  "2002::/16",          Reach::Nobody, "an IPv4 address behind 6to4"),
     v6([0x3fff, 0, 0, 0, 0, 0, 0, 0],        20,  "3fff::/20",          Reach::Nobody, "an address for documentation"),
     v6([0x5f00, 0, 0, 0, 0, 0, 0, 0],        16,  "5f00::/16",          Reach::Nobody, "a segment identifier"),
-    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254], 128, "fd00:ec2::254/128", Reach::Nobody, "where a cloud hands out credentials"),
+    v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42],  128, "fd00:42::42/128",    Reach::Nobody, "where a cloud hands out credentials"),
+    v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe], 128, "fd00:c1::a9fe:a9fe/128", Reach::Nobody, "where a cloud hands out credentials"),
+    v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0],    32,  "fd00:ec2::/32",      Reach::Nobody, "where a cloud hands out credentials"),
     v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254], 128, "fd20:ce::254/128",   Reach::Nobody, "where a cloud hands out credentials"),
     v6([0xfc00, 0, 0, 0, 0, 0, 0, 0],        7,   "fc00::/7",           Reach::Inside, "a private address"),
     v6([0xfe80, 0, 0, 0, 0, 0, 0, 0],        10,  "fe80::/10",          Reach::Nobody, "a link-local address"),

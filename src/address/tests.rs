@@ -35,6 +35,7 @@ const RANGES: &[(&str, By, By, By)] = &[
     ("100.64.0.0/10",      All,     Private, All),
     ("100.100.100.200/32", Private, Nobody,  Private),
     ("127.0.0.0/8",        All,     Private, All),
+    ("168.63.129.16/32",   All,     Nobody,  All),
     ("169.254.0.0/16",     All,     Nobody,  All),
     ("172.16.0.0/12",      All,     Private, All),
     ("192.0.0.0/24",       All,     Nobody,  All),
@@ -62,7 +63,9 @@ const RANGES: &[(&str, By, By, By)] = &[
     ("2000::/3",           Nobody,  All,     Nobody),
     ("5f00::/16",          Nobody,  Nobody,  Nobody),
     ("fc00::/7",           Nobody,  Private, Nobody),
-    ("fd00:ec2::254/128",  Private, Nobody,  Private),
+    ("fd00:42::42/128",    Private, Nobody,  Private),
+    ("fd00:c1::a9fe:a9fe/128", Private, Nobody, Private),
+    ("fd00:ec2::/32",      Private, Nobody,  Private),
     ("fd20:ce::254/128",   Private, Nobody,  Private),
     ("fe80::/10",          Nobody,  Nobody,  Nobody),
     ("fec0::/10",          Nobody,  Nobody,  Nobody),
@@ -147,6 +150,25 @@ fn what_a_range_is_called_is_what_it_covers() {
     let ranges = super::V4.iter().map(|net| (IpAddr::V4(net.0), net.1, net.2.cidr));
     for (net, bits, cidr) in ranges.chain(super::V6.iter().map(|net| (IpAddr::V6(net.0), net.1, net.2.cidr))) {
         assert_eq!(format!("{net}/{bits}"), cidr);
+    }
+}
+
+#[test]
+fn nobody_dials_where_a_cloud_hands_out_credentials() {
+    for address in [
+        "169.254.169.254",
+        "169.254.170.2",
+        "169.254.170.23",
+        "168.63.129.16",
+        "100.100.100.200",
+        "192.0.0.192",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd20:ce::254",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:42::42",
+    ] {
+        assert_eq!(judged(address.parse().unwrap()), Nobody, "{address}");
     }
 }
 
@@ -257,6 +279,16 @@ fn a_refusal_says_what_was_found_and_what_is_allowed_in_a_few_words() {
     assert_eq!(
         refused,
         "\"nas.local\" is a name that means something only within a network, allowed are names and public addresses"
+    );
+    let refused = PublicOnly.check_host("nas.local").unwrap_err();
+    assert_eq!(
+        refused.why(),
+        "a name that means something only within a network, allowed are names and public addresses"
+    );
+    let refused = PublicOnly.check("10.1.2.3".parse().unwrap()).unwrap_err();
+    assert_eq!(
+        refused.why(),
+        "a private address (10.0.0.0/8), allowed are public addresses"
     );
     let long = PublicOnly.check_host(&"x".repeat(10_000)).unwrap_err().to_string();
     assert!(long.len() < 500, "{}", long.len());

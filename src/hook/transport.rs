@@ -45,7 +45,8 @@ where
 pub struct SignedRequest {
     /// Where it goes; http or https.
     pub url: String,
-    /// Names and values of all headers, names as they should be sent.
+    /// Names and values of all headers, names as the services write them. Receivers read them in any case, and
+    /// transports over the crate `http`, the ready-made one among them, send them in small letters.
     pub headers: Vec<(&'static str, String)>,
     /// The exact bytes of the body.
     pub body: Vec<u8>,
@@ -65,7 +66,8 @@ pub enum TransportOutcome {
     Answered(Answered),
     /// No answer came: name resolution, connection, TLS, the deadline.
     Failed {
-        /// Why, for the operator; at most 500 characters are kept.
+        /// Why, for the operator, and whole: card numbers and secrets are masked before it is cut, at 500
+        /// characters.
         why: String,
     },
 }

@@ -9,7 +9,7 @@ pub use metadata::Metadata;
 pub(crate) use patch::Patch;
 pub(crate) use url::Url;
 
-use crate::card::{LONGEST_WRITTEN, contains_card, masked};
+use crate::card::{contains_card, masked};
 use crate::error::{Error, Invalid};
 
 /// A text of 1 to `max` characters without control characters and without a card number.
@@ -54,16 +54,34 @@ pub(crate) fn key(field: &str, value: Option<&str>) -> Result<Option<String>, Er
     Err(Invalid::new(field, found, "1 to 255 visible ASCII characters").into())
 }
 
+/// How many times as much as is kept is looked at: a text gets shorter where a secret is veiled.
+const LOOKED_AT: usize = 4;
+
 /// Somebody else's text as it is kept: bounded, without control characters, card numbers and secrets masked.
 pub(crate) fn kept(text: &str, max: usize) -> String {
-    // Masked before it is cut: a card number without its last digits would not be recognised, and
-    // those follow from the others.
-    let clean: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .take(max.saturating_add(LONGEST_WRITTEN))
-        .collect();
-    masked(&secrets::veiled(&clean)).chars().take(max).collect()
+    kept_start(text, max, false)
+}
+
+/// [`kept`] of the start of a text, if `is_cut`: one that goes on beyond what there is of it.
+pub(crate) fn kept_start(text: &str, max: usize, is_cut: bool) -> String {
+    let looked_at = max.saturating_mul(LOOKED_AT);
+    let mut shown = String::new();
+    let mut chars = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    shown.extend(chars.by_ref().take(looked_at));
+    // A card number without its last digits is not recognised, and those follow from the others.
+    if is_cut || chars.next().is_some() {
+        star_last_digits(&mut shown);
+    }
+    // Masked before it is cut, for the same reason.
+    masked(&secrets::veiled(&shown)).chars().take(max).collect()
+}
+
+/// Stars for the digits at the end of a text, in groups or not: what may be the beginning of a card number.
+fn star_last_digits(text: &mut String) {
+    let rest = text.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, ' ' | '-'));
+    let stars = text[rest.len()..].replace(|c: char| c.is_ascii_digit(), "*");
+    text.truncate(rest.len());
+    text.push_str(&stars);
 }
 
 /// Refuses a text that holds a card number, without repeating it.

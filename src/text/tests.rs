@@ -307,6 +307,42 @@ fn what_a_post_says_beside_cards_stays_as_it_is() {
     assert_eq!(masked_body(&bytes), bytes);
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn no_digit_of_a_card_is_kept_wherever_a_text_is_cut(
+        card in prop::sample::select(TEST_CARDS),
+        way_of_printing in any::<prop::sample::Index>(),
+        gap in prop::sample::select(vec![" ", "-"]),
+        secrets in 0..5_usize,
+        before in 0..400_usize,
+        given in prop::option::of(0..400_usize),
+        max in prop::sample::select(vec![40, 64, 100]),
+    ) {
+        let groups = groupings(card);
+        let written = way_of_printing.get(&groups).join(gap);
+        let secrets = format!("whsec_{} ", "a".repeat(40)).repeat(secrets);
+        let text = format!("{secrets}{} {written} {}", "x".repeat(before), "y".repeat(200));
+        let start = given.map_or(&text[..], |given| &text[..given.min(text.len())]);
+        let shown = kept_start(start, max, given.is_some());
+        prop_assert!(shown.chars().count() <= max);
+        prop_assert!(!shown.contains(|c: char| c.is_ascii_digit()), "{shown}");
+        if start == text {
+            prop_assert_eq!(kept(start, max), shown);
+        }
+    }
+}
+
+#[test]
+fn a_text_that_is_kept_whole_keeps_its_digits_and_one_that_is_cut_those_that_are_no_cards_beginning() {
+    assert_eq!(kept("error 500", 64), "error 500");
+    assert_eq!(kept_start("error 500", 64, true), "error ***");
+    assert_eq!(kept_start("error 500: 4242 42", 64, true), "error 500: **** **");
+    assert_eq!(kept_start("error 500: no", 64, true), "error 500: no");
+    assert_eq!(kept(&"7".repeat(65), 64), "7".repeat(64));
+}
+
 #[test]
 fn groups_joined_by_dashes_are_a_card_only_as_cards_are_printed() {
     for text in [

@@ -39,11 +39,16 @@ use crate::id::Mode;
 /// patience does.
 ///
 /// # Connections
-/// One that is free is used again for up to 15 seconds, for the mode that it was dialled for.
+/// One that is free is used again for up to 15 seconds, for the mode that it was dialled for. At most 32 are kept per
+/// mode: 16 times two to different receivers. Those that nobody uses again are closed when there are more, when
+/// another request goes by the same place, by the receiver, or with the transport; after a burst of requests at the
+/// same time some stay open until then.
 ///
 /// # What it says of a failure
 /// `TransportOutcome::Failed` begins with its class: `address`, `name`, `connection`, `tls`, `timeout`,
-/// `protocol`, `url` or `header`. It names neither the URL nor a header's value.
+/// `protocol`, `url` or `header`. It repeats neither the URL nor a header's value, and says nothing of the addresses
+/// that a name led to but what kind they are: it is kept among the attempts of the delivery, and who may read those
+/// need not know the host's network.
 #[derive(Debug)]
 pub struct UreqTransport {
     test: Lane,
@@ -107,13 +112,11 @@ impl UreqTransport {
             return Err("url: live webhooks leave by https only".to_owned());
         }
         let lane = if is_live { &self.live } else { &self.test };
-        let agent = lane.agent();
-        let configured = agent.configure_request(request);
-        let configured = configured.timeout_global(Some(signed.timeout)).build();
-        let mut reply = match agent.run(configured) {
+        let agent = lane.agent(signed.timeout);
+        let mut reply = match agent.run(request) {
             Ok(reply) => reply,
             Err(error) => {
-                lane.give_back(agent);
+                lane.give_back(agent, signed.timeout);
                 return Err(why(&error, signed.timeout));
             }
         };
@@ -131,7 +134,7 @@ impl UreqTransport {
         // If another crate of the program has switched ureq's cookies on, they are kept in the agent and nothing
         // can be done about it; so one that was given cookies is not used again.
         if !is_given_cookies {
-            lane.give_back(agent);
+            lane.give_back(agent, signed.timeout);
         }
         Ok(answer.body(body))
     }
@@ -147,19 +150,18 @@ impl Transport for UreqTransport {
     fn send(&self, request: &SignedRequest) -> TransportOutcome {
         match self.post(request) {
             Ok(answer) => TransportOutcome::Answered(answer),
-            Err(why) => TransportOutcome::Failed {
-                why: why.chars().take(WHY_MAX).collect(),
-            },
+            Err(why) => TransportOutcome::Failed { why },
         }
     }
 }
 
-/// How many characters of a failure are kept.
-const WHY_MAX: usize = 500;
-
 /// How many agents wait for the next request, and so how many requests at the same time find a connection that
 /// is open.
 const IDLE_AGENTS: usize = 16;
+
+/// How many connections an agent keeps open. It looks after them only when it is used, and those that were used in a
+/// burst may rest long.
+const IDLE_CONNECTIONS: usize = 2;
 
 /// More than the head of any answer has.
 const HEAD_MAX: usize = 16 * 1_024;
@@ -170,8 +172,10 @@ const HEAD_MAX: usize = 16 * 1_024;
 struct Lane {
     policy: AddressPolicy,
     tls: TlsConfig,
-    /// Each is one request's at a time, the last one that was used first: it has the open connections.
-    idle: Mutex<Vec<Agent>>,
+    /// Each is one request's at a time, the last one that was used first: it has the open connections. With each
+    /// stands the time that its requests have. It is the agent's and not the request's, since ureq keeps what TLS is
+    /// set up with, the roots among it, for requests without settings of their own only.
+    idle: Mutex<Vec<(Duration, Agent)>>,
 }
 
 impl Lane {
@@ -183,28 +187,39 @@ impl Lane {
         }
     }
 
-    fn agent(&self) -> Agent {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        idle.unwrap_or_else(|| {
+    /// An agent for requests that may take so long.
+    fn agent(&self, timeout: Duration) -> Agent {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = idle.iter().rposition(|(known, _)| *known == timeout);
+        let found = fits.map(|at| idle.remove(at).1);
+        drop(idle);
+        found.unwrap_or_else(|| {
             let guard = Guard {
                 policy: self.policy,
                 system: DefaultResolver::default(),
             };
-            Agent::with_parts(self.config(), DefaultConnector::default(), guard)
+            Agent::with_parts(self.config(timeout), DefaultConnector::default(), guard)
         })
     }
 
-    fn give_back(&self, agent: Agent) {
+    fn give_back(&self, agent: Agent, timeout: Duration) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_AGENTS {
-            idle.push(agent);
+        idle.push((timeout, agent));
+        if idle.len() > IDLE_AGENTS {
+            let oldest = idle.remove(0);
+            // Its connections are closed while nobody waits for the lock.
+            drop(idle);
+            drop(oldest);
         }
     }
 
     /// Every status is an answer, redirects too; no header is sent but those that are given and those that HTTP
     /// needs.
-    fn config(&self) -> Config {
+    fn config(&self, timeout: Duration) -> Config {
         Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .max_idle_connections(IDLE_CONNECTIONS)
+            .max_idle_connections_per_host(1)
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -222,12 +237,12 @@ impl Lane {
 
 /// Looks names up and lets nothing through that the policy forbids. What it answers is what is dialled.
 #[derive(Debug)]
-struct Guard {
+struct Guard<R> {
     policy: AddressPolicy,
-    system: DefaultResolver,
+    system: R,
 }
 
-impl Resolver for Guard {
+impl<R: Resolver> Resolver for Guard<R> {
     fn resolve(&self, uri: &Uri, config: &Config, timeout: NextTimeout) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let forbidden = |forbidden: Forbidden| ureq::Error::Other(Box::new(forbidden));
         self.policy
@@ -283,15 +298,19 @@ fn request(signed: &SignedRequest) -> Result<Request<&[u8]>, String> {
 fn why(error: &ureq::Error, timeout: Duration) -> String {
     use ureq::Error as E;
 
+    if let E::Other(inner) = error
+        && let Some(forbidden) = inner.downcast_ref::<Forbidden>()
+    {
+        return format!("address: {}", forbidden.why());
+    }
     match error {
-        E::Other(inner) if inner.is::<Forbidden>() => format!("address: {inner}"),
         E::Other(inner) if inner.is::<NotFound>() => format!("name: {inner}"),
         E::HostNotFound => "name: it has no address".to_owned(),
         E::Timeout(_) => format!("timeout: no answer within {} ms", timeout.as_millis()),
-        E::Rustls(error) => format!("tls: {error}"),
+        E::Rustls(error) => tls(error),
         E::Tls(what) => format!("tls: {what}"),
         // So rustls speaks of a certificate, or of bytes that are no TLS; of the system's own errors none is that.
-        E::Io(error) if error.kind() == io::ErrorKind::InvalidData => format!("tls: {error}"),
+        E::Io(error) if error.kind() == io::ErrorKind::InvalidData => tls(error),
         E::Io(error) => format!("connection: {error}"),
         E::ConnectionFailed => "connection: it failed".to_owned(),
         E::Protocol(error) => format!("protocol: {error}"),
@@ -301,3 +320,16 @@ fn why(error: &ureq::Error, timeout: Duration) -> String {
         other => format!("connection: {other}"),
     }
 }
+
+/// Why no connection of TLS came about. That a certificate is another's is said without its names and the one that was
+/// wanted.
+fn tls(error: &impl fmt::Display) -> String {
+    let told = error.to_string();
+    if told.contains("not valid for name") {
+        return "tls: the certificate is for other names".to_owned();
+    }
+    format!("tls: {told}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::error::Refused;
 use crate::hook::{Answered, SignedRequest, TransportOutcome};
 use crate::id::{DeliveryId, EndpointId, EventId, World};
-use crate::text::kept;
+use crate::text::{kept, kept_start};
 use crate::time::Timestamp;
 
 /// How long after the end of a failed attempt the next one starts at the earliest: after the first
@@ -245,9 +245,10 @@ pub(crate) fn weigh(attempt: u32, outcome: &TransportOutcome, ended: Timestamp, 
             body,
             retry_after,
         }) => {
-            // More than is kept, so that a card number is masked before it is cut.
+            // A body as long as a transport keeps of one goes on, most likely.
+            let is_cut = body.len() >= Answered::MAX_BODY;
             let body = &body[..body.len().min(2 * Answered::MAX_BODY)];
-            let snippet = kept(&String::from_utf8_lossy(body), Answered::MAX_BODY);
+            let snippet = kept_start(&String::from_utf8_lossy(body), Answered::MAX_BODY, is_cut);
             let word = if (200..300).contains(status) {
                 "delivered"
             } else {

@@ -8,14 +8,34 @@
 /// per object. In SQLite's and PostgreSQL's words:
 ///
 /// ```sql
-/// INSERT INTO seen_event (id, at) VALUES ($1, $2) ON CONFLICT (id) DO NOTHING;
-/// INSERT INTO newest (object, sequence) VALUES ($1, $2)
-///     ON CONFLICT (object) DO UPDATE SET sequence = excluded.sequence WHERE sequence < excluded.sequence;
+/// INSERT INTO seen_event (source, id, at) VALUES ($1, $2, $3) ON CONFLICT (source, id) DO NOTHING;
+/// INSERT INTO newest (source, object, sequence) VALUES ($1, $2, $3)
+///     ON CONFLICT (source, object) DO UPDATE SET sequence = excluded.sequence
+///     WHERE newest.sequence < excluded.sequence;
 /// ```
 ///
-/// Each counts as *new* if it changed a row. Ids are kept for as long as deliveries may be made again: a day
-/// covers the engine's own attempts, a month what somebody repeats by hand. Forget older ones in batches,
-/// outside this transaction, or the table grows for ever.
+/// The source is the app and mode whose webhook it is, for which an endpoint has a URL and a secret of its own: the
+/// store knows it by that, not by the body. An object's name need not tell one from another (in `elixpo` it is a
+/// buyer's, the same in test mode and in live mode), and who signs for one source says nothing of another's.
+///
+/// Each counts as *new* if it changed a row.
+///
+/// # For how long ids are kept
+/// For as long as a delivery may be made again: **90 days at least**, and forgotten in batches, outside this
+/// transaction, or the table grows for ever. The schedule ends within three hours, but old attempts go on whenever
+/// an endpoint is switched on again that was off or suspended, a sender's program was down, or its sealing key comes
+/// back; and one that ran out of attempts can be sent again for 90 days. Two things reach further back: a switch that
+/// stays off for longer, and `replay_range`, which sends from the first event on whatever it is told to. Whoever does
+/// either keeps ids for as long as that reaches, or for good. Ids of `xpay-subscriptions` are kept for good: its
+/// signature covers no time, so whoever once saw a webhook can send it for ever.
+///
+/// An id that was forgotten makes an old event new. So what must not happen twice is written down once more by what it
+/// is done *for*, such as the charge that is shipped, in a table of its own that nobody clears and in the same
+/// transaction:
+///
+/// ```sql
+/// INSERT INTO shipped (source, charge) VALUES ($1, $2) ON CONFLICT (source, charge) DO NOTHING;
+/// ```
 pub trait InboxStore {
     /// What can go wrong with the receiver's database.
     type Error;
@@ -121,9 +141,12 @@ impl<S: InboxStore> Inbox<S> {
 /// | --- | --- | --- |
 /// | `standard` | the header `webhook-id` | `data.id`, `data.sequence` |
 /// | `xpay` | `id` | none |
-/// | `elixpo` | `id` | `data.uid`, `data.version` of `entitlement.updated` |
+/// | `elixpo` | `id` | app, mode and `data.uid`, `data.version` of `entitlement.updated` |
 /// | `xpay-subscriptions` | `eventId` | none |
 /// | `jopay` | none; see below | none |
+///
+/// A body of `elixpo` names no mode, so that of its object is the one whose endpoint the webhook came to. An inbox over
+/// a store that knows its source ([`InboxStore`]) takes `data.uid` as it is.
 ///
 /// A body of `jopay` names no event, and its signature does not cover `webhook-id`. Every webhook of this
 /// engine in that format is signed by Standard Webhooks too, with the same secret: verify it as
@@ -162,3 +185,6 @@ pub enum Arrived {
     /// It was taken before: do nothing.
     Repeated,
 }
+
+#[cfg(test)]
+mod tests;

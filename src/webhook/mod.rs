@@ -36,7 +36,8 @@
 //!
 //! `examples/verify_webhook.rs` is a receiver to copy.
 
-mod claim;
+#[cfg(feature = "engine")]
+mod attempt;
 #[cfg(feature = "engine")]
 mod delivery;
 #[cfg(feature = "ed25519")]
@@ -48,11 +49,16 @@ mod flow;
 mod format;
 mod inbox;
 mod key;
+mod presented;
 #[cfg(feature = "engine")]
 mod replay;
+#[cfg(test)]
+mod samples;
 mod scheme;
 mod verify;
 
+#[cfg(feature = "engine")]
+pub use attempt::{DeliveryAttempt, DeliveryFilter, DeliveryOutcome};
 #[cfg(feature = "engine")]
 pub(crate) use delivery::{
     AFTER_PANIC, Attempted, DeliveryEvent, FURTHEST_DUE, FURTHEST_LEASE, LEASE, MARGIN, MAX_ATTEMPTS, TIMEOUT,
@@ -77,10 +83,7 @@ pub use inbox::{Arrival, Arrived, Inbox, InboxStore};
 #[cfg(feature = "engine")]
 pub(crate) use replay::ReplayFrom;
 #[cfg(feature = "engine")]
-pub use replay::{DeliveryAttempt, DeliveryFilter, DeliveryOutcome, NewReplay, Replay, ReplayOf, ReplayState};
+pub use replay::{NewReplay, Replay, ReplayOf, ReplayState};
 #[cfg(feature = "engine")]
 pub(crate) use scheme::{Signing, headers};
 pub use verify::{BadSignature, Reason, Verifier, verify};
-
-#[cfg(test)]
-mod tests;

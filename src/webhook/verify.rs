@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::claim::{CANDIDATES_MAX, HEADER_MAX};
 use super::key::Key;
+use super::presented::{CANDIDATES_MAX, HEADER_MAX};
 use super::{Format, scheme};
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -81,7 +81,8 @@ pub fn verify<'h>(
 /// 4. *The time*, in whole seconds and in both directions; a difference of exactly the tolerance
 ///    passes. It comes after the signature, so that only a sender who knows the secret learns
 ///    anything about the receiver's clock. [`Format::XPaySubscriptions`] signs no time: whoever
-///    once saw a webhook can send it again for ever, and only the event's id shows that.
+///    once saw a webhook can send it again for ever, and only the event's id shows that: ids of this format
+///    are kept for good ([`InboxStore`](super::InboxStore)).
 ///
 /// The rules are those of Standard Webhooks 1.0.0 and of the other schemes as their senders document
 /// them, made stricter where their libraries disagree.
@@ -122,6 +123,11 @@ impl Verifier {
     ///
     /// `header` looks a header up by its lower-case name, `body` is what came over the wire before
     /// anything parsed it, and `now` is the host's clock.
+    ///
+    /// A request can have a header twice, of which this check sees the one that `header` answers. So `header` answers
+    /// none for a name that stands there twice (no sender of these formats does that), and whoever reads `webhook-id`
+    /// afterwards reads it by the same look-up: otherwise the id that was checked and the id that is taken in can be
+    /// two.
     ///
     /// # Errors
     /// [`BadSignature`], whose [`reason`](BadSignature::reason) says what is wrong.
@@ -256,16 +262,16 @@ fn check<'h>(
         .iter()
         .map(|secret| Key::of(format, secret))
         .collect::<Result<Vec<_>, _>>()?;
-    let claim = scheme::claim(format, &keys, &header)?;
+    let presented = scheme::read(format, &keys, &header)?;
     // Neither this fold nor the one inside stops at the first match.
     let matched = keys
         .iter()
-        .fold(false, |matched, key| matched | claim.is_signed_by(key, body));
+        .fold(false, |matched, key| matched | presented.is_signed_by(key, body));
     if !matched {
         return Err(Reason::NoMatch);
     }
     let (now, allowed) = (now.as_secs(), tolerance.as_secs());
-    match claim.seconds {
+    match presented.seconds {
         Some(seconds) if now.abs_diff(seconds) > allowed => {
             let off = now.abs_diff(seconds);
             Err(if seconds < now {
@@ -277,3 +283,6 @@ fn check<'h>(
         _ => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -61,6 +61,28 @@ fn what_is_asked_of_an_endpoint_is_kept_and_what_cannot_be_is_refused() {
 }
 
 #[test]
+fn attempts_are_never_closer_than_asked_also_where_that_is_less_than_a_millisecond() {
+    let shop = Shop::open();
+    for (at, (attempts, micros, gap)) in [
+        (1_000, 500, 1),
+        (1, 1, 1),
+        (u32::MAX, 1, 1),
+        (1, 1_000, 1),
+        (1, 1_001, 2),
+        (3, 5_999, 2),
+        (3, 6_001, 3),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let new = NewEndpoint::new(format!("https://shop.example/{at}"), Format::Standard);
+        let added = new.at_most(attempts, Duration::from_micros(micros));
+        let kept = shop.app.endpoints().add(added).unwrap().endpoint;
+        assert_eq!(kept.min_gap, Duration::from_millis(gap), "{attempts} in {micros} µs");
+    }
+}
+
+#[test]
 fn a_key_stands_for_everything_that_was_asked_of_an_endpoint() {
     let keyed = || new().idempotency_key("k");
     let changed = [

@@ -271,7 +271,7 @@ fn changed(before: &str, after: &str) -> usize {
 }
 
 #[test]
-fn switching_and_deleting_write_the_same_few_rows_whatever_waits() {
+fn switching_and_deleting_change_the_same_three_rows_whatever_waits() {
     type Act = fn(&Shop, &EndpointId);
     let acts: [Act; 3] = [
         |shop, id| drop(shop.app.endpoints().disable(id).unwrap()),
@@ -317,6 +317,41 @@ fn a_run_cancels_no_more_than_it_was_told_and_the_next_goes_on() {
     assert_eq!(runs.iter().sum::<usize>(), 260);
     assert!(runs.iter().all(|canceled| *canceled <= 99), "{runs:?}");
     assert_eq!(shop.run().delivered, 0);
+}
+
+#[test]
+fn an_endpoint_is_moved_nowhere_where_none_could_be_added() {
+    let shop = Shop::open();
+    let endpoints = shop.app.endpoints();
+    let added = NewEndpoint::new("https://shop.example/a", Format::XPay);
+    let id = endpoints.add(added).unwrap().endpoint.id;
+    let before = shop.engine.dump().unwrap();
+    let long = format!("https://shop.example/{}", "x".repeat(2_048));
+    for url in [
+        "",
+        "shop.example",
+        "ftp://shop.example/",
+        "https://",
+        "https://shop.example/a b",
+        "https://ada:hush@shop.example/",
+        "https://shop.example:0/",
+        "https://shop.example/4242424242424242",
+        &long,
+        "http://169.254.169.254/latest/meta-data",
+        "http://[fd00:ec2::254]/",
+        "http://[fe80::1]/",
+        "http://0.0.0.0/",
+        "http://[::]/",
+        "http://224.0.0.1/",
+        "http://[::ffff:169.254.169.254]/",
+    ] {
+        let new = NewEndpoint::new(url, Format::Standard);
+        let error = endpoints.add(new).unwrap_err();
+        assert_eq!(error.field(), Some("url"), "{url}: {error}");
+        let moved = endpoints.update(&id, EndpointUpdate::new().url(url)).unwrap_err();
+        assert_eq!(moved.to_string(), error.to_string());
+    }
+    assert_eq!(shop.engine.dump().unwrap(), before);
 }
 
 #[test]
@@ -391,6 +426,118 @@ fn an_update_is_checked_as_an_addition_is_and_keeps_what_it_does_not_name() {
         moved[0].signed_at
     ));
     shop.clean();
+}
+
+#[test]
+fn how_fast_an_endpoint_is_sent_to_can_be_changed_and_is_checked_as_it_is_where_it_is_added() {
+    const MINUTE: Duration = Duration::from_secs(60);
+    type Ask<T> = fn(T, u32, Duration) -> T;
+    let shop = Shop::open();
+    let endpoints = shop.app.endpoints();
+    let before = endpoint(&shop, "a");
+    let asked: [(Ask<NewEndpoint>, Ask<EndpointUpdate>); 3] = [
+        (
+            |new, count, _| new.max_in_flight(count),
+            |update, count, _| update.max_in_flight(count),
+        ),
+        (NewEndpoint::at_most, EndpointUpdate::at_most),
+        (
+            |new, _, long| new.suspend_after(long),
+            |update, _, long| update.suspend_after(long),
+        ),
+    ];
+    for (at, (add, update)) in asked.into_iter().enumerate() {
+        for (count, long) in [
+            (0, Duration::ZERO),
+            (65, Duration::MAX),
+            (0, MINUTE),
+            (1, Duration::MAX),
+        ] {
+            let url = format!("https://shop.example/{at}/{count}/{}", long.as_secs());
+            let added = endpoints.add(add(NewEndpoint::new(url, Format::Standard), count, long));
+            let updated = endpoints.update(&before.id, update(EndpointUpdate::new(), count, long));
+            match (added, updated) {
+                (Err(added), Err(updated)) => assert_eq!(added.to_string(), updated.to_string()),
+                (Ok(added), Ok(_)) => drop(endpoints.delete(&added.endpoint.id).unwrap()),
+                other => panic!("{at}: {count} in {long:?}: {other:?}"),
+            }
+        }
+    }
+
+    let id = endpoint(&shop, "b").id;
+    let limits = |update: EndpointUpdate| {
+        let updated = endpoints.update(&id, update).unwrap();
+        assert_eq!(endpoints.get(&id).unwrap(), updated);
+        (updated.max_in_flight, updated.min_gap, updated.suspend_after)
+    };
+    let (update, second) = (EndpointUpdate::new, Duration::from_secs(1));
+    assert_eq!(limits(update().max_in_flight(64)), (64, Duration::ZERO, None));
+    assert_eq!(limits(update().at_most(60, MINUTE)), (64, second, None));
+    assert_eq!(limits(update().suspend_after(MINUTE)), (64, second, Some(MINUTE)));
+    assert_eq!(
+        limits(update().url("https://shop.example/c")),
+        (64, second, Some(MINUTE))
+    );
+    let written = shop.engine.dump().unwrap();
+    assert_eq!(limits(update().at_most(1, second)), (64, second, Some(MINUTE)));
+    assert_eq!(shop.engine.dump().unwrap(), written, "it is so already");
+    assert_eq!(limits(update().as_they_come()), (64, Duration::ZERO, Some(MINUTE)));
+    assert_eq!(limits(update().never_suspend()), (64, Duration::ZERO, None));
+    shop.clean();
+}
+
+#[test]
+fn what_waits_for_an_endpoint_leaves_at_the_pace_that_it_was_changed_to() {
+    let shop = Shop::open();
+    let endpoints = shop.app.endpoints();
+    let id = endpoint(&shop, "a").id;
+    for at in 0..9 {
+        happen(&shop, &format!("u_{at}"));
+    }
+    let change = |update: EndpointUpdate| drop(endpoints.update(&id, update).unwrap());
+    let claimed = || shop.engine.claim_deliveries(100).unwrap().len();
+    change(EndpointUpdate::new().max_in_flight(1));
+    assert_eq!((claimed(), claimed()), (1, 0));
+    change(EndpointUpdate::new().max_in_flight(3));
+    assert_eq!((claimed(), claimed()), (2, 0));
+    change(
+        EndpointUpdate::new()
+            .max_in_flight(64)
+            .at_most(1, Duration::from_secs(3_600)),
+    );
+    assert_eq!((claimed(), claimed()), (1, 0));
+    change(EndpointUpdate::new().at_most(1, Duration::from_secs(1)));
+    shop.clock.turn(Duration::from_secs(1));
+    assert_eq!((claimed(), claimed()), (1, 0));
+    change(EndpointUpdate::new().as_they_come());
+    assert_eq!((claimed(), claimed()), (4, 0));
+    shop.clean();
+}
+
+#[test]
+fn for_how_long_an_endpoint_failed_before_counts_once_it_may_be_suspended() {
+    let shop = Shop::open();
+    let id = endpoint(&shop, "a").id;
+    let change = |update: EndpointUpdate| drop(shop.app.endpoints().update(&id, update).unwrap());
+    let give_up = |uid: &str| {
+        happen(&shop, uid);
+        for _ in 0..5 {
+            shop.clock.turn(Duration::from_secs(3 * 3_600));
+            shop.receiver.answer(refused());
+            shop.run();
+        }
+    };
+    give_up("u_1");
+    assert_eq!(state(&shop, &id), EndpointState::Enabled);
+    change(EndpointUpdate::new().suspend_after(Duration::from_secs(3_600)));
+    change(EndpointUpdate::new().never_suspend());
+    give_up("u_2");
+    assert_eq!(state(&shop, &id), EndpointState::Enabled);
+    change(EndpointUpdate::new().suspend_after(Duration::from_secs(24 * 3_600)));
+    happen(&shop, "u_3");
+    shop.receiver.answer(refused());
+    shop.run();
+    assert_eq!(state(&shop, &id), EndpointState::Suspended);
 }
 
 #[test]

@@ -392,7 +392,7 @@ const VERBS: &[(&str, Repeat)] = &[
     ("Endpoints::enable", State(|at| shown(at.shop.app.endpoints().enable(&at.disabled)))),
     ("Endpoints::get", Reads(|at| shown(at.shop.app.endpoints().get(&at.endpoint)))),
     ("Endpoints::update", State(|at| {
-        let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]);
+        let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]).max_in_flight(2);
         shown(at.shop.app.endpoints().update(&at.endpoint, update))
     })),
     ("Endpoints::ping", Again(|at| shown(at.shop.app.endpoints().ping(&at.endpoint)))),

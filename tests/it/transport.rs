@@ -15,10 +15,11 @@ fn the_transport_that_is_to_be_copied_keeps_the_contract() {
 
 #[cfg(feature = "ureq")]
 mod ready_made {
-    use std::io::{self, Read as _, Write as _};
+    use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
     use std::net::{Ipv4Addr, SocketAddr, TcpListener};
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::mpsc;
     use std::thread;
     use std::time::Duration;
 
@@ -119,6 +120,16 @@ mod ready_made {
         }
     }
 
+    /// What is kept of a refusal tells neither the host nor an address, but for what a range begins with.
+    fn is_quiet(why: &str, host: &str) {
+        let addresses = ["127.0.0.1", "::1 ", "169.254.169.254", "fe80::1"];
+        assert!(!addresses.iter().any(|address| why.contains(address)), "{why}");
+        assert!(
+            host.len() < 3 || !why.contains(&format!("{host} ")) && !why.contains(&format!("{host:?}")),
+            "{why}"
+        );
+    }
+
     #[test]
     fn live_webhooks_do_not_reach_the_machine_itself_however_it_is_spelled() {
         let here = Listening::start();
@@ -148,6 +159,7 @@ mod ready_made {
         ] {
             let why = failure(transport.send(&to(&request, format!("http://{host}:{port}/hook"))));
             assert!(why.starts_with("address: "), "{host}: {why}");
+            is_quiet(&why, host);
         }
         assert_eq!(here.connected(), 0);
     }
@@ -179,6 +191,7 @@ mod ready_made {
         ] {
             let why = failure(transport.send(&to(&request, format!("http://{host}:{port}/hook"))));
             assert!(why.starts_with("address: "), "{host}: {why}");
+            is_quiet(&why, host);
         }
         assert_eq!(here.connected(), reached);
     }
@@ -256,9 +269,89 @@ mod ready_made {
         ));
     }
 
-    /// An endpoint behind TLS whose certificate is for `localhost` alone. Answers where it is, and how many
-    /// requests it read.
-    fn listening_behind_tls() -> (SocketAddr, Arc<AtomicUsize>) {
+    /// An endpoint that accepts whatever comes and leaves connections open. It says when one comes and when one is
+    /// closed by whoever made it.
+    fn keeping(said: &mpsc::Sender<(SocketAddr, &'static str)>) -> SocketAddr {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let said = said.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let said = said.clone();
+                let mut reader = BufReader::new(stream.unwrap());
+                said.send((address, "opened")).unwrap();
+                thread::spawn(move || {
+                    let mut length = 0;
+                    let mut line = String::new();
+                    while reader.read_line(&mut line).is_ok_and(|count| count > 0) {
+                        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+                            length = value.trim().parse().unwrap();
+                        }
+                        if line == "\r\n" {
+                            reader.read_exact(&mut vec![0; length]).unwrap();
+                            reader.get_mut().write_all(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+                        }
+                        line.clear();
+                    }
+                    // Whoever listened may be gone.
+                    said.send((address, "closed")).unwrap_or_default();
+                });
+            }
+        });
+        address
+    }
+
+    #[test]
+    fn a_connection_is_used_again_and_few_are_kept_that_are_not() {
+        let (say, said) = mpsc::channel();
+        let endpoints: Vec<SocketAddr> = (0..5).map(|_| keeping(&say)).collect();
+        let heard = || said.recv_timeout(Duration::from_secs(10)).unwrap();
+        let (transport, request) = (UreqTransport::new(), webhook(Mode::Test));
+        let send = |address: SocketAddr| {
+            let outcome = transport.send(&to(&request, format!("http://{address}/hook")));
+            assert!(matches!(outcome, TransportOutcome::Answered(_)), "{outcome:?}");
+        };
+        for (at, address) in endpoints.iter().enumerate() {
+            send(*address);
+            send(*address);
+            assert_eq!(heard(), (*address, "opened"));
+            if let Some(at) = at.checked_sub(2) {
+                assert_eq!(heard(), (endpoints[at], "closed"));
+            }
+        }
+        send(endpoints[3]);
+        send(endpoints[4]);
+        assert!(said.try_recv().is_err());
+    }
+
+    #[test]
+    fn requests_that_may_take_different_times_travel_apart_and_each_ends_by_its_own() {
+        let (say, said) = mpsc::channel();
+        let kept = keeping(&say);
+        let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let silent_at = silent.local_addr().unwrap();
+        let (transport, request) = (UreqTransport::new(), webhook(Mode::Test));
+        for millis in [10_000, 300, 200] {
+            let mut quick = to(&request, format!("http://{kept}/"));
+            quick.timeout = Duration::from_millis(millis);
+            for _ in 0..2 {
+                let outcome = transport.send(&quick);
+                assert!(matches!(outcome, TransportOutcome::Answered(_)), "{outcome:?}");
+            }
+            assert_eq!(said.recv_timeout(Duration::from_secs(10)).unwrap(), (kept, "opened"));
+        }
+        assert!(said.try_recv().is_err());
+        for millis in [300, 200] {
+            let mut lost = to(&request, format!("http://{silent_at}/"));
+            lost.timeout = Duration::from_millis(millis);
+            let why = failure(transport.send(&lost));
+            assert_eq!(why, format!("timeout: no answer within {millis} ms"));
+        }
+    }
+
+    /// An endpoint behind TLS whose certificate is for `localhost` alone. Answers where it is, how many requests it
+    /// read, and for how many of them TLS went on from before.
+    fn listening_behind_tls() -> (SocketAddr, Arc<AtomicUsize>, Arc<AtomicUsize>) {
         use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 
         let certificate = CertificateDer::from(&include_bytes!("../tls/localhost.der")[..]);
@@ -273,8 +366,8 @@ mod ready_made {
         let config = Arc::new(config);
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let read = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&read);
+        let (read, resumed) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (counted, went_on) = (Arc::clone(&read), Arc::clone(&resumed));
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
@@ -283,18 +376,21 @@ mod ready_made {
                 // A client that does not trust the certificate hangs up here.
                 if stream.read(&mut head).is_ok_and(|count| count > 0) {
                     counted.fetch_add(1, Ordering::SeqCst);
+                    if stream.conn.handshake_kind() == Some(rustls::HandshakeKind::Resumed) {
+                        went_on.fetch_add(1, Ordering::SeqCst);
+                    }
                     let _: io::Result<()> = stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n");
                     stream.conn.send_close_notify();
                     let _: io::Result<()> = stream.flush();
                 }
             }
         });
-        (address, read)
+        (address, read, resumed)
     }
 
     #[test]
     fn nothing_is_sent_to_an_endpoint_that_cannot_show_a_certificate_for_its_name() {
-        let (address, read) = listening_behind_tls();
+        let (address, read, _) = listening_behind_tls();
         let request = webhook(Mode::Test);
         let root = include_bytes!("../tls/root.der");
         let (named, by_address) = (
@@ -305,7 +401,7 @@ mod ready_made {
         assert!(why.starts_with("tls: "), "{why}");
         let trusting = UreqTransport::new().trust([root]);
         let why = failure(trusting.send(&to(&request, by_address)));
-        assert!(why.starts_with("tls: "), "{why}");
+        assert_eq!(why, "tls: the certificate is for other names");
         assert_eq!(read.load(Ordering::SeqCst), 0);
         let outcome = trusting.send(&to(&request, named));
         assert!(
@@ -313,5 +409,22 @@ mod ready_made {
             "{outcome:?}"
         );
         assert_eq!(read.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_tls_is_set_up_with_is_kept_from_one_connection_to_the_next() {
+        let (address, read, resumed) = listening_behind_tls();
+        let transport = UreqTransport::new().trust([include_bytes!("../tls/root.der")]);
+        let request = to(&webhook(Mode::Test), format!("https://localhost:{}/", address.port()));
+        for _ in 0..3 {
+            let outcome = transport.send(&request);
+            assert!(matches!(outcome, TransportOutcome::Answered(_)), "{outcome:?}");
+        }
+        assert_eq!(read.load(Ordering::SeqCst), 3);
+        assert_eq!(
+            resumed.load(Ordering::SeqCst),
+            2,
+            "no session is known to what was set up anew"
+        );
     }
 }

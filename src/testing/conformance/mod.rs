@@ -33,6 +33,9 @@ use trial::Bench;
 /// for 3 seconds. It never panics: a panic of the transport is a violation. A send that never returns leaves its
 /// thread behind.
 ///
+/// Nothing is tried over https: whether certificates are checked, and by which roots, is the transport's own to test.
+/// Names of headers are compared as HTTP does, small letters or not.
+///
 /// # Proxies
 /// That no proxy is taken from the environment can only be tried where one stands in it. So
 /// [`TransportRule::NoProxy`] is tried if `HTTP_PROXY`, `http_proxy`, `ALL_PROXY` or `all_proxy` is set and
@@ -93,7 +96,7 @@ pub enum TransportRule {
     OwnAnswers,
     /// Requests of several threads at the same time get the answers that are theirs.
     Threads,
-    /// What is said of a failure repeats neither the signature nor the body.
+    /// What is said of a failure repeats neither the value of a header nor the body.
     QuietFailures,
     /// It does not panic.
     NoPanic,

@@ -38,6 +38,7 @@ enum Fault {
     MixesAnswers,
     MixesThreads,
     RepeatsSecrets,
+    RepeatsHeader(usize),
     Panics,
 }
 
@@ -279,7 +280,12 @@ impl Transport for Client {
             Err(error) if self.is(Fault::RepeatsSecrets) => TransportOutcome::Failed {
                 why: format!("{error}: {request:?}"),
             },
-            Err(error) => TransportOutcome::Failed { why: error.to_string() },
+            Err(error) => TransportOutcome::Failed {
+                why: match self.fault {
+                    Fault::RepeatsHeader(at) => format!("{error}: {}", request.headers[at].1),
+                    _ => error.to_string(),
+                },
+            },
         }
     }
 }
@@ -350,6 +356,13 @@ fn what_every_send_is_watched_for_is_found_in_any_of_them() {
         found.iter().any(|violation| violation.rule == Rule::QuietFailures),
         "{found:?}"
     );
+    for at in 0..6 {
+        let found = violations(Fault::RepeatsHeader(at), Rule::BrokenConnections);
+        assert!(
+            found.iter().any(|violation| violation.rule == Rule::QuietFailures),
+            "header {at}: {found:?}"
+        );
+    }
     let report = transport_conformance(|| -> Client { panic!("told to panic") });
     assert_eq!(report.violations.len(), 1, "{report}");
     assert_eq!(report.violations[0].rule, Rule::NoPanic);

@@ -26,6 +26,7 @@ pub(super) const PATIENT: Duration = Duration::from_secs(10);
 
 const SIGNATURE: &str =
     "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4= v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5B";
+const HEX_SIGNATURE: &str = "t=1700000000,v1=187fa68fb591cdee1668ab008795e53445eb0f7589433a23fd1910a021ceef15";
 const BODY: &[u8] = br#"{"id":"evt_test_1","data":{"email":"ada@shop.example"}}"#;
 const PRIVATE: &str = "ada@shop.example";
 
@@ -137,6 +138,7 @@ impl Trial<'_> {
     /// not end or panicked, which is noted.
     pub(super) fn send(&self, what: &str, request: SignedRequest) -> Option<TransportOutcome> {
         let limit = request.timeout + LATE;
+        let private = private(&request);
         let (tell, told) = mpsc::channel();
         let transport = Arc::clone(&self.transport);
         let send = move || {
@@ -160,14 +162,13 @@ impl Trial<'_> {
             self.found.add(Rule::NoPanic, format!("{what}: it panicked"));
             return None;
         };
-        if let TransportOutcome::Failed { why } = &outcome {
-            let secrets = [SIGNATURE, &SIGNATURE[..20], PRIVATE];
-            if secrets.iter().any(|secret| why.contains(secret)) {
-                self.found.add(
-                    Rule::QuietFailures,
-                    format!("{what}: the failure repeats the signature or the body"),
-                );
-            }
+        if let TransportOutcome::Failed { why } = &outcome
+            && private.iter().any(|part| why.contains(part))
+        {
+            self.found.add(
+                Rule::QuietFailures,
+                format!("{what}: the failure repeats a header's value or the body"),
+            );
         }
         Some(outcome)
     }
@@ -196,6 +197,15 @@ impl Trial<'_> {
     }
 }
 
+/// What no failure may repeat of a request: the beginning of each part of a header's value that is long enough to tell
+/// it from a word, and what stands in the body.
+fn private(request: &SignedRequest) -> Vec<String> {
+    let values = request.headers.iter().flat_map(|(_, value)| value.split([' ', ',']));
+    let told = values.filter(|part| part.len() >= 8);
+    let beginning = |part: &str| part.chars().take(20).collect();
+    told.map(beginning).chain([PRIVATE.to_owned()]).collect()
+}
+
 pub(super) fn answering(answer: impl Fn(&Received) -> Vec<Step> + Send + Sync + 'static) -> io::Result<Server> {
     Server::start(Manner::Answering(Box::new(answer)))
 }
@@ -217,7 +227,7 @@ pub(super) fn to(address: SocketAddr, path: &str, timeout: Duration) -> SignedRe
         ("webhook-id", "evt_test_1"),
         ("webhook-timestamp", "1700000000"),
         ("webhook-signature", SIGNATURE),
-        ("XPay-Signature", "t=1700000000,v1=00ff"),
+        ("XPay-Signature", HEX_SIGNATURE),
     ];
     SignedRequest {
         url: format!("http://{address}{path}"),

@@ -114,6 +114,14 @@ fn the_start_of_a_reply_is_kept_without_card_numbers() {
     check(&format!("no {card}!"), Some(format!("no {}!", "*".repeat(16))));
     let cut = "x".repeat(1_014);
     check(&format!("{cut}{card}"), Some(format!("{cut}{}", "*".repeat(10))));
+    // The transport has cut it, so that what the card ends with is nowhere.
+    for digits in 1..16 {
+        let body = "x".repeat(Answered::MAX_BODY - digits);
+        check(
+            &format!("{body}{}", &card[..digits]),
+            Some(format!("{body}{}", "*".repeat(digits))),
+        );
+    }
     let found = weigh(1, &answered(500, &[0xff, b'a', 0]), at(0), 0);
     assert_eq!(found.detail.as_deref(), Some("\u{fffd}a "));
     let failed = TransportOutcome::Failed {

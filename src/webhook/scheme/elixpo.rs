@@ -2,7 +2,7 @@
 //! `X-Elixpo-Pay-Signature: sha256=<hex of time.body>`, a list with commas while a secret is replaced.
 //! The name is not signed; receivers take the `type` of the body.
 
-use super::{Claim, Code, HEXLOWER, Header, Reason, bounded, decoded_signatures, parsed_seconds};
+use super::{Code, HEXLOWER, Header, Presented, Reason, bounded, decoded_signatures, parsed_seconds};
 #[cfg(any(test, feature = "engine"))]
 use super::{Signing, of_time_and_body};
 
@@ -19,10 +19,10 @@ pub(super) fn headers(signing: &Signing<'_>) -> Vec<(&'static str, String)> {
     ]
 }
 
-pub(super) fn claim<'h>(header: Header<'_, 'h>) -> Result<Claim<'h>, Reason> {
+pub(super) fn read<'h>(header: Header<'_, 'h>) -> Result<Presented<'h>, Reason> {
     let time = bounded(header, "x-elixpo-pay-timestamp")?;
     let list = bounded(header, "x-elixpo-pay-signature")?;
-    Ok(Claim {
+    Ok(Presented {
         prefix: vec![time, "."],
         seconds: Some(parsed_seconds(time)?),
         code: Code::Sha256,

@@ -1,7 +1,7 @@
 //! JoPay: `X-JoPay-Signature: t=<seconds>,v1=<hex>`. The service's own sample reads the first two
 //! elements by position, so that the first `v1` is the one it checks.
 
-use super::{Claim, Header, Reason, timestamped_claim};
+use super::{Header, Presented, Reason, read_timestamped};
 #[cfg(any(test, feature = "engine"))]
 use super::{Signing, timestamped};
 
@@ -11,6 +11,6 @@ pub(super) fn headers(signing: &Signing<'_>) -> Vec<(&'static str, String)> {
     vec![("X-JoPay-Signature", value)]
 }
 
-pub(super) fn claim<'h>(header: Header<'_, 'h>) -> Result<Claim<'h>, Reason> {
-    timestamped_claim(header, "x-jopay-signature")
+pub(super) fn read<'h>(header: Header<'_, 'h>) -> Result<Presented<'h>, Reason> {
+    read_timestamped(header, "x-jopay-signature")
 }

@@ -15,10 +15,10 @@ use data_encoding::HEXLOWER;
 #[cfg(any(test, feature = "engine"))]
 use hmac::Mac as _;
 
-use super::claim::{Claim, Code, Header, bounded, decoded_signatures, parsed_seconds};
 use super::key::Key;
 #[cfg(any(test, feature = "engine"))]
 use super::key::mac;
+use super::presented::{Code, Header, Presented, bounded, decoded_signatures, parsed_seconds};
 use super::{Format, Reason};
 #[cfg(any(test, feature = "engine"))]
 use crate::secret::Secret;
@@ -58,13 +58,13 @@ pub(crate) fn headers(format: Format, signing: &Signing<'_>) -> Vec<(&'static st
 }
 
 /// Reads the headers of a format.
-pub(super) fn claim<'h>(format: Format, keys: &[Key], header: Header<'_, 'h>) -> Result<Claim<'h>, Reason> {
+pub(super) fn read<'h>(format: Format, keys: &[Key], header: Header<'_, 'h>) -> Result<Presented<'h>, Reason> {
     match format {
-        Format::XPay => xpay::claim(header),
-        Format::JoPay => jopay::claim(header),
-        Format::Elixpo => elixpo::claim(header),
-        Format::XPaySubscriptions => subscriptions::claim(header),
-        Format::Standard => standard::claim(keys, header),
+        Format::XPay => xpay::read(header),
+        Format::JoPay => jopay::read(header),
+        Format::Elixpo => elixpo::read(header),
+        Format::XPaySubscriptions => subscriptions::read(header),
+        Format::Standard => standard::read(keys, header),
     }
 }
 
@@ -106,7 +106,7 @@ pub(super) fn timestamped(secrets: &[&Secret], seconds: i64, body: &[u8]) -> Str
 }
 
 /// Reads what [`timestamped`] writes.
-fn timestamped_claim<'h>(header: Header<'_, 'h>, name: &'static str) -> Result<Claim<'h>, Reason> {
+fn read_timestamped<'h>(header: Header<'_, 'h>, name: &'static str) -> Result<Presented<'h>, Reason> {
     let value = bounded(header, name)?;
     let times: Vec<&str> = value
         .split(',')
@@ -117,7 +117,7 @@ fn timestamped_claim<'h>(header: Header<'_, 'h>, name: &'static str) -> Result<C
         [] => return Err(Reason::NoTimestamp(name)),
         _ => return Err(Reason::RepeatedTimestamp(name)),
     };
-    Ok(Claim {
+    Ok(Presented {
         prefix: vec![time, "."],
         seconds: Some(parsed_seconds(time)?),
         code: Code::Sha256,
@@ -126,3 +126,6 @@ fn timestamped_claim<'h>(header: Header<'_, 'h>, name: &'static str) -> Result<C
         signatures: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use hmac::Mac as _;
 
 #[cfg(any(test, feature = "engine"))]
 use super::Signing;
-use super::{Claim, Code, Header, Key, Reason, bounded, decoded_signatures, parsed_seconds};
+use super::{Code, Header, Key, Presented, Reason, bounded, decoded_signatures, parsed_seconds};
 #[cfg(any(test, feature = "engine"))]
 use crate::webhook::key::{decoded_key, mac};
 
@@ -42,7 +42,7 @@ pub(in crate::webhook) fn signatures(signing: &Signing<'_>) -> Option<String> {
 }
 
 /// Reads the three headers. Of the list, only what the keys can check has to be there and well spelled.
-pub(super) fn claim<'h>(keys: &[Key], header: Header<'_, 'h>) -> Result<Claim<'h>, Reason> {
+pub(super) fn read<'h>(keys: &[Key], header: Header<'_, 'h>) -> Result<Presented<'h>, Reason> {
     let id = bounded(header, "webhook-id")?;
     let time = bounded(header, "webhook-timestamp")?;
     let list = bounded(header, "webhook-signature")?;
@@ -51,7 +51,7 @@ pub(super) fn claim<'h>(keys: &[Key], header: Header<'_, 'h>) -> Result<Claim<'h
     }
     let seconds = parsed_seconds(time)?;
     let codes = || decoded_signatures(list.split(' '), "v1,", &BASE64, Code::Sha256.len());
-    let claim = |codes| Claim {
+    let presented = |codes| Presented {
         prefix: vec![id, ".", time, "."],
         seconds: Some(seconds),
         code: Code::Sha256,
@@ -71,12 +71,12 @@ pub(super) fn claim<'h>(keys: &[Key], header: Header<'_, 'h>) -> Result<Claim<'h
             (Some(codes), Err(Reason::NoSignature(_))) => (codes?, Vec::new()),
             (Some(codes), signatures) => (codes?, signatures?),
         };
-        return Ok(Claim {
+        return Ok(Presented {
             signatures,
-            ..claim(codes)
+            ..presented(codes)
         });
     }
     #[cfg(not(feature = "ed25519"))]
     let _ = keys;
-    Ok(claim(codes()?))
+    Ok(presented(codes()?))
 }

@@ -8,7 +8,7 @@ use hmac::Mac as _;
 
 #[cfg(any(test, feature = "engine"))]
 use super::Signing;
-use super::{Claim, Code, Header, Reason, bounded, decoded_signatures};
+use super::{Code, Header, Presented, Reason, bounded, decoded_signatures};
 #[cfg(any(test, feature = "engine"))]
 use crate::webhook::key::mac_sha512;
 
@@ -20,9 +20,9 @@ pub(super) fn headers(signing: &Signing<'_>) -> Vec<(&'static str, String)> {
     value.into_iter().map(|value| ("xpay-signature", value)).collect()
 }
 
-pub(super) fn claim<'h>(header: Header<'_, 'h>) -> Result<Claim<'h>, Reason> {
+pub(super) fn read<'h>(header: Header<'_, 'h>) -> Result<Presented<'h>, Reason> {
     let value = bounded(header, "xpay-signature")?;
-    Ok(Claim {
+    Ok(Presented {
         prefix: Vec::new(),
         seconds: None,
         code: Code::Sha512,

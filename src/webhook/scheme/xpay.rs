@@ -1,7 +1,7 @@
 //! XPay: `XPay-Signature: t=<seconds>,v1=<hex>`. The service's own samples make a map of the header's
 //! elements, so that the last `v1` is the one they check.
 
-use super::{Claim, Header, Reason, timestamped_claim};
+use super::{Header, Presented, Reason, read_timestamped};
 #[cfg(any(test, feature = "engine"))]
 use super::{Signing, timestamped};
 
@@ -11,6 +11,6 @@ pub(super) fn headers(signing: &Signing<'_>) -> Vec<(&'static str, String)> {
     vec![("XPay-Signature", value)]
 }
 
-pub(super) fn claim<'h>(header: Header<'_, 'h>) -> Result<Claim<'h>, Reason> {
-    timestamped_claim(header, "xpay-signature")
+pub(super) fn read<'h>(header: Header<'_, 'h>) -> Result<Presented<'h>, Reason> {
+    read_timestamped(header, "xpay-signature")
 }

@@ -172,7 +172,7 @@ pub const VERBS: &[(&str, Effect)] = &[
     ("Endpoints::enable", Once(|at| shown(at.app.endpoints().enable(&at.known.disabled)))),
     ("Endpoints::get", Reads(|at| shown(at.app.endpoints().get(&at.known.endpoint)))),
     ("Endpoints::update", Once(|at| {
-        let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]);
+        let update = EndpointUpdate::new().url("https://shop.example/moved").events(["charge.failed"]).max_in_flight(2);
         shown(at.app.endpoints().update(&at.known.endpoint, update))
     })),
     ("Endpoints::ping", Again(|at| shown(at.app.endpoints().ping(&at.known.endpoint)))),

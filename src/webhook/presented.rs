@@ -9,8 +9,8 @@ use super::key::{Key, mac, mac_sha512};
 /// Looks a header up by its lower-case name.
 pub(super) type Header<'a, 'h> = &'a dyn Fn(&str) -> Option<&'h str>;
 
-/// The claim that somebody who has the key signed this, and when.
-pub(super) struct Claim<'h> {
+/// What a webhook presents: that somebody who has the key signed this, and when.
+pub(super) struct Presented<'h> {
     /// What is signed in front of the body. A time stands here as it was written, since that is what was
     /// signed.
     pub(super) prefix: Vec<&'h str>,
@@ -40,7 +40,7 @@ impl Code {
     }
 }
 
-impl Claim<'_> {
+impl Presented<'_> {
     /// Whether a signature fits the key. No candidate is left out once one fits, and each code is compared
     /// in constant time.
     pub(super) fn is_signed_by(&self, key: &Key, body: &[u8]) -> bool {
