@@ -1,6 +1,6 @@
 //! Sending events again.
 
-use super::due::{Budget, Ran, Work};
+use super::budget::{Budget, Ran, Work};
 use super::{Deliveries, Engine, Page, page, page_size};
 use crate::access::Actor;
 use crate::change::{Change, Remember};

@@ -1,7 +1,7 @@
 //! Canceling and forgetting what nobody needs any more, a little at a time.
 
 use super::Engine;
-use super::due::{Budget, Ran, Work};
+use super::budget::{Budget, Ran, Work};
 use crate::error::Result;
 use crate::id::World;
 use crate::store::retention::Rounds;

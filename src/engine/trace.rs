@@ -8,7 +8,7 @@ use crate::id::World;
 use crate::webhook::ClaimedDelivery;
 
 use super::asks::Ask;
-use super::due::Ran;
+use super::budget::Ran;
 
 /// Tells of something at the level `DEBUG`, under a target; without the feature nothing is left of it.
 macro_rules! tell {

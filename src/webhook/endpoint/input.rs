@@ -81,7 +81,7 @@ impl NewEndpoint {
         self
     }
 
-    /// Gets at most so many attempts in such a time. They are spread: each starts at least
+    /// Gets at most so many attempts in such a time. They are spread: each is claimed at least
     /// `per` / `attempts` after the one before, in whole milliseconds, from one to an hour.
     #[must_use]
     pub fn at_most(mut self, attempts: u32, per: Duration) -> Self {
