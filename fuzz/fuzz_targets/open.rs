@@ -10,9 +10,10 @@ use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
 use tillite::testing::{Disk, FakeProcessor, FakeReceiver, ManualClock, SeededEntropy};
-use tillite::webhook::{Format, NewEndpoint};
+use tillite::webhook::{DeliveryFilter, Format, NewEndpoint};
 use tillite::{
-    Amount, Budget, Builder, Currency, Engine, Expect, Mode, NewGrant, NewLine, NewPrice, NewProduct, NewSession, Result,
+    Amount, Budget, Builder, Currency, Engine, EventFilter, Expect, Mode, NewGrant, NewLine, NewPrice, NewProduct,
+    NewSession, Result,
 };
 
 const FILE: &str = "shop.db";
@@ -63,7 +64,12 @@ fn read(engine: &Engine) -> Result<()> {
     }
     shop.catalog().list(100, None)?;
     shop.events(100, 0)?;
-    shop.endpoints().deliveries(100, None)?;
+    shop.pull(&EventFilter::all(), 100, 0)?;
+    for delivery in shop.deliveries().list(&DeliveryFilter::all(), 100, None)?.data {
+        shop.deliveries().attempts(&delivery.id)?;
+    }
+    shop.deliveries().replays(100, None)?;
+    shop.consumers().list(100, None)?;
     shop.held_charges(100, None)?;
     shop.entitlements().list("ada")?;
     shop.entitlements().history("ada", "main", 100, None)?;
