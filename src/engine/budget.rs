@@ -1,4 +1,4 @@
-//! How much one call of [`Engine::run_due`](super::Engine::run_due)(super::Engine::run_due) may do, and what it did.
+//! How much one call of [`Engine::run_due`](super::Engine::run_due) may do, and what it did.
 
 use std::ops::BitOr;
 

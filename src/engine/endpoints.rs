@@ -154,8 +154,8 @@ impl Endpoints<'_> {
         self.switch(id, "endpoints.disable", EndpointEvent::Disable)
     }
 
-    /// Switches an endpoint on, also one that was suspended because it kept failing. What waited for it is due,
-    /// at the pace that the endpoint is sent to. Idempotent by state.
+    /// Switches an endpoint on, also one that was suspended because it kept failing. What waited for it goes
+    /// on: it is due when it would have been, at the pace that the endpoint is sent to. Idempotent by state.
     ///
     /// # Errors
     /// [`Error::NotFound`]; [`Error::Deleted`]; [`Error::WrongMode`]; [`Error::Storage`].

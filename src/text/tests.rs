@@ -529,6 +529,11 @@ fn urls_of_one_place_have_one_key() {
     let key = |url: &str| Url::parse("url", url).unwrap().key();
     assert_eq!(key("HTTPS://Shop.Example:443"), key("https://shop.example/"));
     assert_eq!(key("http://shop.example:80/a#b"), key("http://shop.example/a"));
+    assert_eq!(key("http://shop.example:080/"), key("http://shop.example"));
+    assert_eq!(key("https://shop.example:08443/"), key("https://Shop.Example:8443"));
+    assert_eq!(key("http://[::1]:80/"), key("http://[::1]"));
+    assert_ne!(key("https://shop.example:80/"), key("https://shop.example/"));
+    assert!(Url::parse("url", "http://shop.example:+80/").is_err());
     assert_ne!(key("https://shop.example/A"), key("https://shop.example/a"));
     assert_ne!(key("https://shop.example/?a"), key("https://shop.example/"));
     assert!(Url::parse("url", "http://127.0.0.1/").unwrap().is_localhost());

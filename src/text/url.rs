@@ -17,6 +17,7 @@ pub(crate) struct Url {
     raw: String,
     scheme_is_https: bool,
     host: String,
+    port: Option<u16>,
 }
 
 impl Url {
@@ -54,7 +55,10 @@ impl Url {
         let host = uri.host().unwrap_or("").to_ascii_lowercase();
         // What follows the host is a port in range, or nothing; the parser takes anything in brackets
         // for an address.
-        let is_no_port = authority.len() > host.len() && uri.port_u16().is_none_or(|port| port == 0);
+        let behind_host = authority.get(host.len()..).unwrap_or("");
+        let has_digits = behind_host.len() > 1 && behind_host[1..].bytes().all(|byte| byte.is_ascii_digit());
+        let port = uri.port_u16().filter(|port| *port > 0 && has_digits);
+        let is_no_port = !behind_host.is_empty() && port.is_none();
         let in_brackets = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
         let is_no_address = in_brackets.is_some_and(|address| address.parse::<Ipv6Addr>().is_err());
         if host.is_empty() || is_no_port || is_no_address {
@@ -65,6 +69,7 @@ impl Url {
             raw: raw.to_owned(),
             scheme_is_https,
             host,
+            port,
         })
     }
 
@@ -102,12 +107,12 @@ impl Url {
         let (scheme, rest) = self.raw.split_once("://").unwrap_or(("", &self.raw));
         let rest = rest.split('#').next().unwrap_or("");
         let split = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(split);
+        let path = &rest[split..];
         let scheme = scheme.to_ascii_lowercase();
-        let default_port = if scheme == "https" { ":443" } else { ":80" };
-        let authority = authority.to_ascii_lowercase();
-        let authority = authority.strip_suffix(default_port).unwrap_or(&authority);
+        let default_port = if self.scheme_is_https { 443 } else { 80 };
+        let port = self.port.filter(|port| *port != default_port);
+        let port = port.map(|port| format!(":{port}")).unwrap_or_default();
         let slash = if path.starts_with('/') { "" } else { "/" };
-        format!("{scheme}://{authority}{slash}{path}")
+        format!("{scheme}://{}{port}{slash}{path}", self.host)
     }
 }

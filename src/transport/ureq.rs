@@ -227,7 +227,8 @@ impl Lane {
             .user_agent("")
             .accept("")
             .accept_encoding("")
-            .input_buffer_size(HEAD_MAX)
+            // Beyond the greatest head, so that one that is too long is told from one that breaks off.
+            .input_buffer_size(2 * HEAD_MAX)
             .output_buffer_size(HEAD_MAX)
             .max_response_header_size(HEAD_MAX)
             .tls_config(self.tls.clone())

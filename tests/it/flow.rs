@@ -543,3 +543,30 @@ fn an_endpoint_that_accepted_something_meanwhile_is_not_suspended() {
     assert_eq!(header(&sent[0], "webhook-id"), header(&sent[1], "webhook-id"));
     shop.clean();
 }
+
+#[test]
+fn a_pile_of_deliveries_about_one_object_keeps_none_of_the_others_waiting() {
+    for order in [DeliveryOrder::Soft, DeliveryOrder::Strict] {
+        let shop = Shop::open();
+        let endpoint = new().events(["customer.created", "customer.updated"]);
+        shop.app
+            .endpoints()
+            .add(endpoint.ordering(order).max_in_flight(64))
+            .unwrap();
+        let change = |uid: &str, name: &str| shop.app.customers().set(NewCustomer::uid(uid).name(name)).unwrap();
+        for name in 0..600 {
+            change("u_1", &name.to_string());
+        }
+        for other in 2..10 {
+            change(&format!("u_{other}"), "x");
+        }
+        // With the first one about it on its way, and without.
+        let first = shop.engine.claim_deliveries(1).unwrap();
+        assert_eq!(first.len(), 1);
+        assert_eq!(shop.engine.claim_deliveries(100).unwrap().len(), 8, "{order:?}");
+        shop.engine
+            .acknowledge(&first[0], &TransportOutcome::Answered(Answered::status(204)))
+            .unwrap();
+        assert_eq!(shop.engine.claim_deliveries(usize::MAX).unwrap().len(), 1, "{order:?}");
+    }
+}

@@ -1,8 +1,8 @@
 //! Events are given to consumers, batch by batch, and what came of it is written down.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::super::{Budget, Engine, Ran, trace};
@@ -89,8 +89,10 @@ impl Engine {
             limit = reached.below(limit);
             if limit == 0 {
                 let failing = following.clone();
+                // What the consumer itself said of it says more than what came of that.
+                let failure = reached.failure().take().unwrap_or(Failure { why, panicked: false });
                 return self.core.write_raw(Access::Alone, "run_due.consumers", move |sql| {
-                    undone(sql, world, &failing, host_now, &why)
+                    undone(sql, world, &failing, host_now, &failure)
                 });
             }
         }
@@ -102,19 +104,25 @@ impl Engine {
 struct Reached {
     /// Events that the consumer took.
     kept: AtomicU32,
-    /// Whether it is behind the last of them, at the commit.
+    /// Whether it took all that it was given, so that what is left is the commit.
     committing: AtomicBool,
+    /// Why it did not take the one behind them.
+    failure: Mutex<Option<Failure>>,
 }
 
 impl Reached {
     /// With how many events a batch of up to `limit` is tried again: with those before the one that undid it.
     /// Which one a commit was refused for nobody says, so it is looked for by halves. None are left if it is
-    /// the first.
+    /// the first. One that the consumer did not take is the likely one.
     fn below(&self, limit: u32) -> u32 {
         let kept = self.kept.load(Ordering::Acquire);
         let is_at_commit = self.committing.load(Ordering::Acquire);
         let fewer = if is_at_commit { kept / 2 } else { kept };
         fewer.min(limit.saturating_sub(1))
+    }
+
+    fn failure(&self) -> MutexGuard<'_, Option<Failure>> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,16 +156,11 @@ fn take(
             continue;
         };
         took.failed = true;
-        reached.committing.store(true, Ordering::Release);
-        if failure.panicked {
-            let name = following.name.clone();
-            took.alarms.push(Alarm::HookPanicked {
-                hook: Hook::Consumer { name },
-            });
-        }
+        took.alarms.extend(failure.alarm(following));
         place = standing_before(place, event);
         took.alarms
             .extend(fail(sql, world, &mut place, host_now, &failure.why)?);
+        *reached.failure() = Some(failure);
         return Ok(took);
     }
     reached.committing.store(true, Ordering::Release);
@@ -169,15 +172,23 @@ fn take(
 }
 
 /// Writes down that the next event cannot be taken, where nothing else of it could be kept.
-fn undone(sql: &mut dyn Sql, world: World, following: &Following, host_now: Timestamp, why: &str) -> Result<Took> {
+fn undone(
+    sql: &mut dyn Sql,
+    world: World,
+    following: &Following,
+    host_now: Timestamp,
+    failure: &Failure,
+) -> Result<Took> {
     let mut took = Took::default();
     let mut place = place_of(sql, world, &following.name)?;
     let (events, _) = store::consumer::ahead(sql, world, place.position, following.follow.kinds(), 1)?;
     // Somebody else may have tried it meanwhile.
     if let Some(event) = events.first().filter(|_| due_at(&place, host_now) <= host_now) {
         (took.given, took.failed) = (1, true);
+        took.alarms.extend(failure.alarm(following));
         place = standing_before(place, event);
-        took.alarms.extend(fail(sql, world, &mut place, host_now, why)?);
+        took.alarms
+            .extend(fail(sql, world, &mut place, host_now, &failure.why)?);
     }
     Ok(took)
 }
@@ -194,6 +205,15 @@ fn standing_before(place: Place, event: &Event) -> Place {
 struct Failure {
     why: String,
     panicked: bool,
+}
+
+impl Failure {
+    fn alarm(&self, following: &Following) -> Option<Alarm> {
+        let name = following.name.clone();
+        self.panicked.then_some(Alarm::HookPanicked {
+            hook: Hook::Consumer { name },
+        })
+    }
 }
 
 /// Gives a consumer an event, and undoes what it wrote if it did not take it. After the outer error nothing of

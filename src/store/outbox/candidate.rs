@@ -9,8 +9,9 @@ use crate::time::Timestamp;
 use crate::webhook::{DeliveryOrder, furthest_due};
 
 /// How many deliveries are looked at beyond those that fit, where some are about objects that have one on
-/// their way.
+/// their way, at first and at last: behind so many of these others wait too.
 const LOOKAHEAD: u32 = 64;
+const FURTHEST_LOOK: u32 = 4_096;
 
 /// A delivery that can be claimed.
 pub(super) struct Candidate {
@@ -46,18 +47,27 @@ impl Standing {
         if is_ordered && self.in_flight > 0 {
             self.objects_in_flight(sql, world, look, &mut busy)?;
         }
-        let look_at = if busy.is_empty() { limit } else { limit + LOOKAHEAD };
-        let mut taken: Vec<Candidate> = Vec::new();
-        for candidate in self.due(sql, world, look, look_at)? {
-            let is_taken = |taken: &Candidate| taken.object == candidate.object;
-            if taken.len() == limit as usize || is_ordered && taken.iter().any(is_taken) {
-                break;
+        let mut look_at = limit;
+        loop {
+            let due = self.due(sql, world, look, look_at)?;
+            let is_all = due.len() < look_at as usize;
+            let mut taken: Vec<Candidate> = Vec::new();
+            let mut is_done = false;
+            for candidate in due {
+                let is_taken = |taken: &Candidate| taken.object == candidate.object;
+                is_done = taken.len() == limit as usize || is_ordered && taken.iter().any(is_taken);
+                if is_done {
+                    break;
+                }
+                if !busy.contains(&candidate.object) {
+                    taken.push(candidate);
+                }
             }
-            if !busy.contains(&candidate.object) {
-                taken.push(candidate);
+            if is_done || is_all || taken.len() == limit as usize || look_at >= FURTHEST_LOOK {
+                return Ok(taken);
             }
+            look_at = look_at.saturating_mul(8).clamp(limit + LOOKAHEAD, FURTHEST_LOOK);
         }
-        Ok(taken)
     }
 
     /// The objects that deliveries are about that are on their way.

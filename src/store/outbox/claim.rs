@@ -106,7 +106,7 @@ pub(crate) fn claim(
     let (mut left, mut failing) = (limit, Vec::new());
     // Endpoints that fail get what is left, and a quarter of it if they are met on the way: who waits for them
     // does not have the others wait too.
-    let set_aside = (limit + usize::try_from(token % 4).unwrap_or(0)) / 4;
+    let set_aside = limit.saturating_add(usize::try_from(token % 4).unwrap_or(0)) / 4;
     in_turn(sql, world, look, start, &mut |sql, standing| {
         let at_most = left - if failing.is_empty() { 0 } else { set_aside.min(left) };
         if at_most == 0 {

@@ -564,3 +564,82 @@ fn a_disk_that_fails_is_not_the_consumers_failure() {
     let progress = &app.consumers().list(1, None).unwrap().data[0];
     assert_eq!((progress.lag, progress.failures), (0, 0));
 }
+
+#[test]
+fn a_mistake_with_a_table_of_ones_own_is_the_consumers_and_stops_it_alone() {
+    type Mistake = fn(&mut HostTx<'_>) -> Result<(), ConsumerError>;
+    let mistakes: [(&str, &str, Mistake); 3] = [
+        // What full text keeps back is undone with the event, and it says so at the commit.
+        ("made and undone", "later on it fails", |tx| {
+            tx.execute("CREATE VIRTUAL TABLE IF NOT EXISTS s USING fts5 (x)", &[])?;
+            tx.execute("INSERT INTO s VALUES ('a')", &[])?;
+            Err("later on it fails".into())
+        }),
+        ("made and panicked", "panicked", |tx| {
+            tx.execute("CREATE VIRTUAL TABLE IF NOT EXISTS s USING fts5 (x)", &[])?;
+            tx.execute("INSERT INTO s VALUES ('a')", &[])?;
+            panic!("later on it fails")
+        }),
+        // The library says of it that the disk is full.
+        ("a key at its end", "at its end", |tx| {
+            let table = "CREATE TABLE IF NOT EXISTS ended (id INTEGER PRIMARY KEY AUTOINCREMENT, x)";
+            tx.execute(table, &[])?;
+            tx.execute("INSERT OR IGNORE INTO ended VALUES (9223372036854775807, 1)", &[])?;
+            tx.execute("INSERT INTO ended (x) VALUES (2)", &[])?;
+            Ok(())
+        }),
+    ];
+    for (what, says, mistake) in mistakes {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = Engine::builder()
+            .clock(ManualClock::new())
+            .entropy(SeededEntropy::new(7))
+            .consumer("wrong", move |tx: &mut HostTx<'_>, event: &Event| {
+                match event.position {
+                    3 => mistake(tx),
+                    _ => Ok(()),
+                }
+            })
+            .consumer("right", |_: &mut HostTx<'_>, _: &Event| Ok(()))
+            .open(folder.path().join("shop.db"))
+            .unwrap();
+        let app = engine.app("a", Mode::Test).unwrap();
+        for uid in ["u_1", "u_2", "u_3", "u_4"] {
+            app.customers().set(NewCustomer::uid(uid)).unwrap();
+        }
+        run(&engine).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let [right, wrong] = <[_; 2]>::try_from(app.consumers().list(10, None).unwrap().data).unwrap();
+        assert_eq!((right.lag, right.failures), (0, 0), "{what}");
+        assert_eq!((wrong.position, wrong.failures), (2, 1), "{what}: {:?}", wrong.error);
+        assert!(wrong.error.unwrap().contains(says), "{what}");
+        assert_eq!(app.consumers().skip("wrong", 3).unwrap().position, 3);
+        run(&engine).unwrap();
+        assert_eq!(
+            app.consumers().list(10, Some("right")).unwrap().data[0].lag,
+            0,
+            "{what}"
+        );
+        clean(&engine);
+    }
+}
+
+#[test]
+fn a_tree_of_boxes_can_be_made_and_a_text_without_a_statement_is_told_as_such() {
+    let (heard, ..) = answers(
+        OUR_TABLES,
+        &[
+            "CREATE VIRTUAL TABLE boxes USING rtree (id, a, b)",
+            "",
+            " -- nothing\n;",
+            "PRAGMA page_size = 512",
+        ],
+    );
+    assert!(heard[0].is_ok(), "{:?}", heard[0]);
+    for nothing in &heard[1..3] {
+        assert!(
+            matches!(nothing, Err(Error::Statement { why }) if why.contains("no statement")),
+            "{nothing:?}"
+        );
+    }
+    assert!(heard[3].is_err());
+}

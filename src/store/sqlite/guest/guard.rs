@@ -247,10 +247,10 @@ fn refusal(action: &AuthAction<'_>, is_temporary: bool, watched: &Watched) -> Op
             table_name,
         } => unless_ours(&[trigger_name, table_name]),
         AuthAction::Reindex { index_name } => unless_ours(&[index_name]),
-        // Full-text tables ask it by themselves; it changes nothing.
+        // Full-text tables and trees of boxes ask these by themselves; they change nothing.
         AuthAction::Pragma {
-            pragma_name: "data_version",
-            ..
+            pragma_name: "data_version" | "page_size",
+            pragma_value: None,
         } => None,
         AuthAction::Pragma { .. } => Some("PRAGMA is not for consumers".to_owned()),
         AuthAction::Attach { .. } | AuthAction::Detach { .. } => {

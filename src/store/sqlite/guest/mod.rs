@@ -7,7 +7,7 @@ mod scan;
 use std::cell::Cell;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql, params_from_iter};
+use rusqlite::{Connection, ErrorCode, Row, Statement, ToSql, ffi, params_from_iter};
 
 pub(super) use self::guard::Guard;
 use self::guard::{Does, Looks, is_ours};
@@ -87,7 +87,8 @@ impl Hosting<'_> {
     fn check_open(&self) -> Result<()> {
         if self.connection.is_autocommit() {
             return Err(statement_error(
-                "a statement undid the whole transaction; use ABORT, not ROLLBACK, in conflict clauses and RAISE",
+                "a statement undid the whole transaction; use ABORT, not ROLLBACK, in conflict clauses and RAISE, \
+                 and no AUTOINCREMENT key that is at its end",
             ));
         }
         Ok(())
@@ -104,6 +105,9 @@ impl Hosting<'_> {
     /// Compiles a statement and runs it.
     fn run<T>(&self, sql: &str, work: impl FnOnce(&mut Statement<'_>, &Looks<'_>) -> Result<T>) -> Result<T> {
         self.check_open()?;
+        if scan::has_none(sql) {
+            return Err(statement_error("there is no statement in it; give one"));
+        }
         if scan::has_second_statement(sql) {
             return Err(statement_error("it is more than one statement; run them one by one"));
         }
@@ -232,14 +236,14 @@ fn statement_error(why: &str) -> Error {
     }
 }
 
-/// Whose failure it is: the disk's, or the statement's.
+/// Whose failure it is: the disk's, or the statement's. A key that has come to its end is called a full disk by the
+/// library; where the disk is full, that is said by what the engine writes next.
 fn failure(found: &rusqlite::Error) -> Error {
     let of_the_disk = matches!(
         found.sqlite_error_code(),
         Some(
             ErrorCode::DatabaseBusy
                 | ErrorCode::DatabaseLocked
-                | ErrorCode::DiskFull
                 | ErrorCode::ReadOnly
                 | ErrorCode::PermissionDenied
                 | ErrorCode::CannotOpen
@@ -260,8 +264,8 @@ fn failure(found: &rusqlite::Error) -> Error {
 
 /// Why a commit did not take place.
 pub(super) enum Uncommitted {
-    /// A row that a consumer wrote refers to one that is not there, and was allowed to until now, or a table
-    /// of full text of its own is damaged. Nothing was written; the transaction may still be open.
+    /// What a consumer wrote cannot be kept: a row refers to one that is not there, and was allowed to until now,
+    /// or a virtual table of its own says no. Nothing was written; the transaction may still be open.
     Refused(Error),
     /// What became of it nobody knows.
     InDoubt(Error),
@@ -273,9 +277,11 @@ pub(super) fn commit(connection: &Connection, hosted: bool) -> std::result::Resu
         .prepare_cached("COMMIT")
         .and_then(|mut statement| statement.execute([]));
     committed.map(|_| ()).map_err(|found| {
-        // Both are found before anything is written for good.
+        // All are found before anything is written for good. An error of no kind of its own is a virtual table's,
+        // each of which is asked first: writing has its own.
         let is_broken = found.sqlite_error_code() == Some(ErrorCode::ConstraintViolation);
-        if hosted && (is_broken || is_of_the_hosts(&found)) {
+        let says_no = found.sqlite_error().map(|error| error.extended_code) == Some(ffi::SQLITE_ERROR);
+        if hosted && (is_broken || says_no || is_of_the_hosts(&found)) {
             Uncommitted::Refused(statement_error(&format!("at the commit: {found}")))
         } else {
             Uncommitted::InDoubt(error(&found))

@@ -19,6 +19,11 @@ pub(super) fn has_second_statement(sql: &str) -> bool {
     false
 }
 
+/// Whether a text has no statement in it.
+pub(super) fn has_none(sql: &str) -> bool {
+    after_blanks(sql).trim_start_matches(';').is_empty()
+}
+
 /// Whether it is `CREATE TRIGGER`, `CREATE TEMP TRIGGER` or `CREATE TEMPORARY TRIGGER`.
 fn makes_trigger(sql: &str) -> bool {
     let mut rest = sql;
