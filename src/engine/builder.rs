@@ -9,7 +9,7 @@ use super::alarms::{Alarms, OnAlarm};
 use super::consumers::Followers;
 use super::core::{Core, Processors, Route};
 use super::numbers::Counters;
-use super::outbox::Claims;
+use super::outbox::Piles;
 use super::pace::{Bell, RealPace};
 use crate::alarm::Alarm;
 use crate::consumer::{Consumer, Follow, Following};
@@ -238,7 +238,7 @@ impl Builder {
                 transport: self.transport,
                 followers,
                 seal,
-                claims: Claims::default(),
+                piles: Piles::default(),
                 keep_keys: self.keep_keys,
                 bell: Bell::default(),
                 alarms: Alarms::to(self.on_alarm),

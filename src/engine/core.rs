@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::alarms::{Alarms, in_doubt, note};
 use super::consumers::Followers;
 use super::numbers::Counters;
-use super::outbox::Claims;
+use super::outbox::Piles;
 use super::pace::Bell;
 use super::trace;
 use crate::access::Actor;
@@ -45,7 +45,7 @@ pub(super) struct Core {
     pub(super) transport: Option<Arc<dyn Transport>>,
     pub(super) followers: Followers,
     pub(super) seal: Option<Arc<SealKey>>,
-    pub(super) claims: Claims,
+    pub(super) piles: Piles,
     /// How long an idempotency key is kept.
     pub(super) keep_keys: Duration,
     pub(super) bell: Bell,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::exhausted;
-use super::sealed::signing;
+use super::sealed::opening;
 use crate::engine::core::Core;
 use crate::error::Result;
 use crate::hook::SignedRequest;
@@ -12,17 +12,17 @@ use crate::id::{EndpointId, World};
 use crate::store::outbox::{Claimed, Signer};
 use crate::store::{self, Access, Sql};
 use crate::time::Timestamp;
-use crate::webhook::{self, ClaimedDelivery, Endpoint, SealedSecret, Signing, TIMEOUT};
+use crate::webhook::{self, ClaimedDelivery, Signing, TIMEOUT};
 use crate::wire;
 
-/// What an engine remembers of its claims.
+/// Where there is more to claim, as far as an engine knows.
 #[derive(Default)]
-pub(in crate::engine) struct Claims {
+pub(in crate::engine) struct Piles {
     /// The worlds of which the last claim found as much as it wanted.
     full: Mutex<BTreeSet<World>>,
 }
 
-impl Claims {
+impl Piles {
     fn is_more(&self, world: World) -> bool {
         self.full().contains(&world)
     }
@@ -46,14 +46,13 @@ impl Core {
     pub(super) fn claim(&self, world: World, limit: usize, token: i64, into: &mut Vec<ClaimedDelivery>) -> Result<()> {
         let host_now = self.clock.now();
         // Where the last claim found as much as it wanted, there is more.
-        if !self.claims.is_more(world) && !self.would_claim(world, host_now, token)? {
+        if !self.piles.is_more(world) && !self.would_claim(world, host_now, token)? {
             return Ok(());
         }
         let seal = self.seal.clone();
         let access = planted!(ClaimsDoNotWait, Access::Alone, Access::Shared);
         let (claims, alarms) = self.write_raw(access, "claim_deliveries", move |sql| {
-            let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(seal.as_deref(), endpoint, sealed);
-            let mut claims = store::outbox::claim(sql, world, host_now, limit, token, &open)?;
+            let mut claims = store::outbox::claim(sql, world, host_now, limit, token, &opening(seal.as_deref()))?;
             let mut alarms = Vec::new();
             for (endpoint, delivery) in std::mem::take(&mut claims.exhausted) {
                 alarms.push(exhausted(sql, world, endpoint, delivery)?);
@@ -62,7 +61,6 @@ impl Core {
         })?;
         self.counted.exhausted.add(alarms.len());
         self.alarms.tell(alarms);
-        self.tell_sealed(world, claims.sealed)?;
         let before = into.len();
         for batch in claims.batches {
             let signer = &batch.signer;
@@ -79,17 +77,17 @@ impl Core {
             }));
         }
         let found = into.len() - before;
-        self.claims.note(world, found == limit);
+        self.piles.note(world, found == limit);
         self.counted.claimed.add(found);
-        Ok(())
+        // Last, because it can fail: what is claimed is the caller's by now.
+        self.tell_sealed(world, claims.sealed)
     }
 
     /// Whether a claim would find something: where nothing is due nobody has to wait for it.
     fn would_claim(&self, world: World, host_now: Timestamp, token: i64) -> Result<bool> {
-        let (would, sealed) = self.store.read(|sql| {
-            let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(self.seal.as_deref(), endpoint, sealed);
-            store::outbox::would_claim(sql, world, host_now, token, &open)
-        })?;
+        let (would, sealed) = self
+            .store
+            .read(|sql| store::outbox::would_claim(sql, world, host_now, token, &opening(self.seal.as_deref())))?;
         self.tell_sealed(world, sealed)?;
         Ok(would)
     }
@@ -102,7 +100,7 @@ impl Core {
         world: World,
         host_now: Timestamp,
     ) -> Result<(Option<Timestamp>, Vec<EndpointId>)> {
-        let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(self.seal.as_deref(), endpoint, sealed);
+        let open = opening(self.seal.as_deref());
         let mut sealed = Vec::new();
         for (at, standing) in store::outbox::upcoming(sql, world, host_now)? {
             if store::outbox::signer(sql, world, host_now, standing.number, &open)?.is_some() {

@@ -7,7 +7,7 @@ mod sealed;
 use std::time::Duration;
 
 use self::answers::Sent;
-pub(super) use self::claim::Claims;
+pub(super) use self::claim::Piles;
 use super::Engine;
 use super::alarms::shielded;
 use super::settling::SETTLE_PATIENCE;
@@ -124,7 +124,7 @@ impl Engine {
                 let outcome = TransportOutcome::Answered(Answered::status(204));
                 core.acknowledge(&[Sent::by_host(&delivery, &outcome)], Duration::ZERO)?;
             }
-            match shielded(|| Hook::Transport, || transport.send(&delivery.request)) {
+            let written = match shielded(|| Hook::Transport, || transport.send(&delivery.request)) {
                 Ok(outcome) => {
                     // What was answered is in memory only: it is worth waiting for the disk, and the POST
                     // must not be made again.
@@ -134,15 +134,11 @@ impl Engine {
                         outcome: &outcome,
                         started,
                     };
-                    if let Err(error) = core.acknowledge(&[sent], left.min(SETTLE_PATIENCE)) {
-                        // Where the file fails this may fail as well: then their leases end.
-                        let _ = core.give_back(claimed);
-                        return Err(error);
-                    }
-                    match outcome {
+                    match &outcome {
                         TransportOutcome::Answered(answer) if (200..300).contains(&answer.status) => done.accepted += 1,
                         _ => done.failed += 1,
                     }
+                    core.acknowledge(&[sent], left.min(SETTLE_PATIENCE)).map(|_| ())
                 }
                 // That is not the receiver's doing, so it costs the delivery no attempt.
                 Err(panicked) => {
@@ -152,9 +148,14 @@ impl Engine {
                         ..delivery
                     }]);
                     core.alarms.tell([panicked]);
-                    given_back?;
                     done.failed += 1;
+                    given_back
                 }
+            };
+            if let Err(error) = written {
+                // Where the file fails this may fail as well: then their leases end.
+                let _ = core.give_back(claimed);
+                return Err(error);
             }
             // Who waited for one endpoint does not make the others wait as well.
             if core.clock.now().since(started) > SLOW {

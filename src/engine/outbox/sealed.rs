@@ -23,10 +23,11 @@ impl Core {
 
     /// How many of these endpoints have no secret that opens here.
     pub(in crate::engine) fn count_sealed(&self, stored: &[(Endpoint, Vec<SealedSecret>)]) -> usize {
-        let is_sealed = |(endpoint, sealed): &&(Endpoint, Vec<SealedSecret>)| {
-            signing(self.seal.as_deref(), endpoint, sealed).is_none()
-        };
-        stored.iter().filter(is_sealed).count()
+        let open = opening(self.seal.as_deref());
+        stored
+            .iter()
+            .filter(|(endpoint, sealed)| open(endpoint, sealed).is_none())
+            .count()
     }
 
     /// Those of an endpoint's secrets that open here, the newest first.
@@ -41,9 +42,11 @@ fn opened(seal: Option<&SealKey>, endpoint: &Endpoint, sealed: &[SealedSecret]) 
     sealed.iter().filter_map(opened).collect()
 }
 
-/// The secrets with which an endpoint is signed for; none if those that open are not enough. A key for
-/// Ed25519 alone does not serve receivers that hold a secret.
-pub(super) fn signing(seal: Option<&SealKey>, endpoint: &Endpoint, sealed: &[SealedSecret]) -> Option<Vec<Secret>> {
-    let secrets = opened(seal, endpoint, sealed);
-    secrets.iter().any(|secret| !is_signing_key(secret)).then_some(secrets)
+/// Finds the secrets with which an endpoint is signed for; none if those that a key opens are not enough. A key
+/// for Ed25519 alone does not serve receivers that hold a secret.
+pub(super) fn opening(seal: Option<&SealKey>) -> impl Fn(&Endpoint, &[SealedSecret]) -> Option<Vec<Secret>> {
+    move |endpoint, sealed| {
+        let secrets = opened(seal, endpoint, sealed);
+        secrets.iter().any(|secret| !is_signing_key(secret)).then_some(secrets)
+    }
 }

@@ -7,7 +7,7 @@ use std::thread::Thread;
 
 use rusqlite::Connection;
 
-use super::sealed::signing;
+use super::sealed::opening;
 use super::*;
 use crate::engine::{App, Builder};
 use crate::hook::{SignedRequest, Transport};
@@ -15,9 +15,7 @@ use crate::id::Mode;
 use crate::store::outbox::Report;
 use crate::store::{Access, EachRow, Pace, Value};
 use crate::testing::{FakeReceiver, ManualClock, SeededEntropy};
-use crate::webhook::{
-    DeliveryFilter, DeliveryOrder, DeliveryState, Endpoint, Format, NewEndpoint, SealedSecret, weigh,
-};
+use crate::webhook::{DeliveryFilter, DeliveryOrder, DeliveryState, Format, NewEndpoint, weigh};
 use crate::{Budget, NewCustomer, Work};
 
 fn builder(clock: &ManualClock) -> Builder {
@@ -102,7 +100,7 @@ fn no_statement_of_the_queue_passes_a_delivery_that_it_does_not_ask_for() {
         .core
         .write_raw(Access::Alone, "explained", move |sql| {
             let mut sql = Explaining { sql, plans: Vec::new() };
-            let open = |endpoint: &Endpoint, sealed: &[SealedSecret]| signing(seal.as_deref(), endpoint, sealed);
+            let open = opening(seal.as_deref());
             let upcoming = store::outbox::upcoming(&mut sql, world, host_now)?;
             assert_eq!(upcoming.len(), 3);
             assert!(store::outbox::would_claim(&mut sql, world, host_now, 7, &open)?.0);

@@ -53,7 +53,7 @@ pub(crate) struct Batch {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Claims {
     pub(crate) batches: Vec<Batch>,
-    /// Deliveries that were closed because their last attempt was never heard of again.
+    /// Deliveries that were closed: their last attempt was never heard of again, or there is nothing to send.
     pub(crate) exhausted: Vec<(EndpointId, DeliveryId)>,
     /// Endpoints of which nothing was claimed because their secrets do not open here.
     pub(crate) sealed: Vec<EndpointId>,
@@ -112,7 +112,7 @@ pub(crate) fn claim(
         if at_most == 0 {
             return Ok(ControlFlow::Break(()));
         }
-        let taken = standing.on_offer(sql, world, look, limit_of(at_most))?;
+        let taken = standing.on_offer(sql, world, look, u32::try_from(at_most).unwrap_or(u32::MAX))?;
         if !standing.flow.is_failing() {
             left -= claim.take(sql, &standing, taken, &mut claims)?;
         } else if !taken.is_empty() {
@@ -125,10 +125,6 @@ pub(crate) fn claim(
         left -= claim.take(sql, &standing, taken, &mut claims)?;
     }
     Ok(claims)
-}
-
-fn limit_of(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// One round of claiming.
@@ -160,16 +156,14 @@ impl Claim<'_> {
         taken.sort_unstable_by_key(|candidate| candidate.event);
         let mut claimed = Vec::new();
         for candidate in taken {
-            let attempt = candidate.attempts + 1;
-            let end = if candidate.attempts >= MAX_ATTEMPTS {
+            let (attempt, attempted) = if candidate.attempts >= MAX_ATTEMPTS {
                 (candidate.attempts, Attempted::lost())
             } else if let Some(rendered) = event::rendered(sql, world, candidate.event, signer.endpoint.format)? {
                 claimed.push(self.lease(sql, candidate, rendered)?);
                 continue;
             } else {
-                (attempt, Attempted::unsendable())
+                (candidate.attempts + 1, Attempted::unsendable())
             };
-            let (attempt, attempted) = end;
             close(
                 sql,
                 world,

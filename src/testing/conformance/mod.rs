@@ -20,7 +20,7 @@ use trial::Bench;
 /// use tillite::testing::transport_conformance;
 /// use tillite::{SignedRequest, TransportOutcome};
 ///
-/// # fn my_transport(_: &SignedRequest) -> TransportOutcome { unimplemented!() }
+/// # fn my_transport(_: &SignedRequest) -> TransportOutcome { TransportOutcome::Failed { why: "it is none".to_owned() } }
 /// #[test]
 /// fn my_transport_keeps_its_contract() {
 ///     let report = transport_conformance(|| my_transport);
